@@ -1,0 +1,53 @@
+"""Folders that are written whole or not at all."""
+
+import contextlib
+import pathlib
+import shutil
+import tempfile
+
+
+@contextlib.contextmanager
+def new_folder(path, *, overwrite=False):
+    """Gives a folder to write in, which takes its place when all is written.
+
+    Args:
+        path: The place of the folder, `str` or `Path`.
+        overwrite: Whether to replace a folder that is there already.
+
+    Yields:
+        The `Path` of an empty folder beside the place. When the block ends it is
+        renamed to `path`; if the block raises, it is removed and `path` is as before.
+
+    Raises:
+        FileExistsError: If there is something at `path`, and `overwrite` is False or
+            it is no folder.
+
+    Example:
+        ```python
+        import pathlib
+        import tempfile
+        from keras_encdec.files import new_folder
+
+        place = pathlib.Path(tempfile.mkdtemp()) / "run"
+        with new_folder(place) as folder:
+            (folder / "note.txt").write_text("whole")
+        print(list(place.iterdir()))
+        ```
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not (overwrite and path.is_dir()):
+        raise FileExistsError(
+            f"A new folder needs a free place; {str(path)!r} is there already. Choose "
+            "another place, or allow it to be overwritten where that is offered."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        folder = work / "new"
+        folder.mkdir()
+        yield folder
+        if path.exists():
+            path.rename(work / "old")
+        folder.rename(path)
+    finally:
+        shutil.rmtree(work)

@@ -1,0 +1,69 @@
+"""Random numbers that are functions of (seed, step), the same on every backend.
+
+Drawing has no state, so that loops compile, and a row's numbers depend on its own seed
+alone. `keras.random` cannot serve: in a compiled loop an integer seed repeats the same
+draw at each step, and the backends' generators differ.
+"""
+
+from keras import ops
+
+# The golden ratio's fraction of 2**32, odd: multiples of it spread evenly.
+_SPREAD = 0x9E3779B9 - 2**32
+
+
+def _shift_right(x, bits):
+    # Of int32 `right_shift` copies the sign bit; the mask clears the copies.
+    return ops.bitwise_and(ops.right_shift(x, bits), 2 ** (32 - bits) - 1)
+
+
+def _mix(x):
+    # MurmurHash3's finalizer; int32 products wrap on every backend.
+    x = ops.bitwise_xor(x, _shift_right(x, 16)) * (0x85EBCA6B - 2**32)
+    x = ops.bitwise_xor(x, _shift_right(x, 13)) * (0xC2B2AE35 - 2**32)
+    return ops.bitwise_xor(x, _shift_right(x, 16))
+
+
+def row_seeds(seed, rows):
+    """Returns a seed for each row of a batch.
+
+    Args:
+        seed: The seed of the batch, a 32-bit int.
+        rows: The number of rows, an int or an int32 scalar.
+
+    Returns:
+        `(rows,)`, int32; the seeds of the first rows do not depend on their number.
+
+    Example:
+        ```python
+        from keras_encdec.generation import row_seeds
+
+        print(row_seeds(7, 3))
+        ```
+    """
+    return ops.arange(rows, dtype="int32") * _SPREAD + seed
+
+
+def uniform(seeds, step):
+    """Returns one uniform random number for each row's seed at a step.
+
+    Args:
+        seeds: `(B,)`, int32.
+        step: The step, an int or an int32 scalar.
+
+    Returns:
+        `(B,)`, float32, multiples of 2**-24 from 0 up to, not including, 1.
+
+    Example:
+        ```python
+        from keras_encdec.generation import row_seeds, uniform
+
+        print(uniform(row_seeds(7, 3), step=0))
+        ```
+
+    Reference:
+        Salmon et al. 2011, Parallel Random Numbers: As Easy as 1, 2, 3; the hash is
+        the finalizer of Appleby's MurmurHash3.
+    """
+    step = ops.cast(step, "int32")
+    bits = _mix(_mix(ops.cast(seeds, "int32")) + (step + 1) * _SPREAD)
+    return ops.cast(_shift_right(bits, 8), "float32") * 2.0**-24

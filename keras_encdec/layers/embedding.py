@@ -1,0 +1,162 @@
+"""Token embedding: ids to vectors with positions, and back to logits."""
+
+import keras
+from keras import ops
+
+from keras_encdec.layers.checks import require_one_of, require_positive
+from keras_encdec.layers.positions import LearnedPosition, SinusoidalPosition
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class TokenEmbedding(keras.layers.Layer):
+    """Embeds token ids, adds positions and drops out; reversed, gives tied logits.
+
+    The padding id becomes the Keras mask of the output. Rotary positions and relative
+    biases belong to attention: with them, leave `positions` at None.
+
+    Args:
+        vocabulary_size: The number of ids V.
+        hidden_dim: The model's width D.
+        positions: `"sinusoidal"`, `"learned"` or None.
+        max_length: The number of learned positions, needed for them alone.
+        scale: Whether to multiply the vectors by `sqrt(hidden_dim)`.
+        dropout: Dropout rate of the output.
+        padding_id: The id that is masked out, or None for no mask.
+        table: A `keras.layers.Embedding` of V vectors of size D to share with another
+            layer; by default the layer has its own.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        ids: Token ids `(B, L)`, integer; with `reverse=True` hidden states
+            `(B, L, D)`, float.
+        start: The position of `ids[:, 0]`, an int or an int32 scalar.
+        reverse: Whether to project hidden states on the table.
+        training: Whether to drop out.
+
+    Returns:
+        `(B, L, D)` in the compute dtype, with the mask `ids != padding_id`; with
+        `reverse=True` logits `(B, L, V)`, float32, with the mask of the input.
+
+    Raises:
+        ValueError: If a size is not a positive integer, `positions` is unknown, or
+            `max_length` is not given for learned positions or given for others.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.layers import TokenEmbedding
+
+        embed = TokenEmbedding(100, 16, positions="sinusoidal")
+        x = embed(ops.array([[5, 7, 0]]))
+        print(x.shape, embed(x, reverse=True).shape)
+        ```
+
+    Reference:
+        Vaswani et al. 2017, Attention Is All You Need, sections 3.4 and 3.5; Press and
+        Wolf 2017, Using the Output Embedding to Improve Language Models.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim,
+        *,
+        positions=None,
+        max_length=None,
+        scale=True,
+        dropout=0.0,
+        padding_id=0,
+        table=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        require_positive(vocabulary_size=vocabulary_size, hidden_dim=hidden_dim)
+        require_one_of(("sinusoidal", "learned", None), positions=positions)
+        if (positions == "learned") != (max_length is not None):
+            raise ValueError(
+                "max_length is the number of learned positions, given with "
+                f"positions='learned' and not otherwise; received "
+                f"positions={positions!r} with max_length={max_length!r}."
+            )
+        self.vocabulary_size = vocabulary_size
+        self.hidden_dim = hidden_dim
+        self.positions = positions
+        self.max_length = max_length
+        self.scale = scale
+        self.dropout = dropout
+        self.padding_id = padding_id
+        self.table = table or keras.layers.Embedding(
+            vocabulary_size,
+            hidden_dim,
+            # Unit variance after scaling, and logits of unit variance when tied.
+            embeddings_initializer=keras.initializers.RandomNormal(
+                stddev=hidden_dim**-0.5
+            ),
+            dtype=self.dtype_policy,
+            name="table",
+        )
+        self.position_layer = None
+        if positions == "sinusoidal":
+            self.position_layer = SinusoidalPosition(
+                dtype=self.dtype_policy, name="positions"
+            )
+        elif positions == "learned":
+            self.position_layer = LearnedPosition(
+                max_length, dtype=self.dtype_policy, name="positions"
+            )
+        self.dropout_layer = keras.layers.Dropout(
+            dropout, dtype=self.dtype_policy, name="dropout"
+        )
+
+    def build(self, ids_shape):
+        """Creates the table and the positions."""
+        if not self.table.built:
+            self.table.build(None)
+        if self.position_layer is not None:
+            self.position_layer.build((None, None, self.hidden_dim))
+
+    def call(self, ids, start=0, reverse=False, training=None):
+        """Embeds ids, or projects hidden states on the table."""
+        if reverse:
+            # float32 whatever the policy: the logits decide between tokens.
+            table = ops.cast(self.table.embeddings, "float32")
+            return ops.matmul(ops.cast(ids, "float32"), ops.transpose(table))
+        x = self.table(ids)
+        if self.scale:
+            x = x * ops.cast(self.hidden_dim**0.5, x.dtype)
+        if self.position_layer is not None:
+            x = self.position_layer(x, start=start)
+        return self.dropout_layer(x, training=training)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Returns which ids are tokens; for hidden states, the mask they carry."""
+        if len(inputs.shape) == 3:
+            return previous_mask
+        if self.padding_id is None:
+            return None
+        return ops.not_equal(inputs, self.padding_id)
+
+    def compute_output_shape(self, ids_shape):
+        """Returns `(B, L, D)` for ids and `(B, L, V)` for hidden states."""
+        reverse = len(ids_shape) == 3
+        return (*ids_shape[:2], self.vocabulary_size if reverse else self.hidden_dim)
+
+    def compute_output_spec(self, ids, start=0, reverse=False, training=None):
+        """Returns the shape and dtype of the output."""
+        return keras.KerasTensor(
+            self.compute_output_shape(ids.shape),
+            dtype="float32" if reverse else self.compute_dtype,
+        )
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "hidden_dim": self.hidden_dim,
+            "positions": self.positions,
+            "max_length": self.max_length,
+            "scale": self.scale,
+            "dropout": self.dropout,
+            "padding_id": self.padding_id,
+        }

@@ -1,0 +1,393 @@
+"""The encoder-decoder Transformer: a functional Keras model and its two verbs.
+
+Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_encdec.layers import (
+    DecoderBlock,
+    EncoderBlock,
+    RelativePositionBias,
+    TokenEmbedding,
+    make_normalization,
+    padding_mask,
+)
+from keras_encdec.layers.checks import require_one_of, require_positive
+
+ABSOLUTE_POSITIONS = ("sinusoidal", "learned")
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class EncoderDecoder(keras.Model):
+    """An encoder-decoder Transformer from source and target ids to logits.
+
+    A functional model: train it with `compile` and `fit` on
+    `((source, target), labels)`, the target being the labels shifted right behind the
+    start id. The logits carry the target's mask, so that Keras's losses and metrics
+    leave out padding. For generation it has the verbs `encode`, `new_cache` and `step`.
+
+    Args:
+        vocabulary_size: The number of source ids; also of target ids, embedded by one
+            shared table, if `target_vocabulary_size` is not given.
+        hidden_dim: The model's width D.
+        intermediate_dim: The width of the feed-forward networks' middle.
+        num_heads: The number of attention heads.
+        num_layers: The number of encoder blocks.
+        target_vocabulary_size: The number of target ids, with a table of their own.
+        num_decoder_layers: The number of decoder blocks; by default `num_layers`.
+        head_dim: The size of each head; by default `hidden_dim / num_heads`.
+        num_key_value_heads: Heads of keys and values; by default `num_heads`.
+        positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias) or
+            None.
+        max_length: The largest length of source and target, for learned positions.
+        activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`.
+        gated: Whether the feed-forward networks are gated.
+        normalization: `"layer"` or `"rms"`.
+        normalize_first: Whether to normalize before each sublayer (and once after the
+            last block of each stack), or after each residual connection.
+        epsilon: Added to the variance in normalization.
+        use_bias: Whether the dense layers in the blocks have biases.
+        tie_embeddings: Whether the target's embedding table also gives the logits.
+        scale_embeddings: Whether to multiply embeddings by `sqrt(hidden_dim)`.
+        dropout: Dropout rate of embeddings and sublayers' outputs.
+        attention_dropout: Dropout rate of the attention weights.
+        activation_dropout: Dropout rate in the middle of the feed-forward networks.
+        padding_id: The id of padding in source and target.
+        dtype: A dtype or dtype policy for all layers, such as `"mixed_bfloat16"`.
+        name: The model's name.
+
+    Call arguments:
+        inputs: A pair of token ids `(source, target)`, `(B, S)` and `(B, T)`, int32.
+        training: Whether to drop out.
+
+    Returns:
+        Logits `(B, T, V)`, float32, with the mask `target != padding_id`.
+
+    Raises:
+        ValueError: If an option is unknown, a size is not a positive integer, or sizes
+            do not divide; at a call with arrays, if ids are out of the vocabulary, not
+            integer, not 2D, or of different batch sizes.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec import EncoderDecoder
+
+        model = EncoderDecoder(
+            vocabulary_size=100,
+            hidden_dim=16,
+            intermediate_dim=32,
+            num_heads=4,
+            num_layers=2,
+        )
+        source, target = np.array([[5, 7, 2, 0]]), np.array([[1, 9, 8]])
+        print(model((source, target)).shape)
+        ```
+
+    Reference:
+        Vaswani et al. 2017, Attention Is All You Need.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim,
+        intermediate_dim,
+        num_heads,
+        num_layers,
+        *,
+        target_vocabulary_size=None,
+        num_decoder_layers=None,
+        head_dim=None,
+        num_key_value_heads=None,
+        positions="sinusoidal",
+        max_length=None,
+        activation="relu",
+        gated=False,
+        normalization="layer",
+        normalize_first=True,
+        epsilon=1e-5,
+        use_bias=True,
+        tie_embeddings=True,
+        scale_embeddings=True,
+        dropout=0.1,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        padding_id=0,
+        dtype=None,
+        name="encoder_decoder",
+    ):
+        require_positive(
+            vocabulary_size=vocabulary_size, hidden_dim=hidden_dim, num_layers=num_layers
+        )
+        require_one_of(
+            ("sinusoidal", "learned", "rotary", "relative", None), positions=positions
+        )
+        depth = num_layers if num_decoder_layers is None else num_decoder_layers
+        require_positive(num_decoder_layers=depth)
+        config = {
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "__class__", "depth")
+        }
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        config["dtype"] = keras.dtype_policies.serialize(policy)
+        config["activation"] = keras.activations.serialize(
+            keras.activations.get(activation)
+        )
+
+        def embedding(size, name, table=None):
+            return TokenEmbedding(
+                size,
+                hidden_dim,
+                positions=positions if positions in ABSOLUTE_POSITIONS else None,
+                max_length=max_length,
+                scale=scale_embeddings,
+                dropout=dropout,
+                padding_id=padding_id,
+                table=table,
+                dtype=policy,
+                name=name,
+            )
+
+        def blocks(block, number, name):
+            return [
+                block(
+                    num_heads,
+                    intermediate_dim,
+                    head_dim=head_dim,
+                    num_key_value_heads=num_key_value_heads,
+                    activation=activation,
+                    gated=gated,
+                    normalization=normalization,
+                    normalize_first=normalize_first,
+                    epsilon=epsilon,
+                    use_bias=use_bias,
+                    rotary=positions == "rotary",
+                    dropout=dropout,
+                    attention_dropout=attention_dropout,
+                    activation_dropout=activation_dropout,
+                    dtype=policy,
+                    name=f"{name}_block_{i}",
+                )
+                for i in range(number)
+            ]
+
+        def relative_bias(name, bidirectional):
+            if positions != "relative":
+                return None
+            return RelativePositionBias(
+                num_heads, bidirectional=bidirectional, dtype=policy, name=name
+            )
+
+        def final_norm(name):
+            if not normalize_first:
+                return None
+            return make_normalization(
+                normalization, epsilon=epsilon, dtype=policy, name=name
+            )
+
+        source_embedding = embedding(vocabulary_size, "source_embedding")
+        target_embedding = embedding(
+            target_vocabulary_size or vocabulary_size,
+            "target_embedding",
+            source_embedding.table if target_vocabulary_size is None else None,
+        )
+        logits_dense = None
+        if not tie_embeddings:
+            logits_dense = keras.layers.Dense(
+                target_embedding.vocabulary_size,
+                use_bias=False,
+                dtype="float32",
+                name="logits",
+            )
+        parts = {
+            "source_embedding": source_embedding,
+            "target_embedding": target_embedding,
+            "encoder_bias": relative_bias("encoder_bias", True),
+            "decoder_bias": relative_bias("decoder_bias", False),
+            "encoder_blocks": blocks(EncoderBlock, num_layers, "encoder"),
+            "decoder_blocks": blocks(DecoderBlock, depth, "decoder"),
+            "encoder_norm": final_norm("encoder_norm"),
+            "decoder_norm": final_norm("decoder_norm"),
+            "logits_dense": logits_dense,
+        }
+        # The methods that make the graph need the parts before the model exists, when
+        # PyTorch's modules refuse to be given any in the ordinary way.
+        for name_of_part, part in parts.items():
+            object.__setattr__(self, name_of_part, part)
+        source = keras.Input((None,), dtype="int32", name="source")
+        target = keras.Input((None,), dtype="int32", name="target")
+        logits = self._decode(target, self._encode(source))
+        super().__init__((source, target), logits, name=name)
+        for name_of_part, part in parts.items():
+            setattr(self, name_of_part, part)
+        self.dtype_policy = policy
+        self.padding_id = padding_id
+        self.max_length = max_length
+        self._config = config
+
+    def _encode(self, source):
+        x = self.source_embedding(source)
+        bias = None if self.encoder_bias is None else self.encoder_bias(x)
+        for block in self.encoder_blocks:
+            x = block(x, bias=bias)
+        return x if self.encoder_norm is None else self.encoder_norm(x)
+
+    def _decode(self, target, encoded):
+        x = self.target_embedding(target)
+        bias = None if self.decoder_bias is None else self.decoder_bias(x)
+        for block in self.decoder_blocks:
+            x = block(x, encoded, bias=bias)
+        return self._logits(x)
+
+    def _logits(self, x):
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x)
+        if self.logits_dense is not None:
+            return self.logits_dense(x)
+        return self.target_embedding(x, reverse=True)
+
+    def encode(self, source):
+        """Encodes sources and projects them to what every step attends to.
+
+        Args:
+            source: Token ids `(B, S)`, int32.
+
+        Returns:
+            The memory of `step`: for each decoder block the keys and values of its
+            cross-attention, and the source padding mask `(B, 1, 1, S)`.
+        """
+        encoded = self._encode(source)
+        mask = padding_mask(source, self.padding_id)
+        return tuple(block.remember(encoded) for block in self.decoder_blocks), mask
+
+    def new_cache(self, batch_size, length):
+        """Returns an empty cache for `step`.
+
+        Args:
+            batch_size: The number of target rows, an int or an int32 scalar.
+            length: The largest number of steps, an int.
+
+        Returns:
+            For each decoder block a pair of zeros `(B, length, N, H)`.
+        """
+        return tuple(
+            block.new_cache(batch_size, length) for block in self.decoder_blocks
+        )
+
+    def step(self, tokens, index, memory, cache):
+        """Decodes one position of the target.
+
+        Args:
+            tokens: The target ids at the position, `(B * K,)`, int32: K rows in turn
+                share a source.
+            index: The position, an int or an int32 scalar, counted from 0.
+            memory: What `encode` returned for B sources.
+            cache: What `new_cache` returned, filled by the earlier steps.
+
+        Returns:
+            A pair: the logits of the next token `(B * K, V)`, float32, and the cache.
+        """
+        attended, mask = memory
+        x = self.target_embedding(tokens[:, None], start=index)
+        bias = None
+        if self.decoder_bias is not None:
+            positions = ops.arange(cache[0][0].shape[1], dtype="int32")
+            here = ops.reshape(ops.cast(index, "int32"), (1,))
+            bias = self.decoder_bias.between(here, positions)
+        written = []
+        for block, keys_values, past in zip(
+            self.decoder_blocks, attended, cache, strict=True
+        ):
+            x, past = block.step(x, index, past, keys_values, mask, bias)
+            written.append(past)
+        return self._logits(x)[:, 0], tuple(written)
+
+    def check_ids(self, source=None, target=None):
+        """Checks ids on the host, before a graph turns bad ones into wrong answers.
+
+        Args:
+            source: Source ids `(B, S)`, anything `np.asarray` takes, or None.
+            target: Target ids `(B, T)`, likewise.
+
+        Raises:
+            ValueError: If ids are not 2D, not integer, out of the vocabulary, longer
+                than the positions, or of different batch sizes.
+        """
+        embeddings = {"source": self.source_embedding, "target": self.target_embedding}
+        received = {"source": source, "target": target}
+        arrays = {k: np.asarray(v) for k, v in received.items() if v is not None}
+        for name, ids in arrays.items():
+            _check_ids(name, ids, embeddings[name].vocabulary_size, self.max_length)
+        if len({len(ids) for ids in arrays.values()}) > 1:
+            raise ValueError(
+                "source and target must have a row each for every pair; received "
+                f"shapes {arrays['source'].shape} and {arrays['target'].shape}."
+            )
+
+    def _check_inputs(self, inputs):
+        if isinstance(inputs, dict):
+            inputs = inputs.get("source"), inputs.get("target")
+        if isinstance(inputs, (tuple, list)) and len(inputs) == 2:
+            source, target = (
+                ids if isinstance(ids, (np.ndarray, list)) else None for ids in inputs
+            )
+            self.check_ids(source, target)
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Returns the logits; arrays of ids are checked first."""
+        self._check_inputs(inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def fit(self, x=None, *args, **kwargs):
+        """Trains as `keras.Model.fit` does; arrays of ids are checked first."""
+        self._check_inputs(x)
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """Evaluates as `keras.Model.evaluate` does; arrays of ids are checked first."""
+        self._check_inputs(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Predicts as `keras.Model.predict` does; arrays of ids are checked first."""
+        self._check_inputs(x)
+        return super().predict(x, *args, **kwargs)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return dict(self._config)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Builds a model from what `get_config` returned."""
+        return cls(**config)
+
+
+def _check_ids(name, ids, vocabulary_size, max_length):
+    if ids.ndim != 2:
+        raise ValueError(
+            f"{name} must be 2D, a row of ids for each sequence; received shape "
+            f"{ids.shape}. Pad the rows to one length, or add a batch dimension."
+        )
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            f"{name} must be integer token ids; received dtype {ids.dtype}. Encode the "
+            "text with a tokenizer, or cast the ids."
+        )
+    if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
+        raise ValueError(
+            f"{name} ids must be from 0 to {vocabulary_size - 1}, below the size of the "
+            f"model's {name} vocabulary; received ids from {ids.min()} to {ids.max()}. "
+            "Check that the tokenizer is the one the model was made for."
+        )
+    if max_length is not None and ids.shape[1] > max_length:
+        raise ValueError(
+            f"{name} must not be longer than the model's positions, "
+            f"max_length={max_length}; received length {ids.shape[1]}. Shorten it, or "
+            "build the model with a larger max_length."
+        )

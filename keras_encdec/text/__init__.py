@@ -1,0 +1,28 @@
+"""Strings to ids and back, datasets of ids, and error rates of strings.
+
+This room needs TensorFlow, whichever backend trains the model: its tokenizers are
+TensorFlow graphs, so that a SavedModel can take strings and return strings.
+"""
+
+from keras_encdec.text.dataset import read_pairs, teacher_forcing, text_dataset
+from keras_encdec.text.error_rates import sequence_error_rate, token_error_rate
+from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.sentence_piece import SentencePieceTokenizer
+from keras_encdec.text.tokenizers import (
+    ByteTokenizer,
+    CharacterTokenizer,
+    WordTokenizer,
+)
+
+__all__ = [
+    "ByteTokenizer",
+    "CharacterTokenizer",
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "read_pairs",
+    "sequence_error_rate",
+    "teacher_forcing",
+    "text_dataset",
+    "token_error_rate",
+]

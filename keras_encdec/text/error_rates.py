@@ -1,0 +1,151 @@
+"""Error rates of texts: how far hypotheses are from their references."""
+
+import numpy as np
+
+from keras_encdec.backend import import_tensorflow
+
+tf = import_tensorflow()
+
+
+def token_error_rate(hypotheses, references):
+    """Returns the edits from hypotheses to references, as a share of the references.
+
+    The edits are the insertions, deletions and substitutions of tokens (Levenshtein
+    distance), summed over the rows and divided by the number of reference tokens.
+    On words this is the word error rate, on phonemes the phoneme error rate. It may
+    exceed 1.
+
+    Source: Levenshtein 1966, "Binary codes capable of correcting deletions,
+    insertions, and reversals".
+
+    Args:
+        hypotheses: One hypothesis a row: a `str`, split on whitespace, or a sequence
+            of tokens, such as ids.
+        references: One reference a row, given likewise; or a list of several, of
+            which the nearest counts, and of equally near ones the longest. Tokens
+            must not be sequences themselves.
+
+    Returns:
+        The rate, a `float` of at least 0.
+
+    Raises:
+        TypeError: If `hypotheses` or `references` is a single string.
+        ValueError: If their numbers differ, there are none, a row has no reference,
+            or all references are empty.
+
+    Example:
+        ```python
+        from keras_encdec.text import token_error_rate
+
+        print(token_error_rate(["a b c"], ["a x c d"]))  # 0.5
+        print(token_error_rate(["a b"], [["a c", "a b"]]))  # 0.0
+        ```
+    """
+    rows = _rows(hypotheses, references)
+    table = {}
+    pairs = [
+        ([table.setdefault(token, len(table)) for token in tokens] for tokens in pair)
+        for hypothesis, several in rows
+        for pair in ((hypothesis, reference) for reference in several)
+    ]
+    left, right = zip(*pairs, strict=True)
+    edits = tf.edit_distance(_sparse(left), _sparse(right), normalize=False).numpy()
+    total_edits = total_tokens = first = 0
+    for _, several in rows:
+        nearest, length = min(
+            zip(edits[first:], (-len(reference) for reference in several), strict=False)
+        )
+        total_edits += int(nearest)
+        total_tokens -= length
+        first += len(several)
+    if total_tokens == 0:
+        raise ValueError(
+            "A token error rate needs reference tokens to divide by; received "
+            f"{len(rows)} references, all empty. Check them, or use "
+            "`sequence_error_rate`."
+        )
+    return total_edits / total_tokens
+
+
+def sequence_error_rate(hypotheses, references):
+    """Returns the share of rows whose hypothesis is none of its references.
+
+    On grapheme-to-phoneme conversion, with one word a row, this is what is called
+    the word error rate.
+
+    Args:
+        hypotheses: One hypothesis a row: a `str`, split on whitespace, or a sequence
+            of tokens, such as ids.
+        references: One reference a row, given likewise; or a list of several.
+
+    Returns:
+        The rate, a `float` between 0 and 1.
+
+    Raises:
+        TypeError: If `hypotheses` or `references` is a single string.
+        ValueError: If their numbers differ, there are none, or a row has no
+            reference.
+
+    Example:
+        ```python
+        from keras_encdec.text import sequence_error_rate
+
+        print(sequence_error_rate(["a b", "c"], ["a b", ["d", "e"]]))  # 0.5
+        ```
+    """
+    rows = _rows(hypotheses, references)
+    return sum(hypothesis not in several for hypothesis, several in rows) / len(rows)
+
+
+def _rows(hypotheses, references):
+    """Returns a list of (hypothesis, its references), tuples of tokens all."""
+    for name, texts in (("hypotheses", hypotheses), ("references", references)):
+        if isinstance(texts, str):
+            raise TypeError(
+                f"`{name}` must be a list, one item a row; received the single string "
+                f"{texts!r:.80}. Wrap it in a list."
+            )
+    if len(hypotheses) != len(references):
+        raise ValueError(
+            "There must be as many references as hypotheses; received "
+            f"{len(hypotheses)} hypotheses and {len(references)} references. Give a "
+            "row with several references as a list of them."
+        )
+    if len(hypotheses) == 0:
+        raise ValueError(
+            "An error rate needs at least one row; received 0 hypotheses and 0 "
+            "references. Check the data they come from."
+        )
+    rows = []
+    for index, (hypothesis, reference) in enumerate(
+        zip(hypotheses, references, strict=True)
+    ):
+        several = reference if _is_several(hypothesis, reference) else [reference]
+        if len(several) == 0:
+            raise ValueError(
+                f"Each row must have a reference; row {index} has none. Leave the row "
+                "out, or give the empty string as its reference."
+            )
+        rows.append((_tokens(hypothesis), [_tokens(each) for each in several]))
+    return rows
+
+
+def _is_several(hypothesis, reference):
+    if isinstance(reference, str):
+        return False
+    # Beside a string, a list holds strings; beside tokens, it may be tokens itself.
+    return isinstance(hypothesis, str) or any(
+        isinstance(each, (list, tuple, np.ndarray)) for each in reference
+    )
+
+
+def _tokens(text):
+    return tuple(text.split()) if isinstance(text, str) else tuple(text)
+
+
+def _sparse(rows):
+    values = [token for row in rows for token in row]
+    lengths = [len(row) for row in rows]
+    return tf.RaggedTensor.from_row_lengths(
+        tf.constant(values, tf.int64), lengths
+    ).to_sparse()

@@ -1,0 +1,214 @@
+"""The tokenizer of SentencePiece models."""
+
+import base64
+import hashlib
+import io
+import os
+
+import keras
+
+from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.interface import Tokenizer, as_bytes
+
+tf = import_tensorflow()
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class SentencePieceTokenizer(Tokenizer):
+    """Splits texts into the subwords of a SentencePiece model.
+
+    Source: Kudo and Richardson 2018, "SentencePiece: A simple and language
+    independent subword tokenizer and detokenizer for Neural Text Processing",
+    https://arxiv.org/abs/1808.06226.
+
+    Args:
+        proto: A trained model, as `bytes`, or the path of its file. Its special ids
+            must be pad 0, bos 1, eos 2 and unk 3.
+
+    Raises:
+        ImportError: If `tensorflow-text` or `sentencepiece` cannot be imported.
+        FileNotFoundError: If there is no file at the path.
+        TypeError: If `proto` is neither bytes nor a path.
+        ValueError: If it is no SentencePiece model, or its special ids differ.
+
+    Example:
+        ```python
+        from keras_encdec.text import SentencePieceTokenizer
+
+        texts = ["a cat sat", "a hat sat", "a cat has a hat"]
+        tokenizer = SentencePieceTokenizer.train(texts, vocabulary_size=13)
+        ids = tokenizer.encode(["a cat"])
+        print(tokenizer.decode(ids).numpy())  # [b'a cat']
+        ```
+    """
+
+    def __init__(self, proto):
+        super().__init__()
+        tensorflow_text, sentencepiece = _import_sentencepiece()
+        if isinstance(proto, (str, os.PathLike)):
+            origin = f"the file {os.fspath(proto)!r}"
+            if not os.path.isfile(proto):
+                raise FileNotFoundError(
+                    "A SentencePiece model must be given as bytes or as the path of "
+                    f"its file; received {origin}, which is not there. Check the "
+                    "path, or train a model with `SentencePieceTokenizer.train`."
+                )
+            with open(proto, "rb") as file:
+                proto = file.read()
+        elif isinstance(proto, bytes):
+            origin = f"{len(proto)} bytes"
+        else:
+            raise TypeError(
+                "A SentencePiece model must be given as bytes or as the path of its "
+                f"file; received {type(proto).__name__}. Read the file, or pass its "
+                "path."
+            )
+        processor = sentencepiece.SentencePieceProcessor()
+        try:
+            processor.LoadFromSerializedProto(proto)
+        except RuntimeError as error:
+            raise ValueError(
+                "A SentencePiece model must be a serialized `ModelProto`; received "
+                f"{origin}, which SentencePiece refuses ({error}). Copy the model "
+                "again, or train one with `SentencePieceTokenizer.train`."
+            ) from error
+        received = {
+            "pad_id": processor.pad_id(),
+            "bos_id": processor.bos_id(),
+            "eos_id": processor.eos_id(),
+            "unk_id": processor.unk_id(),
+        }
+        rule = {
+            "pad_id": self.padding_id,
+            "bos_id": self.start_id,
+            "eos_id": self.end_id,
+            "unk_id": self.unknown_id,
+        }
+        if received != rule:
+            raise ValueError(
+                f"The special ids of a SentencePiece model must be {rule}; received "
+                f"{origin} with {received}. Train the model again with these ids: "
+                "`SentencePieceTokenizer.train` does."
+            )
+        self._proto = proto
+        self._size = processor.get_piece_size()
+        with tf.init_scope():
+            self._model = tensorflow_text.SentencepieceTokenizer(proto)
+            self._model._model_resource = _SharedModel(proto)
+
+    @classmethod
+    def train(cls, texts, vocabulary_size, *, model_type="unigram", **options):
+        """Trains a SentencePiece model on some texts.
+
+        Args:
+            texts: An iterable of `str` or UTF-8 `bytes`, one sentence each.
+            vocabulary_size: The number of ids, the four special ones included.
+            model_type: `"unigram"`, `"bpe"`, `"char"` or `"word"`.
+            **options: Further options of `sentencepiece.SentencePieceTrainer`, such
+                as `character_coverage=1.0` or `byte_fallback=True`.
+
+        Returns:
+            A `SentencePieceTokenizer`.
+
+        Raises:
+            ImportError: If `tensorflow-text` or `sentencepiece` cannot be imported.
+            TypeError: If `texts` is a single string or holds anything but strings.
+            ValueError: If the trainer refuses, for example because the texts have
+                fewer subwords than `vocabulary_size`.
+
+        Example:
+            ```python
+            from keras_encdec.text import SentencePieceTokenizer
+
+            texts = ["a cat sat", "a hat sat"]
+            tokenizer = SentencePieceTokenizer.train(texts, 12, model_type="bpe")
+            print(tokenizer.vocabulary_size)  # 12
+            ```
+        """
+        _, sentencepiece = _import_sentencepiece()
+        texts = as_bytes(texts)
+        writer = io.BytesIO()
+        options = {"minloglevel": 2, **options}
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=writer,
+                vocab_size=vocabulary_size,
+                model_type=model_type,
+                pad_id=cls.padding_id,
+                bos_id=cls.start_id,
+                eos_id=cls.end_id,
+                unk_id=cls.unknown_id,
+                **options,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                "SentencePiece must be able to find the subwords asked for; received "
+                f"vocabulary_size={vocabulary_size}, model_type={model_type!r} and "
+                f"{len(texts)} texts, and its trainer said: {error} Change "
+                "`vocabulary_size` or the option it names, or give it more text."
+            ) from error
+        return cls(writer.getvalue())
+
+    @property
+    def proto(self):
+        """The serialized model, `bytes`; write it to a file to keep it."""
+        return self._proto
+
+    @property
+    def vocabulary_size(self):
+        """The number of ids, the four special ones included."""
+        return self._size
+
+    def _to_ids(self, texts):
+        return self._model.tokenize(texts)
+
+    def _to_texts(self, ids):
+        return self._model.detokenize(tf.cast(ids, tf.int32))
+
+    def get_config(self):
+        """Returns the model as base64 text."""
+        return {"proto": base64.b64encode(self._proto).decode("ascii")}
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the tokenizer that `get_config` described."""
+        return cls(base64.b64decode(config["proto"]))
+
+
+class _SharedModel(tf.saved_model.experimental.TrackableResource):
+    """The model's resource, under a name that belongs to this model alone.
+
+    The resource that tensorflow-text makes has no name. Hence it is lost when
+    TensorFlow clears its caches, as `keras.utils.set_random_seed` makes it do
+    (https://github.com/tensorflow/text/issues/570), and in a loaded SavedModel with
+    two models the first one silently serves for both
+    (https://github.com/tensorflow/text/issues/1304).
+    """
+
+    def __init__(self, proto):
+        super().__init__()
+        self._proto = proto
+        _ = self.resource_handle  # Creates the resource, while this is eager.
+
+    def _create_resource(self):
+        from tensorflow_text.python.ops import sentencepiece_tokenizer
+
+        return sentencepiece_tokenizer.gen_sentencepiece_tokenizer.sentencepiece_op(
+            model=self._proto,
+            shared_name="sentencepiece_" + hashlib.sha256(self._proto).hexdigest(),
+        )
+
+
+def _import_sentencepiece():
+    # Here, so that the other tokenizers work without these two packages.
+    try:
+        import sentencepiece
+        import tensorflow_text
+    except ImportError as error:
+        raise ImportError(
+            "SentencePieceTokenizer needs `tensorflow-text` and `sentencepiece`, which "
+            f"could not be imported ({error}). Install both with `pip install "
+            "tensorflow-text sentencepiece`, or use another tokenizer."
+        ) from error
+    return tensorflow_text, sentencepiece

@@ -1,0 +1,273 @@
+"""Tokenizers with a table of tokens: words, characters and bytes."""
+
+import collections
+
+import keras
+
+from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.interface import Tokenizer, as_string_tensor
+
+tf = import_tensorflow()
+
+REPLACEMENT_CHARACTER = "\ufffd"
+
+
+class _TableTokenizer(Tokenizer):
+    """A tokenizer that splits a text and looks each token up in a table.
+
+    A subclass defines `_split(texts)`, from strings `(B,)` to ragged tokens.
+    """
+
+    _separator = ""
+    _unknown_text = REPLACEMENT_CHARACTER
+
+    def __init__(self, tokens):
+        super().__init__()
+        first_id = self.unknown_id + 1
+        self._size = first_id + len(tokens)
+        ids = tf.range(first_id, self._size, dtype=tf.int64)
+        tokens = tf.constant(tokens, tf.string)
+        # Only regular tokens are keys, so a text that spells "</s>" stays a text.
+        self._ids = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(tokens, tf.cast(ids, tf.int32)),
+            default_value=self.unknown_id,
+        )
+        self._tokens = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(ids, tokens),
+            default_value=self._unknown_text,
+        )
+
+    @property
+    def vocabulary_size(self):
+        """The number of ids, the four special ones included."""
+        return self._size
+
+    def _to_ids(self, texts):
+        return tf.ragged.map_flat_values(self._ids.lookup, self._split(texts))
+
+    def _to_texts(self, ids):
+        tokens = tf.ragged.map_flat_values(self._tokens.lookup, ids)
+        return tf.strings.reduce_join(tokens, axis=1, separator=self._separator)
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class WordTokenizer(_TableTokenizer):
+    """Splits texts on ASCII whitespace, and joins words with a space.
+
+    A word outside the vocabulary is decoded as `<unk>`. Text that is already split
+    into subwords or phonemes is served too.
+
+    Args:
+        vocabulary: The words, a list of different `str` without whitespace in them.
+            The word at index i has the id 4 + i.
+
+    Raises:
+        TypeError: If `vocabulary` is not a list of `str`.
+        ValueError: If it is empty, repeats a word, or holds a text that is not one
+            word.
+
+    Example:
+        ```python
+        from keras_encdec.text import WordTokenizer
+
+        tokenizer = WordTokenizer(["the", "cat"])
+        ids = tokenizer.encode(["the cat", "the  dog"])
+        print(ids.to_list())  # [[4, 5, 2], [4, 3, 2]]
+        print(tokenizer.decode(ids).numpy())  # [b'the cat' b'the <unk>']
+        ```
+    """
+
+    _separator = " "
+    _unknown_text = "<unk>"
+
+    def __init__(self, vocabulary):
+        vocabulary = _checked_vocabulary(
+            vocabulary,
+            lambda token: token.encode().split() == [token.encode()],
+            "one word, without whitespace",
+        )
+        super().__init__(vocabulary)
+        self.vocabulary = vocabulary
+
+    @classmethod
+    def from_texts(cls, texts, *, max_size=None):
+        """Builds the tokenizer of the words in some texts, most frequent first.
+
+        Args:
+            texts: The texts, as `encode` takes them. Words that are not valid UTF-8
+                or hold U+FFFD are left out.
+            max_size: The largest number of words to keep, special ids not counted;
+                None keeps all. Equally frequent words stand in alphabetical order.
+
+        Returns:
+            A `WordTokenizer`.
+
+        Raises:
+            TypeError: If `texts` is a single string or holds anything but strings.
+            ValueError: If there is no word, or `max_size` is not positive.
+
+        Example:
+            ```python
+            from keras_encdec.text import WordTokenizer
+
+            tokenizer = WordTokenizer.from_texts(["b a", "c b"], max_size=2)
+            print(list(tokenizer.vocabulary))  # ['b', 'a']
+            ```
+        """
+        return cls(_most_frequent(cls._split(as_string_tensor(texts)), max_size))
+
+    @staticmethod
+    def _split(texts):
+        return tf.strings.split(texts)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"vocabulary": list(self.vocabulary)}
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class CharacterTokenizer(_TableTokenizer):
+    """Splits texts into Unicode characters (code points).
+
+    A character outside the vocabulary, and a byte that is not valid UTF-8, is
+    unknown and decoded as U+FFFD.
+
+    Args:
+        vocabulary: The characters, a list of different `str` of length 1. The
+            character at index i has the id 4 + i.
+
+    Raises:
+        TypeError: If `vocabulary` is not a list of `str`.
+        ValueError: If it is empty, repeats a character, holds U+FFFD, or holds a
+            text that is not one character.
+
+    Example:
+        ```python
+        from keras_encdec.text import CharacterTokenizer
+
+        tokenizer = CharacterTokenizer(["a", "é"])
+        ids = tokenizer.encode(["éa!"])
+        print(ids.to_list())  # [[5, 4, 3, 2]]
+        print(tokenizer.decode(ids).numpy()[0].decode())  # éa�
+        ```
+    """
+
+    def __init__(self, vocabulary):
+        vocabulary = _checked_vocabulary(
+            vocabulary,
+            lambda token: len(token) == 1 and token != REPLACEMENT_CHARACTER,
+            "one character, and not U+FFFD, which stands for the unknown ones",
+        )
+        super().__init__(vocabulary)
+        self.vocabulary = vocabulary
+
+    @classmethod
+    def from_texts(cls, texts, *, max_size=None):
+        """Builds the tokenizer of the characters in some texts, most frequent first.
+
+        Args:
+            texts: The texts, as `encode` takes them.
+            max_size: The largest number of characters to keep, special ids not
+                counted; None keeps all. Equally frequent characters stand in the
+                order of their code points.
+
+        Returns:
+            A `CharacterTokenizer`.
+
+        Raises:
+            TypeError: If `texts` is a single string or holds anything but strings.
+            ValueError: If there is no character, or `max_size` is not positive.
+
+        Example:
+            ```python
+            from keras_encdec.text import CharacterTokenizer
+
+            tokenizer = CharacterTokenizer.from_texts(["abc", "cb", "c"])
+            print(list(tokenizer.vocabulary))  # ['c', 'b', 'a']
+            ```
+        """
+        return cls(_most_frequent(cls._split(as_string_tensor(texts)), max_size))
+
+    @staticmethod
+    def _split(texts):
+        return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"vocabulary": list(self.vocabulary)}
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class ByteTokenizer(_TableTokenizer):
+    """Splits texts into bytes: nothing is unknown and nothing is lost.
+
+    Byte i has the id 4 + i, so `vocabulary_size` is 260.
+
+    Source: Xue et al. 2022, "ByT5: Towards a Token-Free Future with Pre-trained
+    Byte-to-Byte Models", https://arxiv.org/abs/2105.13626 (its ids begin at 3).
+
+    Example:
+        ```python
+        from keras_encdec.text import ByteTokenizer
+
+        tokenizer = ByteTokenizer()
+        ids = tokenizer.encode(["é"])
+        print(ids.to_list())  # [[199, 173, 2]]
+        print(tokenizer.decode(ids).numpy()[0].decode())  # é
+        ```
+    """
+
+    def __init__(self):
+        # A table and not `tf.io.decode_raw`, which refuses texts of unequal length.
+        super().__init__([bytes([value]) for value in range(256)])
+
+    @staticmethod
+    def _split(texts):
+        return tf.strings.bytes_split(texts)
+
+    def get_config(self):
+        """Returns the constructor's arguments: none."""
+        return {}
+
+
+def _checked_vocabulary(vocabulary, is_token, rule):
+    """Checks the regular tokens of a vocabulary; returns them as a tuple."""
+    received, vocabulary = vocabulary, tuple(vocabulary)
+    if isinstance(received, str) or not all(isinstance(t, str) for t in vocabulary):
+        raise TypeError(
+            f"A vocabulary must be a list of `str`; received {received!r:.80}. Pass "
+            "a list, or build the tokenizer with `from_texts`."
+        )
+    if not vocabulary:
+        raise ValueError(
+            "A vocabulary must hold at least one token; received none. Give it tokens, "
+            "or texts that hold some."
+        )
+    wrong = [token for token in vocabulary if not is_token(token)]
+    if wrong:
+        raise ValueError(
+            f"Each token of this vocabulary must be {rule}; received {wrong[:5]}. "
+            "Remove them."
+        )
+    if len(set(vocabulary)) < len(vocabulary):
+        counts = collections.Counter(vocabulary)
+        repeated = [token for token, count in counts.items() if count > 1]
+        raise ValueError(
+            "The tokens of a vocabulary must differ; received these more than once: "
+            f"{repeated[:5]}. Remove the repetitions."
+        )
+    return vocabulary
+
+
+def _most_frequent(tokens, max_size):
+    """Returns the different tokens, most frequent first, without the invalid ones."""
+    if max_size is not None and max_size < 1:
+        raise ValueError(
+            f"`max_size` must be positive; received {max_size}. Leave it out to keep "
+            "every token."
+        )
+    tokens, _, counts = tf.unique_with_counts(tokens.flat_values)
+    # The order of UTF-8 bytes is the order of code points.
+    ranked = sorted(zip((-counts).numpy(), tokens.numpy(), strict=True))
+    texts = (token.decode("utf-8", "replace") for _, token in ranked)
+    return [text for text in texts if REPLACEMENT_CHARACTER not in text][:max_size]

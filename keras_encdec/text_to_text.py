@@ -1,0 +1,166 @@
+"""Text to text: tokenizers, a model and a sampler as one function of strings."""
+
+import json
+import pathlib
+
+import keras
+
+import keras_encdec.model
+import keras_encdec.text  # noqa: F401  (with `model`, registers what `load` reads)
+from keras_encdec.files import new_folder
+from keras_encdec.generation import Generator, GreedySampler, row_seeds
+
+MODEL_FILE = "model.keras"
+CONFIG_FILE = "text_to_text.json"
+
+
+class TextToText:
+    """Generates target texts from source texts.
+
+    Args:
+        source_tokenizer: A `Tokenizer` of the sources.
+        target_tokenizer: A `Tokenizer` of the targets; it may be the same.
+        model: An `EncoderDecoder` for the ids of these tokenizers.
+        sampler: A `Sampler`; by default greedy.
+        max_length: The largest number of tokens to generate, unless a call gives its
+            own.
+
+    Call arguments:
+        texts: A list of source texts, `str` or UTF-8 `bytes`.
+        max_length: The largest number of tokens to generate.
+        seed: The seed of random samplers, a 32-bit int. A text's result depends
+            on the seed and on its place in the list, not on other texts.
+        batch_size: The number of texts generated at once.
+
+    Returns:
+        A list of target texts, `str`.
+
+    Raises:
+        TypeError: If `texts` is a single string or holds anything but strings.
+        ValueError: If a tokenizer has more ids than the model's vocabulary, or an
+            argument of a call is out of range.
+
+    Example:
+        ```python
+        from keras_encdec import ByteTokenizer, EncoderDecoder, TextToText
+
+        tokenizer = ByteTokenizer()
+        size = tokenizer.vocabulary_size
+        model = EncoderDecoder(size, 16, 32, num_heads=2, num_layers=1)
+        text_to_text = TextToText(tokenizer, tokenizer, model, max_length=8)
+        print(len(text_to_text(["one text", "another"])))
+        ```
+    """
+
+    def __init__(
+        self,
+        source_tokenizer,
+        target_tokenizer,
+        model,
+        sampler=None,
+        *,
+        max_length=64,
+    ):
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self.model = model
+        self.sampler = GreedySampler() if sampler is None else sampler
+        self.max_length = max_length
+        for side, tokenizer, size in (
+            ("source", source_tokenizer, model.source_embedding.vocabulary_size),
+            ("target", target_tokenizer, model.target_embedding.vocabulary_size),
+        ):
+            if tokenizer.vocabulary_size > size:
+                raise ValueError(
+                    f"The {side} tokenizer must not have more ids than the model's "
+                    f"{side} vocabulary; received {tokenizer.vocabulary_size} and "
+                    f"{size}. Build the model with the tokenizer's vocabulary_size."
+                )
+        self.generator = Generator(
+            model,
+            self.sampler,
+            start_id=target_tokenizer.start_id,
+            end_id=target_tokenizer.end_id,
+            padding_id=target_tokenizer.padding_id,
+        )
+
+    def __call__(self, texts, *, max_length=None, seed=0, batch_size=64):
+        """Returns the target texts."""
+        rows = self.source_tokenizer.encode(texts)
+        rows = [row.numpy() for row in rows]
+        seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
+        max_length = self.max_length if max_length is None else max_length
+        # Sorted, so that a batch holds texts of one length; put back at the end.
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        results = [None] * len(rows)
+        for start in range(0, len(rows), batch_size):
+            batch = order[start : start + batch_size]
+            ids = self.generator([rows[i] for i in batch], max_length, seeds[batch])
+            for i, text in zip(batch, self._decode(ids), strict=True):
+                results[i] = text
+        return results
+
+    def _decode(self, ids):
+        texts = self.target_tokenizer.decode(ids).numpy()
+        return [text.decode("utf-8", "replace") for text in texts]
+
+    def save(self, folder, *, overwrite=False):
+        """Writes everything needed to `load` it, under any backend.
+
+        Args:
+            folder: The folder to write: `model.keras` and `text_to_text.json`.
+            overwrite: Whether to replace a folder that is there already.
+
+        Raises:
+            FileExistsError: If the folder is there and `overwrite` is False.
+        """
+        config = {
+            name: keras.saving.serialize_keras_object(part)
+            for name, part in (
+                ("source_tokenizer", self.source_tokenizer),
+                ("target_tokenizer", self.target_tokenizer),
+                ("sampler", self.sampler),
+            )
+        }
+        config["max_length"] = self.max_length
+        with new_folder(folder, overwrite=overwrite) as new:
+            self.model.save(new / MODEL_FILE)
+            (new / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder):
+        """Reads what `save` wrote; nothing in it can run code.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            A `TextToText`.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If a file is not what `save` wrote.
+        """
+        folder = pathlib.Path(folder)
+        for file in (MODEL_FILE, CONFIG_FILE):
+            if not (folder / file).is_file():
+                raise FileNotFoundError(
+                    f"A saved folder holds {MODEL_FILE} and {CONFIG_FILE}; {file} is "
+                    f"missing in {str(folder)!r}. Give the folder that was saved, or "
+                    "save it again."
+                )
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            max_length = config.pop("max_length")
+            parts = {
+                name: keras.saving.deserialize_keras_object(part, safe_mode=True)
+                for name, part in config.items()
+            }
+            model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
+            return cls(model=model, max_length=max_length, **parts)
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{str(folder)!r} must hold what TextToText.save wrote; it could not be "
+                f"read: {error} Save it again, or import the module that registers its "
+                "own classes first."
+            ) from error
