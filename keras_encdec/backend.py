@@ -11,6 +11,19 @@ import keras
 from keras import ops
 
 
+def running_backend():
+    """Returns the name of the running backend, to be shown to people.
+
+    Example:
+        ```python
+        from keras_encdec.backend import running_backend
+
+        print(running_backend())  # tensorflow, jax or torch
+        ```
+    """
+    return keras.config.backend()
+
+
 def compile_function(function, inputs, variables=()):
     """Compiles a function of tensors for the running backend.
 
@@ -108,7 +121,9 @@ def write_at(cache, index, entry):
         return cache
     if keras.config.backend() == "jax":
         zero = index * 0
-        return ops.slice_update(cache, (zero, index) + (zero,) * (cache.ndim - 2), entry)
+        return ops.slice_update(
+            cache, (zero, index) + (zero,) * (cache.ndim - 2), entry
+        )
     # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
     # without XLA cannot run.
     here = ops.equal(ops.arange(cache.shape[1]), index)

@@ -120,19 +120,18 @@ class EncoderDecoder(keras.Model):
         dtype=None,
         name="encoder_decoder",
     ):
+        config = dict(locals())  # The arguments, before there are other variables.
+        del config["self"], config["__class__"]
         require_positive(
-            vocabulary_size=vocabulary_size, hidden_dim=hidden_dim, num_layers=num_layers
+            vocabulary_size=vocabulary_size,
+            hidden_dim=hidden_dim,
+            num_layers=num_layers,
         )
         require_one_of(
             ("sinusoidal", "learned", "rotary", "relative", None), positions=positions
         )
         depth = num_layers if num_decoder_layers is None else num_decoder_layers
         require_positive(num_decoder_layers=depth)
-        config = {
-            name: value
-            for name, value in locals().items()
-            if name not in ("self", "__class__", "depth")
-        }
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         config["dtype"] = keras.dtype_policies.serialize(policy)
         config["activation"] = keras.activations.serialize(
@@ -381,9 +380,9 @@ def _check_ids(name, ids, vocabulary_size, max_length):
         )
     if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
         raise ValueError(
-            f"{name} ids must be from 0 to {vocabulary_size - 1}, below the size of the "
-            f"model's {name} vocabulary; received ids from {ids.min()} to {ids.max()}. "
-            "Check that the tokenizer is the one the model was made for."
+            f"{name} ids must be from 0 to {vocabulary_size - 1}, below the size of "
+            f"the model's {name} vocabulary; received ids from {ids.min()} to "
+            f"{ids.max()}. Check that the tokenizer is the one the model was made for."
         )
     if max_length is not None and ids.shape[1] > max_length:
         raise ValueError(

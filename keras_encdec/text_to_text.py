@@ -160,7 +160,7 @@ class TextToText:
             return cls(model=model, max_length=max_length, **parts)
         except (KeyError, OSError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{str(folder)!r} must hold what TextToText.save wrote; it could not be "
-                f"read: {error} Save it again, or import the module that registers its "
-                "own classes first."
+                f"{str(folder)!r} must hold what TextToText.save wrote; it could not "
+                f"be read: {error} Save it again, or import the module that registers "
+                "its own classes first."
             ) from error

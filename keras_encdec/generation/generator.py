@@ -79,9 +79,9 @@ def generate(
         ops.full((batch_size, max_length), padding_id, dtype="int32"),
         model.new_cache(batch_size, max_length),
     )
-    return ops.while_loop(
-        unfinished, next_token, state, maximum_iterations=max_length
-    )[3]
+    return ops.while_loop(unfinished, next_token, state, maximum_iterations=max_length)[
+        3
+    ]
 
 
 class Generator:
@@ -197,8 +197,8 @@ class Generator:
         if isinstance(source, (list, tuple)):
             if any(np.ndim(row) != 1 for row in source):
                 raise ValueError(
-                    "source must be a list of rows of ids, such as [[5, 7, 2], [9, 2]]; "
-                    f"received {source!r:.200}."
+                    "source must be a list of rows of ids, such as [[5, 7, 2], [9, 2]];"
+                    f" received {source!r:.200}."
                 )
             rows = [np.asarray(row) for row in source]
             for row in rows:
@@ -232,9 +232,7 @@ class Generator:
                 f"received {max_length!r:.200} for {rows} rows."
             )
         if limits.size and limits.min() < 1:
-            raise ValueError(
-                f"max_length must be at least 1; received {limits.min()}."
-            )
+            raise ValueError(f"max_length must be at least 1; received {limits.min()}.")
         return np.broadcast_to(limits, (rows,)).astype("int32")
 
     def _seeds(self, seed, rows):

@@ -155,7 +155,9 @@ class TopKSampler(RandomSampler):
     def __post_init__(self):
         super().__post_init__()
         if not isinstance(self.k, int) or self.k < 1:
-            raise ValueError(f"k must be an integer of at least 1; received {self.k!r}.")
+            raise ValueError(
+                f"k must be an integer of at least 1; received {self.k!r}."
+            )
 
     def truncate(self, logits):
         """Returns the logits with -inf below the kth largest."""

@@ -114,7 +114,9 @@ class Attention(keras.layers.Layer):
         self._head_dim = self.head_dim or hidden_dim // self.num_heads
         key_value_dim = self.num_key_value_heads * self._head_dim
         memory_shape = memory_shape or x_shape
-        self.query_dense = self._dense(self.num_heads * self._head_dim, "query", x_shape)
+        self.query_dense = self._dense(
+            self.num_heads * self._head_dim, "query", x_shape
+        )
         self.key_dense = self._dense(key_value_dim, "key", memory_shape)
         self.value_dense = self._dense(key_value_dim, "value", memory_shape)
         self.output_dense = self._dense(

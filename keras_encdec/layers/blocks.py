@@ -201,9 +201,7 @@ class EncoderBlock(_Block):
         x = self._residual(
             x,
             self.self_attention_norm,
-            lambda y: self.self_attention(
-                y, mask=mask, bias=bias, training=training
-            ),
+            lambda y: self.self_attention(y, mask=mask, bias=bias, training=training),
             training,
         )
         return self._feed_forward(x, training)

@@ -35,7 +35,8 @@ class FeedForward(keras.layers.Layer):
         from keras import ops
         from keras_encdec.layers import FeedForward
 
-        print(FeedForward(64, activation="silu", gated=True)(ops.ones((2, 5, 16))).shape)
+        feed_forward = FeedForward(64, activation="silu", gated=True)
+        print(feed_forward(ops.ones((2, 5, 16))).shape)
         ```
 
     Reference:

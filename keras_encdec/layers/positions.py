@@ -44,8 +44,8 @@ def sinusoidal_positions(positions, hidden_dim):
     """
     if hidden_dim % 2:
         raise ValueError(
-            "Sinusoidal positions need an even hidden_dim, a sine and a cosine for each "
-            f"frequency; received hidden_dim={hidden_dim}. Add or remove one."
+            "Sinusoidal positions need an even hidden_dim, a sine and a cosine for "
+            f"each frequency; received hidden_dim={hidden_dim}. Add or remove one."
         )
     angles = _angles(positions, hidden_dim)
     waves = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)
@@ -185,18 +185,21 @@ class LearnedPosition(keras.layers.Layer):
     def call(self, x, start=0):
         """Adds the vectors of the positions."""
         length = x.shape[1]
-        end = length + start if length and isinstance(start, int) else length
+        self._check_end(length + start if length and isinstance(start, int) else length)
+        positions = start + ops.arange(ops.shape(x)[1], dtype="int32")
+        return x + ops.take(self.position_vectors, positions, axis=0)
+
+    def _check_end(self, end):
         if end is not None and end > self.max_length:
             raise ValueError(
                 "A sequence must not be longer than the learned positions; received "
                 f"length {end} with max_length={self.max_length}. Shorten the sequence, "
                 "or build the model with a larger max_length."
             )
-        positions = start + ops.arange(ops.shape(x)[1], dtype="int32")
-        return x + ops.take(self.position_vectors, positions, axis=0)
 
     def compute_output_shape(self, x_shape):
         """Returns the shape of the output, which is that of the input."""
+        self._check_end(x_shape[1])  # A symbolic call comes here alone.
         return x_shape
 
     def get_config(self):

@@ -143,7 +143,7 @@ def text_dataset(
             print(source.shape, target.shape, labels.shape, weights.shape)  # (2, 8) ...
         ```
     """
-    boundaries = sorted(bucket_boundaries)
+    boundaries = sorted(set(bucket_boundaries))
     if not boundaries or boundaries[0] < 1 or batch_size < 1:
         raise ValueError(
             "`batch_size` and all `bucket_boundaries` must be positive, with at least "

@@ -1,0 +1,43 @@
+# demo   trains, evaluates and uses a small model
+# test   lint, then every test, under each backend
+# Add --keep-going to see every backend even after one has failed.
+
+VENV ?= .venv
+PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
+BACKENDS := tensorflow jax torch
+
+bin := $(VENV)/bin
+installed := $(VENV)/installed
+installed_for_tests := $(VENV)/installed-for-tests
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Idle threads of one library would otherwise spin on the cores another one needs.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test lint test-once $(BACKENDS:%=test-%)
+
+demo: $(installed)
+	$(bin)/keras-encdec demo
+
+test: lint test-once $(BACKENDS:%=test-%)
+
+lint: $(installed_for_tests)
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+
+test-once: $(installed_for_tests)
+	KERAS_BACKEND=tensorflow $(bin)/python -m pytest -m once
+
+$(BACKENDS:%=test-%): test-%: $(installed_for_tests)
+	KERAS_BACKEND=$* $(bin)/python -m pytest -m "not once"
+
+$(installed): pyproject.toml constraints.txt | $(bin)/python
+	$(bin)/python -m pip install --constraint constraints.txt --editable ".[demo]"
+	touch $@
+
+$(installed_for_tests): pyproject.toml constraints.txt | $(bin)/python
+	$(bin)/python -m pip install --constraint constraints.txt --editable ".[demo,jax,torch,test]"
+	touch $@ $(installed)
+
+$(bin)/python:
+	$(PYTHON) -m venv $(VENV)
