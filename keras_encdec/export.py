@@ -81,10 +81,11 @@ def _write(text_to_text, folder, max_length):
     module.tokenizers = (text_to_text.source_tokenizer, text_to_text.target_tokenizer)
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec((None,), tf.string),
             tf.TensorSpec((None,), tf.int32),
-        ]
+        ],
     )
     def answer(texts, seeds):
         source = text_to_text.source_tokenizer.encode(texts).to_tensor(
@@ -103,15 +104,19 @@ def _write(text_to_text, folder, max_length):
         )
         return {"text": text_to_text.target_tokenizer.decode(ids)}
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="text")])
+    @tf.function(
+        autograph=False,
+        input_signature=[tf.TensorSpec((None,), tf.string, name="text")],
+    )
     def serving_default(text):
         return answer(text, row_seeds(0, ops.shape(text)[0]))
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec((None,), tf.string, name="text"),
             tf.TensorSpec((None,), tf.int32, name="seed"),
-        ]
+        ],
     )
     def sample(text, seed):
         return answer(text, seed)

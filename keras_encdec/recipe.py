@@ -122,8 +122,9 @@ def train(
 
         sources, targets = ["one", "two"], ["eno", "owt"]
         tokenizer = make_tokenizer("character", sources)
+        small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
         text_to_text = train(
-            sources, targets, tokenizer, tokenizer, epochs=1, hidden_dim=16
+            sources, targets, tokenizer, tokenizer, **small, epochs=1, max_length=8
         )
         print(text_to_text(["two"]))
         ```

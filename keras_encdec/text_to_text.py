@@ -1,7 +1,9 @@
 """Text to text: tokenizers, a model and a sampler as one function of strings."""
 
+import itertools
 import json
 import pathlib
+import zipfile
 
 import keras
 
@@ -86,8 +88,11 @@ class TextToText:
 
     def __call__(self, texts, *, max_length=None, seed=0, batch_size=64):
         """Returns the target texts."""
-        rows = self.source_tokenizer.encode(texts)
-        rows = [row.numpy() for row in rows]
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1; received {batch_size}.")
+        encoded = self.source_tokenizer.encode(texts)
+        ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
+        rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
         seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
         max_length = self.max_length if max_length is None else max_length
         # Sorted, so that a batch holds texts of one length; put back at the end.
@@ -158,7 +163,14 @@ class TextToText:
             }
             model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
             return cls(model=model, max_length=max_length, **parts)
-        except (KeyError, OSError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            KeyError,
+            OSError,
+            TypeError,
+            ValueError,
+            zipfile.BadZipFile,
+        ) as error:
             raise ValueError(
                 f"{str(folder)!r} must hold what TextToText.save wrote; it could not "
                 f"be read: {error} Save it again, or import the module that registers "

@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from keras.src import testing  # noqa: E402
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -38,3 +39,47 @@ def run_layer_test():
             testing.TestCase("run_layer_test").run_layer_test(layer, **kwargs)
 
     return run
+
+
+@pytest.fixture
+def copy_from_torch():
+    """Draws the weights of a torch module and copies them into a layer built alike."""
+
+    def copy(layer, module):
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter, 0.1, 0.3)
+        _copy(layer, module)
+
+    return copy
+
+
+def _copy(layer, module):
+    if isinstance(module, torch.nn.Linear):
+        layer.set_weights([_array(module.weight).T, _array(module.bias)])
+    elif isinstance(module, torch.nn.LayerNorm):
+        layer.set_weights([_array(module.weight), _array(module.bias)])
+    elif isinstance(module, torch.nn.MultiheadAttention):
+        kernels = (
+            (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+            if module.in_proj_weight is None
+            else module.in_proj_weight.chunk(3)
+        )
+        denses = layer.query_dense, layer.key_dense, layer.value_dense
+        biases = module.in_proj_bias.chunk(3)
+        for dense, kernel, bias in zip(denses, kernels, biases, strict=True):
+            dense.set_weights([_array(kernel).T, _array(bias)])
+        _copy(layer.output_dense, module.out_proj)
+    else:
+        decodes = isinstance(module, torch.nn.TransformerDecoderLayer)
+        _copy(layer.self_attention, module.self_attn)
+        _copy(layer.self_attention_norm, module.norm1)
+        if decodes:
+            _copy(layer.cross_attention, module.multihead_attn)
+            _copy(layer.cross_attention_norm, module.norm2)
+        _copy(layer.feed_forward.intermediate_dense, module.linear1)
+        _copy(layer.feed_forward.output_dense, module.linear2)
+        _copy(layer.feed_forward_norm, module.norm3 if decodes else module.norm2)
+
+
+def _array(parameter):
+    return parameter.detach().numpy()

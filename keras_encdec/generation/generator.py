@@ -149,6 +149,7 @@ class Generator:
         seeds = self._seeds(seed, rows)
         if hasattr(self.model, "check_ids"):
             self.model.check_ids(source)
+        source = source.astype("int32")
         longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)
         largest = getattr(self.model, "max_length", None)
         if largest is not None and longest > largest:
@@ -207,8 +208,9 @@ class Generator:
                         "source must be integer token ids; received a row of dtype "
                         f"{row.dtype}. Encode the text with a tokenizer."
                     )
+            # int64, for in int32 an id too large might wrap around to a good one.
             padded = np.full(
-                (len(rows), max(map(len, rows), default=0)), self.padding_id, "int32"
+                (len(rows), max(map(len, rows), default=0)), self.padding_id, "int64"
             )
             for padded_row, row in zip(padded, rows, strict=True):
                 padded_row[: len(row)] = row
@@ -219,7 +221,7 @@ class Generator:
                 "source must be 2D integer ids, a row for each sequence; received "
                 f"shape {source.shape}, dtype {source.dtype}."
             )
-        return source.astype("int32")
+        return source
 
     def _limits(self, max_length, rows):
         limits = np.asarray(max_length)

@@ -5,6 +5,8 @@ alone. `keras.random` cannot serve: in a compiled loop an integer seed repeats t
 draw at each step, and the backends' generators differ.
 """
 
+import numbers
+
 from keras import ops
 
 # The golden ratio's fraction of 2**32, odd: multiples of it spread evenly.
@@ -33,6 +35,9 @@ def row_seeds(seed, rows):
     Returns:
         `(rows,)`, int32; the seeds of the first rows do not depend on their number.
 
+    Raises:
+        ValueError: If the seed is not an integer of 32 bits.
+
     Example:
         ```python
         from keras_encdec.generation import row_seeds
@@ -40,7 +45,12 @@ def row_seeds(seed, rows):
         print(row_seeds(7, 3))
         ```
     """
-    return ops.arange(rows, dtype="int32") * _SPREAD + seed
+    if not isinstance(seed, numbers.Integral) or not -(2**31) <= seed < 2**31:
+        raise ValueError(
+            "seed must be an int that fits in 32 bits, from -2**31 to 2**31 - 1; "
+            f"received {seed!r:.200}."
+        )
+    return ops.arange(rows, dtype="int32") * _SPREAD + int(seed)
 
 
 def uniform(seeds, step):

@@ -86,7 +86,7 @@ class RandomSampler(Sampler):
             nearer to the greedy one, above 1 nearer to chance.
 
     Raises:
-        ValueError: If the temperature is not above 0.
+        ValueError: If the temperature is not above 0, or not finite.
 
     Example:
         ```python
@@ -101,10 +101,11 @@ class RandomSampler(Sampler):
     temperature: float = 1.0
 
     def __post_init__(self):
-        if not self.temperature > 0:
+        if not 0 < self.temperature < float("inf"):
             raise ValueError(
-                f"temperature must be above 0; received {self.temperature!r}. For the "
-                "most likely token at each step use GreedySampler."
+                "temperature must be above 0 and finite; received "
+                f"{self.temperature!r}. For the most likely token at each step use "
+                "GreedySampler."
             )
 
     def truncate(self, logits):
@@ -117,13 +118,17 @@ class RandomSampler(Sampler):
 
     def __call__(self, logits, uniform):
         """Returns the ids picked, `(B,)`, int32."""
-        logits = self.truncate(logits / self.temperature)
-        # The inverse of the cumulative distribution, at one number for each row.
-        cumulative = ops.cumsum(ops.softmax(logits, axis=-1), axis=-1)
-        # Scaled, for the last sum can round below 1, and a token of no probability
-        # must not be picked.
-        threshold = ops.expand_dims(uniform, -1) * cumulative[:, -1:]
-        return ops.sum(ops.cast(cumulative <= threshold, "int32"), axis=-1)
+        # Below 0 before the division, which then cannot overflow to +inf.
+        logits = logits - ops.max(logits, axis=-1, keepdims=True)
+        weights = ops.exp(self.truncate(logits / self.temperature))
+        # The inverse of the cumulative distribution, at one number for each row. Sums
+        # done in parallel can grow by rounding where nothing is added, and a token of
+        # no probability must not be picked.
+        cumulative = ops.where(weights > 0, ops.cumsum(weights, axis=-1), 0.0)
+        threshold = ops.expand_dims(uniform, -1) * ops.max(
+            cumulative, axis=-1, keepdims=True
+        )
+        return ops.cast(ops.argmax(cumulative > threshold, axis=-1), "int32")
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -154,7 +159,7 @@ class TopKSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        if not isinstance(self.k, int) or self.k < 1:
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
             raise ValueError(
                 f"k must be an integer of at least 1; received {self.k!r}."
             )

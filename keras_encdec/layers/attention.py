@@ -112,6 +112,8 @@ class Attention(keras.layers.Layer):
                 "them, or give head_dim."
             )
         self._head_dim = self.head_dim or hidden_dim // self.num_heads
+        if self.rotary:  # Checks the size before a symbolic call, which computes none.
+            rotate(ops.zeros((1, 1, 1, self._head_dim)), ops.arange(1))
         key_value_dim = self.num_key_value_heads * self._head_dim
         memory_shape = memory_shape or x_shape
         self.query_dense = self._dense(
@@ -207,10 +209,11 @@ class Attention(keras.layers.Layer):
         scores = ops.cast(scores, "float32") * self._head_dim**-0.5
         if bias is not None:
             scores = scores + ops.cast(bias, "float32")
-        if mask is None:
-            return ops.softmax(scores)
-        weights = ops.softmax(ops.where(mask, scores, -1e30))
-        return ops.where(mask, weights, 0.0)
+        if mask is not None:
+            scores = ops.where(mask, scores, -1e30)
+        # Not `ops.softmax`, which warns of a memory of length 1.
+        weights = ops.exp(ops.log_softmax(scores))
+        return weights if mask is None else ops.where(mask, weights, 0.0)
 
     def _fused(self, queries, keys, values, mask, bias):
         if mask is None:

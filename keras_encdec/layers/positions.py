@@ -193,8 +193,8 @@ class LearnedPosition(keras.layers.Layer):
         if end is not None and end > self.max_length:
             raise ValueError(
                 "A sequence must not be longer than the learned positions; received "
-                f"length {end} with max_length={self.max_length}. Shorten the sequence, "
-                "or build the model with a larger max_length."
+                f"length {end} with max_length={self.max_length}. Shorten the "
+                "sequence, or build the model with a larger max_length."
             )
 
     def compute_output_shape(self, x_shape):

@@ -43,7 +43,8 @@ def test_looks_ids_up_in_the_table(scale):
 
 
 @pytest.mark.parametrize(
-    "positions", [{"positions": "sinusoidal"}, {"positions": "learned", "max_length": 5}]
+    "positions",
+    [{"positions": "sinusoidal"}, {"positions": "learned", "max_length": 5}],
 )
 def test_adds_positions_from_the_start(positions):
     layer = TokenEmbedding(10, 16, **positions)
@@ -67,9 +68,9 @@ def test_reversed_it_projects_on_the_table_in_float32(dtype):
     x = to_numpy(ops.cast(x, layer.compute_dtype))  # What the layer will see.
     logits = layer(x, reverse=True)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
-    np.testing.assert_allclose(
-        to_numpy(logits), x @ layer.table.get_weights()[0].T, rtol=1e-5, atol=1e-5
-    )
+    # Keras hands a layer its weights rounded to the compute dtype.
+    table = to_numpy(ops.cast(layer.table.get_weights()[0], layer.compute_dtype))
+    np.testing.assert_allclose(to_numpy(logits), x @ table.T, rtol=1e-5, atol=1e-5)
 
 
 def test_padding_is_masked_there_and_back():
@@ -100,25 +101,20 @@ def test_shared_table_is_one_table():
     np.testing.assert_array_equal(to_numpy(target(IDS)), 2.0)
 
 
-def test_shared_table_is_shared_in_the_copy_of_a_saved_model(tmp_path):
-    source_ids = keras.Input((None,), dtype="int32")
-    target_ids = keras.Input((None,), dtype="int32")
-    first = TokenEmbedding(10, 16)
-    second = TokenEmbedding(10, 16, scale=False, table=first.table)
-    x = EncoderBlock(2, 8)(first(source_ids))
-    model = keras.Model([source_ids, target_ids], [x, second(target_ids)])
+def test_one_layer_serves_both_ends_of_a_saved_model(tmp_path):
+    ids = keras.Input((None,), dtype="int32")
+    layer = TokenEmbedding(10, 16, positions="learned", max_length=4)
+    model = keras.Model(ids, layer(EncoderBlock(2, 8)(layer(ids)), reverse=True))
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
     assert len(copy.weights) == len(model.weights)
-    for expected, y in zip(model([IDS, IDS]), copy([IDS, IDS]), strict=True):
-        np.testing.assert_allclose(to_numpy(y), to_numpy(expected), atol=1e-6)
+    np.testing.assert_allclose(to_numpy(copy(IDS)), to_numpy(model(IDS)), atol=1e-6)
 
 
 def test_dropout_acts_in_training_alone():
     layer = TokenEmbedding(10, 16, dropout=0.5)
-    expected = layer.table
     x = to_numpy(layer(IDS))
-    np.testing.assert_allclose(x, 4 * expected.get_weights()[0][IDS], rtol=1e-6)
+    np.testing.assert_allclose(x, 4 * layer.table.get_weights()[0][IDS], rtol=1e-6)
     dropped = to_numpy(layer(IDS, training=True))
     assert 0.2 < np.mean(dropped == 0) < 0.8
 

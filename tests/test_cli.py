@@ -1,0 +1,601 @@
+"""The commands, run in this process, and what they print and write."""
+
+import importlib
+import inspect
+import io
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+
+import keras_encdec.export
+import keras_encdec.recipe
+import keras_encdec.text_to_text
+from keras_encdec.cli import main
+from keras_encdec.model import EncoderDecoder
+from keras_encdec.text import (
+    ByteTokenizer,
+    CharacterTokenizer,
+    SentencePieceTokenizer,
+    WordTokenizer,
+    sequence_error_rate,
+    token_error_rate,
+)
+from keras_encdec.text_to_text import TextToText
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = {
+    "byte": ByteTokenizer,
+    "character": CharacterTokenizer,
+    "sentencepiece": SentencePieceTokenizer,
+    "word": WordTokenizer,
+}
+SAMPLERS = {
+    "greedy": [],
+    "random": ["--temperature", "3"],
+    "top-k": ["--k", "20"],
+    "top-p": ["--p", "0.99"],
+}
+LINES = [b"12", b"", b"caf\xe9 \xff", "día".encode(), b"12", b"345"]
+# Of the true one, before a test replaces it.
+TRAIN = inspect.signature(keras_encdec.recipe.train)
+PAIRS = "one\teno\ntwo\towt\nthree\teerht\nfour\truof\n"
+
+
+def untrained(source_tokenizer=None, target_tokenizer=None, max_length=6):
+    """A `TextToText` whose answers are nonsense, but the same each time."""
+    source_tokenizer = source_tokenizer or ByteTokenizer()
+    target_tokenizer = target_tokenizer or WordTokenizer(list("abcdefghijklmnopqrst"))
+    model = EncoderDecoder(
+        source_tokenizer.vocabulary_size,
+        hidden_dim=16,
+        intermediate_dim=32,
+        num_heads=2,
+        num_layers=1,
+        target_vocabulary_size=target_tokenizer.vocabulary_size,
+        # Tied and scaled, it would repeat one word.
+        tie_embeddings=False,
+    )
+    return TextToText(source_tokenizer, target_tokenizer, model, max_length=max_length)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A saved folder; its path is relative to nothing, a `str` as from a shell."""
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("cli") / "saved"
+    untrained().save(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Leaves out training; gives what it was asked for."""
+    given = types.SimpleNamespace(options=None)
+
+    def train(sources, targets, source_tokenizer, target_tokenizer, **options):
+        given.sources, given.targets = sources, targets
+        given.tokenizers = source_tokenizer, target_tokenizer
+        given.options = options
+        text_to_text = untrained(source_tokenizer, target_tokenizer)
+        text_to_text.training_seconds = 1.0
+        return text_to_text
+
+    monkeypatch.setattr(keras_encdec.recipe, "train", train)
+    return given
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    def give(data):
+        monkeypatch.setattr(
+            sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data))
+        )
+
+    return give
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command that must succeed; returns what it printed."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = main(list(map(str, arguments)))
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        return printed
+
+    return run
+
+
+@pytest.fixture
+def error_of(capsys):
+    """Runs a command that must fail; returns the one line that it says."""
+
+    def error_of(*arguments):
+        capsys.readouterr()
+        try:
+            status = main(list(map(str, arguments)))
+        except SystemExit as leaving:  # What argparse finds, below its usage.
+            status = leaving.code
+        assert status == 2
+        printed = capsys.readouterr().err
+        assert "Traceback" not in printed
+        *usage, line = printed.splitlines()
+        assert not usage or usage[0].startswith("usage: keras-encdec")
+        assert re.match(r"keras-encdec( \w+)?: error: \S", line), printed
+        return line
+
+    return error_of
+
+
+def write(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+# ---- The whole road
+
+
+def test_trains_generates_and_evaluates(tmp_path, run):
+    pairs = write(tmp_path / "pairs.tsv", PAIRS)
+    output = tmp_path / "new" / "model"
+    sizes = "--hidden-dim 16 --intermediate-dim 16 --num-heads 2 --num-layers 1"
+    printed = run(
+        *("train", "--source", pairs, "--output", output, "--tokenizer", "character"),
+        *("--validation-source", pairs, "--epochs", 1, "--max-length", 7),
+        *sizes.split(),
+    )
+    assert "4 pairs; 14 source and 14 target ids." in printed.out
+    assert "val_loss" in printed.out
+    assert f"saved in {output}." in printed.out
+    assert sorted(os.listdir(output)) == ["model.keras", "text_to_text.json"]
+    assert os.listdir(output.parent) == ["model"]
+
+    text_to_text = TextToText.load(output)
+    assert text_to_text.max_length == 7
+    count = f"Trained {text_to_text.model.count_params():,} parameters"
+    assert count in printed.out
+
+    sources = write(tmp_path / "sources.txt", "one\ntwo\n")
+    printed = run("generate", output, "--source", sources)
+    assert printed.out.splitlines() == text_to_text(["one", "two"])
+
+    printed = run("evaluate", output, "--source", pairs)
+    assert printed.out.startswith("texts                4 in ")
+
+
+# ---- train
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_train_makes_the_tokenizers(kind, shared, tmp_path, training, run):
+    pairs = write(tmp_path / "pairs.tsv", "a b c\td e\nb c a\te f f\n")
+    output = tmp_path / "model"
+    run(
+        *("train", "--source", pairs, "--output", output, "--tokenizer", kind),
+        *["--shared-vocabulary"] * shared,
+    )
+    source_tokenizer, target_tokenizer = training.tokenizers
+    assert (source_tokenizer is target_tokenizer) == shared
+    assert type(source_tokenizer) is type(target_tokenizer) is KINDS[kind]
+    knows = source_tokenizer.encode(["f"]).to_list()[0]
+    unknown = source_tokenizer.unknown_id in knows
+    assert unknown == (not shared and kind != "byte")
+    assert type(TextToText.load(output).target_tokenizer) is KINDS[kind]
+
+
+@pytest.mark.once
+def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run):
+    sources = write(tmp_path / "a.txt", "a b c\na\n")
+    targets = write(tmp_path / "b.txt", "d e f g h\r\nd d\r\n")
+    printed = run(
+        *("train", "--source", sources, "--target", targets),
+        *("--validation-source", targets, "--validation-target", sources),
+        *("--output", tmp_path / "model", "--tokenizer", "word"),
+        *("--vocabulary-size", 6, "--num-decoder-layers", 5, "--learning-rate", 0.5),
+        *("--hidden-dim", 1, "--intermediate-dim", 2, "--num-heads", 3),
+        *("--num-layers", 4, "--epochs", 6, "--batch-size", 7, "--max-length", 8),
+        *("--dropout", 0.1, "--label-smoothing", 0.2, "--seed", 9),
+    )
+    assert (training.sources, training.targets) == (
+        ["a b c", "a"],
+        ["d e f g h", "d d"],
+    )
+    assert [tokenizer.vocabulary for tokenizer in training.tokenizers] == [
+        ("a", "b"),
+        ("d", "e"),
+    ]
+    assert training.options == {
+        "validation": (training.targets, training.sources),
+        "hidden_dim": 1,
+        "intermediate_dim": 2,
+        "num_heads": 3,
+        "num_layers": 4,
+        "num_decoder_layers": 5,
+        "epochs": 6,
+        "batch_size": 7,
+        "max_length": 8,
+        "dropout": 0.1,
+        "label_smoothing": 0.2,
+        "learning_rate": 0.5,
+        "seed": 9,
+    }
+    assert "2 pairs; 6 source and 6 target ids." in printed.out
+
+
+@pytest.mark.once
+def test_train_leaves_the_recipe_its_defaults(tmp_path, training, run):
+    pairs = write(tmp_path / "pairs.tsv", PAIRS)
+    run(
+        *("train", "--source", pairs, "--output", tmp_path / "model"),
+        *("--tokenizer", "byte"),
+    )
+    parameters = TRAIN.parameters
+    assert training.options == {
+        name: parameters[name].default for name in training.options
+    }
+
+
+@pytest.mark.once
+def test_train_replaces_a_folder_only_if_told(tmp_path, training, run, error_of):
+    pairs = write(tmp_path / "pairs.tsv", PAIRS)
+    output = tmp_path / "model"
+    output.mkdir()
+    write(output / "old.txt", "old")
+    arguments = [
+        *("train", "--source", pairs, "--output", output, "--tokenizer", "byte")
+    ]
+    line = error_of(*arguments)
+    assert "is there already" in line and "--overwrite" in line
+    assert training.options is None, "trained for nothing"
+    assert os.listdir(output) == ["old.txt"]
+    run(*arguments, "--overwrite")
+    assert sorted(os.listdir(output)) == ["model.keras", "text_to_text.json"]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--source", "missing.tsv"], "'missing.tsv'"),
+        (["--source", "no_tab.txt"], "line 1 of 'no_tab.txt' has no tab"),
+        (["--source", "pairs.tsv", "--target", "no_tab.txt"], "same number of lines"),
+        (["--source", "latin.tsv"], "line 2 of 'latin.tsv'"),
+        (["--source", "empty.tsv"], ""),
+        (["--source", "pairs.tsv", "--validation-target", "pairs.tsv"], "-source"),
+        (["--source", "pairs.tsv", "--validation-source", "missing.tsv"], "missing"),
+        (["--source", "pairs.tsv", "--epochs", "0"], "--epochs: must be"),
+        (["--source", "pairs.tsv", "--epochs", "many"], "--epochs: must be"),
+        (["--source", "pairs.tsv", "--tokenizer", "letters"], "'letters'"),
+        ([], "--source"),
+    ],
+)
+def test_train_says_what_is_wrong_before_training(
+    arguments, says, tmp_path, monkeypatch, training, error_of
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "pairs.tsv", PAIRS)
+    write(tmp_path / "no_tab.txt", "one\n")
+    write(tmp_path / "latin.tsv", b"a\tb\ncaf\xe9\td\n")
+    write(tmp_path / "empty.tsv", "")
+    assert says in error_of("train", "--output", "model", *arguments)
+    assert training.options is None
+    assert not (tmp_path / "model").exists()
+
+
+# ---- evaluate
+
+
+def test_evaluate_takes_any_target_of_a_source_as_right(saved, tmp_path, run):
+    sources = ["12", "345", "", "6"]
+    text_to_text = TextToText.load(saved)
+    right = text_to_text(sources)
+    references = [
+        ["a b c d", right[0]],
+        [right[1] + " a", right[1] + " b c"],
+        ["c", "d"],
+        [right[3]],
+    ]
+    rows = [
+        f"{source}\t{several[i]}\n"
+        for i in (0, 1)
+        for source, several in zip(sources, references, strict=True)
+        if i < len(several)
+    ]
+    pairs = write(tmp_path / "pairs.tsv", "".join(rows))
+    printed = run("evaluate", saved, "--source", pairs, "--batch-size", 3).out
+    expected = {
+        "token": token_error_rate(right, references),
+        "sequence": sequence_error_rate(right, references),
+    }
+    assert 0 < expected["sequence"] < 1 and expected["token"] > 0
+    assert printed.startswith("texts                4 in ")
+    rates = dict(re.findall(r"^(\w+) error rate +(\S+)$", printed, re.M))
+    assert rates == {name: f"{rate:.2%}" for name, rate in expected.items()}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--source", "missing.tsv"], "'missing.tsv'"),
+        (["--source", "no_tab.txt"], "has no tab"),
+        (["--source", "pairs.tsv", "--target", "no_tab.txt"], "same number of lines"),
+        (["--source", "empty.tsv"], "at least one row"),
+    ],
+)
+def test_evaluate_says_what_is_wrong(
+    arguments, says, saved, tmp_path, monkeypatch, error_of
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "pairs.tsv", PAIRS)
+    write(tmp_path / "no_tab.txt", "one\n")
+    write(tmp_path / "empty.tsv", "")
+    assert says in error_of("evaluate", saved, *arguments)
+
+
+# ---- generate
+
+
+def test_generate_gives_a_line_for_each_line(saved, tmp_path, run, stdin):
+    expected = TextToText.load(saved)(LINES)
+    assert len(set(expected)) > 1
+    file = write(tmp_path / "lines.txt", b"\n".join(LINES) + b"\n")
+    printed = run("generate", saved, "--source", file)
+    assert printed.out.split("\n") == [*expected, ""]
+    assert printed.err.startswith("6 texts in ")
+
+    stdin(b"\r\n".join(LINES))
+    assert run("generate", saved, "--batch-size", 2).out == printed.out
+
+    output = tmp_path / "answers.txt"
+    stdin(b"\n".join(LINES))
+    assert run("generate", saved, "--output", output).out == ""
+    assert output.read_text("utf-8") == printed.out
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_generate_draws_the_same_for_the_same_seed(sampler, saved, run, stdin):
+    def generated(*arguments):
+        stdin(b"\n".join(LINES * 2))
+        options = ["--sampler", sampler, *SAMPLERS[sampler], *arguments]
+        lines = run("generate", saved, *options).out.split("\n")
+        assert len(lines) == len(LINES * 2) + 1
+        return lines
+
+    drawn = generated("--seed", 1)
+    assert generated("--seed", 1) == drawn
+    same = sampler == "greedy"
+    assert (generated("--seed", 2) == drawn) == same
+    # The same texts in other places draw other numbers.
+    assert (drawn[: len(LINES)] == drawn[len(LINES) : -1]) == same
+
+
+@pytest.mark.once
+def test_generate_passes_the_options_on(saved, run, stdin, monkeypatch):
+    made = []
+
+    class Recorded(TextToText):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(keras_encdec.text_to_text, "TextToText", Recorded)
+    for arguments, expected, max_length in (
+        ("--sampler random --temperature 2", {"temperature": 2.0}, 6),
+        ("--sampler top-k --k 3 --max-length 2", {"temperature": 1.0, "k": 3}, 2),
+        ("--sampler top-p --p 0.5", {"temperature": 1.0, "p": 0.5}, 6),
+        ("--max-length 1", {}, 1),
+    ):
+        stdin(b"12\n")
+        answer = run("generate", saved, *arguments.split()).out
+        assert made[-1].sampler.get_config() == expected
+        assert made[-1].max_length == max_length
+        assert len(answer.split()) <= max_length
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("data, lines", [(b"", 0), (b"\n", 1), (b"\n\n1", 3)])
+def test_generate_keeps_the_number_of_lines(data, lines, saved, tmp_path, run, stdin):
+    stdin(data)
+    printed = run("generate", saved, "--max-length", 2)
+    assert printed.out.count("\n") == lines
+    assert printed.err.startswith(f"{lines} texts in ")
+    file = write(tmp_path / "lines.txt", data)
+    assert (
+        run("generate", saved, "--max-length", 2, "--source", file).out.count("\n")
+        == lines
+    )
+
+
+@pytest.mark.once
+def test_generate_writes_no_line_break_within_a_line(tmp_path, run, stdin):
+    # All it can say are characters that break a line for Python or for a terminal.
+    breaks = CharacterTokenizer(["\n", "\r", "\x0b", "\x85", "\u2028"])
+    untrained(target_tokenizer=breaks).save(tmp_path / "saved")
+    stdin(b"1\n2\n3\n")
+    assert len(run("generate", tmp_path / "saved").out.splitlines()) == 3
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ("--sampler top-p --p 0", "p must be"),
+        ("--sampler random --temperature 0", "temperature must be"),
+        ("--sampler top-k --k 0", "--k: must be"),
+        ("--seed 5000000000", "seed must fit in 32 bits"),
+        ("--source missing.txt", "missing.txt"),
+        ("--sampler beam", "'beam'"),
+    ],
+)
+def test_generate_says_what_is_wrong(arguments, says, saved, stdin, error_of):
+    stdin(b"12\n")
+    assert says in error_of("generate", saved, *arguments.split())
+
+
+# ---- Saved folders that are not whole
+
+
+def broken(folder, how):
+    untrained().save(folder)
+    model, config = folder / "model.keras", folder / "text_to_text.json"
+    if how == "no folder":
+        model.unlink(), config.unlink(), folder.rmdir()
+    elif how == "no model":
+        model.unlink()
+    elif how == "no config":
+        config.unlink()
+    elif how == "half a model":
+        model.write_bytes(model.read_bytes()[:5000])
+    elif how == "a damaged model":
+        data = bytearray(model.read_bytes())
+        data[300:400] = bytes(100)
+        model.write_bytes(data)
+    elif how == "half a config":
+        config.write_text(config.read_text("utf-8")[:50], "utf-8")
+    elif how == "another config":
+        config.write_text("3", "utf-8")
+    elif how == "a config without tokenizers":
+        config.write_text('{"max_length": 3}', "utf-8")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "how",
+    [
+        "no folder",
+        "no model",
+        "no config",
+        "half a model",
+        "a damaged model",
+        "half a config",
+        "another config",
+        "a config without tokenizers",
+    ],
+)
+def test_a_broken_saved_folder_is_an_error_that_names_it(
+    how, tmp_path, stdin, error_of
+):
+    folder = tmp_path / "saved"
+    broken(folder, how)
+    stdin(b"12\n")
+    assert str(folder) in error_of("generate", folder)
+
+
+# ---- export
+
+
+@pytest.mark.once
+def test_export_writes_what_tensorflow_loads(saved, tmp_path, run, error_of):
+    path = tmp_path / "models" / "1"
+    printed = run("export", saved, path, "--max-length", 4)
+    assert f"Wrote {path} (" in printed.out
+    texts = ["12", "", "345"]
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    answers = [x.decode() for x in serve(text=tf.constant(texts))["text"].numpy()]
+    assert answers == TextToText.load(saved)(texts, max_length=4)
+
+    assert "is there already" in error_of("export", saved, path)
+    before = (path / "saved_model.pb").stat().st_mtime_ns
+    run("export", saved, path, "--overwrite")
+    assert (path / "saved_model.pb").stat().st_mtime_ns > before
+
+
+# ---- The program
+
+
+@pytest.mark.once
+def test_demo_passes_its_options_on(monkeypatch, run):
+    import keras_encdec.demo
+
+    given = []
+    monkeypatch.setattr(
+        keras_encdec.demo,
+        "run_demo",
+        lambda *args, **kwargs: given.append((args, kwargs)),
+    )
+    run(
+        *("demo", "--output", "x", "--size", "base", "--epochs", 3, "--words", 4),
+        *("--held-out", 5, "--batch-size", 6, "--learning-rate", 7, "--seed", 8),
+        "--overwrite",
+    )
+    options = {
+        "size": "base",
+        "epochs": 3,
+        "words": 4,
+        "held_out": 5,
+        "batch_size": 6,
+        "learning_rate": 7.0,
+        "seed": 8,
+        "overwrite": True,
+    }
+    assert given == [(("x",), options)]
+
+
+@pytest.mark.once
+def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys):
+    def load(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextToText, "load", load)
+    assert main(["generate", saved]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "generate", "export"])
+def test_each_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code == 0
+    assert f"usage: keras-encdec {command}" in capsys.readouterr().out
+
+
+@pytest.mark.once
+def test_no_command_is_an_error(error_of):
+    assert "COMMAND" in error_of()
+
+
+@pytest.mark.once
+def test_runs_as_a_module_and_help_leaves_text_alone():
+    # What the package itself does not need must not slow down its help.
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['keras-encdec', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('keras_encdec', run_name='__main__')\n"
+        "except SystemExit as leaving:\n"
+        "    assert not leaving.code\n"
+        "print(*sorted(x for x in sys.modules if x.startswith('keras_encdec.')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *help_lines, modules = done.stdout.splitlines()
+    assert help_lines[0].startswith("usage: keras-encdec")
+    for room in ("text", "text_to_text", "export", "recipe", "demo"):
+        assert f"keras_encdec.{room}" not in modules.split()
+
+
+@pytest.mark.once
+def test_the_entry_point_is_main():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    module, function = project["scripts"]["keras-encdec"].split(":")
+    assert getattr(importlib.import_module(module), function) is main

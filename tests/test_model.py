@@ -1,0 +1,277 @@
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import ops
+from keras.src.backend import get_keras_mask
+
+from keras_encdec import EncoderDecoder
+
+SOURCE = np.array([[3, 4, 5, 1, 2], [6, 2, 0, 0, 0], [7, 7, 2, 0, 0]], "int32")
+TARGET = np.array([[1, 4, 5, 8], [1, 3, 6, 0], [1, 0, 0, 0]], "int32")
+SIZES = {
+    "vocabulary_size": 11,
+    "hidden_dim": 8,
+    "intermediate_dim": 12,
+    "num_heads": 2,
+    "num_layers": 1,
+    "dropout": 0.0,
+}
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+def build(**options):
+    return EncoderDecoder(**{**SIZES, **options})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+def sinusoids(length, dim):
+    """Vaswani et al. 2017, section 3.5."""
+    angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, dim, 2) / dim)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, dim)
+
+
+def torch_transformer(layers, decoder_layers, activation, normalize_first):
+    """PyTorch's Transformer; normalized last, the paper's has no norm at the end."""
+    options = {"dropout": 0.0, "activation": activation, "batch_first": True}
+    options["norm_first"] = normalize_first
+    encoder = torch.nn.TransformerEncoder(
+        torch.nn.TransformerEncoderLayer(8, 2, 12, **options),
+        layers,
+        norm=torch.nn.LayerNorm(8) if normalize_first else None,
+        enable_nested_tensor=False,
+    )
+    decoder = torch.nn.TransformerDecoder(
+        torch.nn.TransformerDecoderLayer(8, 2, 12, **options),
+        decoder_layers,
+        norm=torch.nn.LayerNorm(8) if normalize_first else None,
+    )
+    return torch.nn.Transformer(
+        8, 2, custom_encoder=encoder, custom_decoder=decoder, batch_first=True
+    )
+
+
+@pytest.mark.parametrize("layers, decoder_layers", [(1, 1), (3, 2)])
+@pytest.mark.parametrize("normalize_first", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_is_torchs_transformer(
+    copy_from_torch, activation, normalize_first, layers, decoder_layers
+):
+    options = {"activation": activation, "normalize_first": normalize_first}
+    model = build(num_layers=layers, num_decoder_layers=decoder_layers, **options)
+    expected = torch_transformer(layers, decoder_layers, **options)
+    parts = [
+        *zip(model.encoder_blocks, expected.encoder.layers, strict=True),
+        *zip(model.decoder_blocks, expected.decoder.layers, strict=True),
+    ]
+    if normalize_first:
+        parts.append((model.encoder_norm, expected.encoder.norm))
+        parts.append((model.decoder_norm, expected.decoder.norm))
+    for ours, theirs in parts:
+        copy_from_torch(ours, theirs)
+    table = model.source_embedding.table.get_weights()[0]
+
+    def embed(ids):
+        x = table[ids] * np.sqrt(8) + sinusoids(ids.shape[1], 8)
+        return torch.tensor(x.astype("float32"))
+
+    hidden = expected(
+        embed(SOURCE),
+        embed(TARGET),
+        tgt_mask=torch.triu(torch.ones(4, 4, dtype=bool), 1),
+        src_key_padding_mask=torch.tensor(SOURCE == 0),
+        tgt_key_padding_mask=torch.tensor(TARGET == 0),
+        memory_key_padding_mask=torch.tensor(SOURCE == 0),
+    )
+    logits = model((SOURCE, TARGET))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    np.testing.assert_allclose(
+        to_numpy(logits), hidden.detach().numpy() @ table.T, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "options, tables",
+    [
+        ({}, [(11, 8)]),
+        ({"tie_embeddings": False}, [(11, 8), (8, 11)]),
+        ({"target_vocabulary_size": 9}, [(11, 8), (9, 8)]),
+        (
+            {"target_vocabulary_size": 9, "tie_embeddings": False},
+            [(11, 8), (9, 8), (8, 9)],
+        ),
+    ],
+)
+def test_tables_are_shared_as_asked(options, tables):
+    model = build(**options)
+    shapes = [tuple(w.shape) for w in model.weights if {11, 9} & set(w.shape)]
+    assert sorted(shapes) == sorted(tables)
+    size = options.get("target_vocabulary_size", 11)
+    assert model.output_shape == (None, None, size)
+
+
+def test_logits_carry_the_mask_of_the_target():
+    for options in ({}, {"tie_embeddings": False, "normalization": "rms"}):
+        logits = build(**options)((SOURCE, TARGET))
+        np.testing.assert_array_equal(to_numpy(get_keras_mask(logits)), TARGET != 0)
+
+
+def test_padding_id_may_be_any():
+    model, other = build(), build(padding_id=10)
+    swap = [10, *range(1, 10), 0]
+    shape = model.source_embedding.table.embeddings.shape
+    weights = model.get_weights()
+    other.set_weights([w[swap] if w.shape == tuple(shape) else w for w in weights])
+    ids = tuple(np.where(x == 0, 10, x) for x in (SOURCE, TARGET))
+    expected = to_numpy(model((SOURCE, TARGET)))[..., swap]
+    np.testing.assert_allclose(to_numpy(other(ids)), expected, atol=1e-5)
+
+
+def test_keras_loss_leaves_out_padding(model):
+    """The mean over the target's tokens, in NumPy; metrics likewise."""
+    labels = np.array([[4, 5, 8, 2], [3, 6, 2, 9], [2, 9, 9, 9]])
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy()],
+    )
+    loss, accuracy = model.evaluate((SOURCE, TARGET), labels, verbose=0)
+    logits = to_numpy(model((SOURCE, TARGET))).astype("float64")
+    peak = logits.max(-1, keepdims=True)
+    logs = logits - peak - np.log(np.exp(logits - peak).sum(-1, keepdims=True))
+    nll = -np.take_along_axis(logs, labels[..., None], -1)[..., 0]
+    tokens = TARGET != 0
+    np.testing.assert_allclose(loss, nll[tokens].mean(), rtol=1e-5)
+    assert abs(nll.mean() - nll[tokens].mean()) > 1e-3
+    hits = (logits.argmax(-1) == labels)[tokens]
+    np.testing.assert_allclose(accuracy, hits.mean(), rtol=1e-5)
+
+
+def test_verbs_have_the_shapes_they_say():
+    model = build(num_heads=4, num_key_value_heads=2, num_decoder_layers=3)
+    memory = model.encode(ops.convert_to_tensor(SOURCE))
+    assert [[tuple(x.shape) for x in pair] for pair in memory[0]] == [
+        [(3, 5, 2, 2)] * 2
+    ] * 3
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(memory[1]), (SOURCE != 0)[:, None, None, :]
+    )
+    cache = model.new_cache(6, 7)
+    assert [[tuple(x.shape) for x in pair] for pair in cache] == [
+        [(6, 7, 2, 2)] * 2
+    ] * 3
+    tokens = ops.convert_to_tensor(np.ones(6, "int32"))
+    logits, written = model.step(tokens, 0, memory, cache)
+    assert tuple(logits.shape) == (6, 11)
+    assert [[tuple(x.shape) for x in pair] for pair in written] == [
+        [(6, 7, 2, 2)] * 2
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"vocabulary_size": 0}, "positive integer; received vocabulary_size=0"),
+        ({"hidden_dim": 8.0}, "positive integer; received hidden_dim=8.0"),
+        ({"intermediate_dim": -1}, "positive integer; received intermediate_dim=-1"),
+        ({"num_heads": 0}, "positive integer; received num_heads=0"),
+        ({"num_layers": 0}, "positive integer; received num_layers=0"),
+        ({"num_decoder_layers": 0}, "positive integer; received num_decoder_layers=0"),
+        ({"target_vocabulary_size": -5}, "positive integer; received .*_size=-5"),
+        ({"positions": "absolute"}, "one of 'sinusoidal', .*positions='absolute'"),
+        ({"normalization": "batch"}, "'layer', 'rms'; received normalization='batch'"),
+        ({"activation": "relux"}, "relux"),
+        ({"dtype": "float33"}, "float33"),
+        ({"num_heads": 3}, "must be divisible.*hidden_dim=8, num_heads=3"),
+        ({"hidden_dim": 7, "num_heads": 1}, "even hidden_dim.*hidden_dim=7"),
+        ({"positions": "rotary", "head_dim": 3}, "even size .*received head_dim=3"),
+        ({"num_heads": 2, "num_key_value_heads": 4}, "num_heads=2, num_key_value_h"),
+        ({"positions": "learned"}, "positions='learned' with max_length=None"),
+        ({"max_length": 5}, "positions='sinusoidal' with max_length=5"),
+    ],
+)
+def test_refuses_bad_options(options, match):
+    with pytest.raises(ValueError, match=match):
+        build(**options)
+
+
+def test_refuses_an_option_it_does_not_have():
+    with pytest.raises(TypeError, match="num_encoder_layers"):
+        build(num_encoder_layers=2)
+
+
+@pytest.fixture(scope="module")
+def strict_model():
+    model = build(
+        positions="learned", max_length=6, target_vocabulary_size=9, dropout=0.0
+    )
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+CALLS = {
+    "call": lambda model, ids, labels: model(ids),
+    "predict": lambda model, ids, labels: model.predict(ids, verbose=0),
+    "evaluate": lambda model, ids, labels: model.evaluate(ids, labels, verbose=0),
+    "fit": lambda model, ids, labels: model.fit(ids, labels, verbose=0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "source, target, match",
+    [
+        (SOURCE - 1, TARGET, "source ids must be from 0 to 10.* ids from -1 to 6"),
+        (SOURCE + 4, TARGET, "source ids must be from 0 to 10.* ids from 4 to 11"),
+        (SOURCE, TARGET + 1, "target ids must be from 0 to 8.* ids from 1 to 9"),
+        (SOURCE, -TARGET, "target ids must be from 0 to 8.* ids from -8 to 0"),
+        (SOURCE / 2, TARGET, "source must be integer token ids; .*dtype float64"),
+        (SOURCE, TARGET > 0, "target must be integer token ids; .*dtype bool"),
+        (SOURCE[0], TARGET[0], r"source must be 2D.* received shape \(5,\)"),
+        (SOURCE, TARGET[..., None], r"target must be 2D.* shape \(3, 4, 1\)"),
+        (SOURCE[:2], TARGET, r"row each for every pair.*\(2, 5\) and \(3, 4\)"),
+        (np.tile(SOURCE, 2), TARGET, "source must not be longer.*=6; .*length 10"),
+        (SOURCE, np.tile(TARGET, 2), "target must not be longer.*=6; .*length 8"),
+    ],
+)
+def test_refuses_bad_ids(strict_model, call, source, target, match):
+    before = strict_model.get_weights()
+    with pytest.raises(ValueError, match=match):
+        CALLS[call](strict_model, (source, target), TARGET)
+    for old, new in zip(before, strict_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_takes_good_ids(strict_model, call):
+    CALLS[call](strict_model, (SOURCE, TARGET), TARGET)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"source": SOURCE, "target": TARGET + 1},
+        [SOURCE, TARGET + 1],
+        (SOURCE.tolist(), (TARGET + 1).tolist()),
+    ],
+)
+def test_refuses_bad_ids_however_they_are_given(strict_model, inputs):
+    with pytest.raises(ValueError, match="target ids must be from 0 to 8"):
+        strict_model(inputs)
+
+
+def test_check_ids_takes_one_side_and_lists(strict_model):
+    strict_model.check_ids()
+    strict_model.check_ids(SOURCE)
+    strict_model.check_ids(target=TARGET.tolist())
+    strict_model.check_ids(np.zeros((0, 0), "int64"))
+    with pytest.raises(ValueError, match="source ids must be from 0 to 10"):
+        strict_model.check_ids([[11]])
+    with pytest.raises(ValueError, match="target ids must be from 0 to 8"):
+        strict_model.check_ids(target=[[9]])
