@@ -250,6 +250,12 @@ def _generate(
     from keras_encdec import generation
     from keras_encdec.text_to_text import TextToText
 
+    if output != "-" and not pathlib.Path(output).parent.is_dir():
+        # Before the work, not after it.
+        raise FileNotFoundError(
+            f"--output must be a file in a folder that is there; received {output!r}. "
+            "Make the folder first."
+        )
     sampler = {
         "greedy": generation.GreedySampler,
         "random": lambda: generation.RandomSampler(temperature),
@@ -264,20 +270,29 @@ def _generate(
         sampler,
         max_length=max_length or loaded.max_length,
     )
-    # Bytes, so that a line of invalid UTF-8 is a source like any other.
+    # Bytes, so that a line of invalid UTF-8 is a source like any other. Not
+    # `splitlines`, which also splits at a carriage return within a line.
     if source == "-":
-        lines = sys.stdin.buffer.read().splitlines()
+        lines = sys.stdin.buffer.read().split(b"\n")
     else:
-        lines = pathlib.Path(source).read_bytes().splitlines()
+        lines = pathlib.Path(source).read_bytes().split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    lines = [line.removesuffix(b"\r") for line in lines]
     start = time.perf_counter()
     results = text_to_text(lines, seed=seed, batch_size=batch_size)
     seconds = time.perf_counter() - start
     # A generated line break would shift all lines after it.
     text = "".join(" ".join(result.splitlines()) + "\n" for result in results)
     if output == "-":
-        sys.stdout.write(text)
+        # Bytes, for the terminal's encoding may lack a character.
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
     else:
-        pathlib.Path(output).write_text(text, encoding="utf-8")
+        beside = pathlib.Path(f"{output}.part")
+        beside.write_bytes(text.encode())
+        beside.replace(output)
     rate = len(lines) / seconds if lines else 0
     print(f"{len(lines):,} texts in {seconds:.1f} s, {rate:,.1f}/s", file=sys.stderr)
 

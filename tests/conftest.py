@@ -6,6 +6,10 @@ from pathlib import Path
 
 # Read when TensorFlow is first imported, hence before anything below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if os.environ.get("KERAS_BACKEND") == "jax":
+    # Tests compile much and compute little: this makes compiling twice as fast.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import keras  # noqa: E402
 import pytest  # noqa: E402

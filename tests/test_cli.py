@@ -43,7 +43,7 @@ SAMPLERS = {
     "top-k": ["--k", "20"],
     "top-p": ["--p", "0.99"],
 }
-LINES = [b"12", b"", b"caf\xe9 \xff", "día".encode(), b"12", b"345"]
+LINES = [b"12", b"", b"caf\xe9 \xff", "día".encode(), b"12", b"3\r45"]
 # Of the true one, before a test replaces it.
 TRAIN = inspect.signature(keras_encdec.recipe.train)
 PAIRS = "one\teno\ntwo\towt\nthree\teerht\nfour\truof\n"
@@ -154,7 +154,7 @@ def test_trains_generates_and_evaluates(tmp_path, run):
         *("--validation-source", pairs, "--epochs", 1, "--max-length", 7),
         *sizes.split(),
     )
-    assert "4 pairs; 14 source and 14 target ids." in printed.out
+    assert "4 pairs; 13 source and 13 target ids." in printed.out
     assert "val_loss" in printed.out
     assert f"saved in {output}." in printed.out
     assert sorted(os.listdir(output)) == ["model.keras", "text_to_text.json"]
@@ -376,10 +376,12 @@ def test_generate_draws_the_same_for_the_same_seed(sampler, saved, run, stdin):
 
     drawn = generated("--seed", 1)
     assert generated("--seed", 1) == drawn
+    # The same texts in other places draw other numbers,
     same = sampler == "greedy"
-    assert (generated("--seed", 2) == drawn) == same
-    # The same texts in other places draw other numbers.
     assert (drawn[: len(LINES)] == drawn[len(LINES) : -1]) == same
+    # and so do they with another seed.
+    if sampler == "random":
+        assert generated("--seed", 2) != drawn
 
 
 @pytest.mark.once
@@ -435,7 +437,7 @@ def test_generate_writes_no_line_break_within_a_line(tmp_path, run, stdin):
         ("--sampler top-p --p 0", "p must be"),
         ("--sampler random --temperature 0", "temperature must be"),
         ("--sampler top-k --k 0", "--k: must be"),
-        ("--seed 5000000000", "seed must fit in 32 bits"),
+        ("--seed 5000000000", "fits in 32 bits"),
         ("--source missing.txt", "missing.txt"),
         ("--sampler beam", "'beam'"),
     ],

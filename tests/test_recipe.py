@@ -23,7 +23,7 @@ TINY = {
     "intermediate_dim": 32,
     "num_heads": 2,
     "num_layers": 1,
-    "batch_size": 16,
+    "batch_size": 10,  # a divisor of the number of pairs: one shape to compile
     "bucket_boundaries": (8,),
     "max_length": 8,
     "verbose": 0,
@@ -147,12 +147,12 @@ def test_builds_the_model_and_the_data_that_were_asked_for(untrained):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("epochs, warmup", [(1, 1), (20, 4)])
+@pytest.mark.parametrize("epochs, warmup", [(1, 1), (20, 5)])
 def test_the_rate_rises_and_falls_within_the_updates(untrained, epochs, warmup):
     options = {**TINY, "epochs": epochs, "learning_rate": 0.5}
     text_to_text = train(SOURCES, TARGETS, LETTERS, LETTERS, **options)
     updates = epochs * int(untrained.dataset.cardinality())
-    assert updates == epochs * 3
+    assert updates == epochs * 4
     # The optimizer keeps the schedule to itself but shows its config.
     rate = keras.optimizers.schedules.deserialize(
         text_to_text.model.optimizer.get_config()["learning_rate"]

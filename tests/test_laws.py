@@ -1,0 +1,501 @@
+"""What holds for every model: cached steps, padding, look-ahead, backends, saving."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_encdec import (
+    Attention,
+    DecoderBlock,
+    EncoderBlock,
+    EncoderDecoder,
+    FeedForward,
+    Generator,
+    RandomSampler,
+    TokenAccuracy,
+    TokenCrossEntropy,
+    TokenEmbedding,
+)
+from keras_encdec.layers import (
+    LearnedPosition,
+    RelativePositionBias,
+    SinusoidalPosition,
+)
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+VARIANTS = {
+    "sinusoidal": {},
+    "learned": {"positions": "learned", "max_length": 9},
+    "rotary": {"positions": "rotary"},
+    "relative": {"positions": "relative"},
+    "no positions": {"positions": None},
+    "normalized last": {"normalize_first": False},
+    "rms": {"normalization": "rms", "use_bias": False},
+    "rms last": {"normalization": "rms", "normalize_first": False},
+    "gated": {"gated": True, "activation": "silu"},
+    "one key head": {"num_key_value_heads": 1, "positions": "rotary"},
+    "two key heads": {"num_key_value_heads": 2, "positions": "relative"},
+    "head size": {"head_dim": 6, "num_key_value_heads": 2},
+    "two vocabularies": {"target_vocabulary_size": 9},
+    "untied": {"tie_embeddings": False, "scale_embeddings": False},
+    "two, untied": {"target_vocabulary_size": 9, "tie_embeddings": False},
+    "shallow decoder": {"num_layers": 2, "num_decoder_layers": 1},
+    "deep decoder": {"num_layers": 1, "num_decoder_layers": 3},
+}
+every_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+
+# Two sources with padding and one without.
+SOURCE = np.array([[3, 4, 5, 1, 2], [6, 2, 0, 0, 0], [7, 7, 2, 0, 0]], "int32")
+TARGET = np.array([[1, 4, 5, 8], [1, 3, 6, 0], [1, 0, 0, 0]], "int32")
+LABELS = np.array([[4, 5, 8, 2], [3, 6, 2, 0], [2, 0, 0, 0]], "int32")
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+def randomize(model):
+    """Random weights, biases and scales too, large enough that all of them matter."""
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        mean = 1.0 if weight.name in ("gamma", "scale") else 0.0
+        weight.assign(rng.normal(mean, 0.4, size=weight.shape))
+    return model
+
+
+def build(**options):
+    sizes = {"vocabulary_size": 11, "hidden_dim": 16, "intermediate_dim": 12}
+    sizes |= {"num_heads": 4, "num_layers": 2, "dropout": 0.1}
+    return randomize(EncoderDecoder(**{**sizes, **options}))
+
+
+# 1. Cached decoding gives the logits of the full forward pass.
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@every_variant
+def test_steps_give_the_logits_of_the_full_pass(options, beams):
+    model = build(**options)
+    rng = np.random.default_rng(2)
+    target = rng.integers(1, 9, size=(len(SOURCE) * beams, 4)).astype("int32")
+    expected = to_numpy(model((SOURCE.repeat(beams, 0), target)))
+    memory = model.encode(ops.convert_to_tensor(SOURCE))
+    cache = model.new_cache(len(target), 6)
+    for index in range(4):
+        tokens = ops.convert_to_tensor(target[:, index])
+        logits, cache = model.step(tokens, index, memory, cache)
+        np.testing.assert_allclose(to_numpy(logits), expected[:, index], atol=1e-4)
+
+
+# 2. Padding never changes an answer; neither does the rest of the batch.
+
+
+def padded(ids, more):
+    return np.pad(ids, ((0, 0), (0, more)))
+
+
+def nested(model):
+    inputs = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
+    return keras.Model(inputs, keras.layers.Rescaling(2.0)(model(inputs)))
+
+
+@pytest.mark.parametrize("dtype, atol", [("float32", 1e-5), ("mixed_bfloat16", 0.1)])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_padding_changes_no_logits(num_layers, dtype, atol):
+    model = build(num_layers=num_layers, dtype=dtype)
+    long = padded(SOURCE, 3), padded(TARGET, 2)
+    tokens = TARGET != 0
+    expected = to_numpy(model((SOURCE, TARGET)))[tokens]
+    found = [to_numpy(model(long)), to_numpy(nested(model)(long)) / 2]
+    if num_layers == 3:
+        found.append(model.predict(long, verbose=0))
+    for y in found:
+        np.testing.assert_allclose(y[:, :4][tokens], expected, atol=atol)
+
+
+@pytest.mark.parametrize(
+    "dtype, tolerance", [("float32", 1e-4), ("mixed_bfloat16", 0.1)]
+)
+def test_padding_changes_no_training(dtype, tolerance):
+    trained = []
+    for more in (0, 3):
+        model = build(dropout=0.0, dtype=dtype, positions="relative")
+        model.compile(keras.optimizers.SGD(0.1), TokenCrossEntropy())
+        x, y = (padded(SOURCE, more), padded(TARGET, more)), padded(LABELS, more)
+        loss = model.fit(x, y, verbose=0).history["loss"][0]
+        trained.append((loss, to_numpy(model((SOURCE, TARGET)))[TARGET != 0]))
+    untrained = build(dropout=0.0, dtype=dtype, positions="relative")
+    before = to_numpy(untrained((SOURCE, TARGET)))[TARGET != 0]
+    assert np.abs(trained[0][1] - before).max() > 3 * tolerance
+    for short, long in zip(*trained, strict=True):
+        np.testing.assert_allclose(long, short, rtol=tolerance, atol=tolerance)
+
+
+@every_variant
+def test_rows_and_padding_do_not_matter_to_a_row(options):
+    model = build(**options)
+    together = to_numpy(model((SOURCE, TARGET)))
+    alone = to_numpy(model((SOURCE[1:2, :2], TARGET[1:2, :3])))
+    np.testing.assert_allclose(together[1, :3], alone[0], atol=1e-4)
+
+
+def test_source_of_padding_has_one_answer():
+    model = build()
+    target = TARGET[:1]
+    expected = to_numpy(model((np.zeros((1, 1), "int32"), target)))
+    assert np.isfinite(expected).all()
+    for length in (2, 5):
+        source = np.zeros((1, length), "int32")
+        found = to_numpy(model((source, target)))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# 3. Look-ahead: changing token t changes no logit before t.
+
+
+@every_variant
+def test_no_token_changes_a_logit_before_it(options):
+    model = build(**options)
+    target = np.array([[1, 4, 5, 8]], "int32").repeat(3, 0)
+    changed = target.copy()
+    np.fill_diagonal(changed[:, 1:], 7)  # Row r at position r + 1.
+    difference = to_numpy(model((SOURCE, changed))) - to_numpy(model((SOURCE, target)))
+    difference = np.abs(difference).max(axis=-1)
+    for row, position in enumerate((1, 2, 3)):
+        assert np.all(difference[row, :position] < 1e-5)
+        assert difference[row, position] > 1e-2
+
+
+# 5 and 6. A saved model is the same in a fresh process, under every backend.
+
+CHILD = """
+    import json
+    import sys
+
+    import keras
+    import numpy as np
+
+    from keras_encdec import Generator, RandomSampler
+
+    folder, backend = sys.argv[1:]
+    assert keras.config.backend() == backend
+    source, target, labels = np.load(f"{folder}/ids.npz").values()
+
+    def logits(model):
+        return keras.ops.convert_to_numpy(model((source, target))).tolist()
+
+    model = keras.saving.load_model(f"{folder}/float32.keras")
+    mixed = keras.saving.load_model(f"{folder}/mixed_bfloat16.keras")
+    answers = {
+        "logits": logits(model),
+        "mixed_logits": logits(mixed),
+        "mixed_dtype": mixed.encoder_blocks[0].compute_dtype,
+        "ids": Generator(model, RandomSampler(1.5))(source, 7, seed=3).tolist(),
+    }
+    # The second loss shows what the optimizer remembered for the first step.
+    answers["training"] = [
+        model.train_on_batch((source, target), labels, return_dict=True)
+        for _ in range(2)
+    ]
+    print(json.dumps(answers, default=float))
+"""
+
+
+def trained(dtype):
+    model = build(
+        num_layers=1,
+        dropout=0.0,
+        positions="relative",
+        num_key_value_heads=2,
+        target_vocabulary_size=9,
+        gated=True,
+        normalization="rms",
+        dtype=dtype,
+    )
+    # Not Adam: under PyTorch Keras saves a class that trains under PyTorch alone.
+    model.compile(
+        keras.optimizers.Lamb(0.05),
+        TokenCrossEntropy(label_smoothing=0.1),
+        metrics=[TokenAccuracy()],
+    )
+    for _ in range(3):
+        model.train_on_batch((SOURCE, TARGET), LABELS)
+    return model
+
+
+def start(backend, script, *args, **environment):
+    """A fresh process under a backend, from a folder that is not the checkout's."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, args)],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=280)
+    assert process.returncode == 0, errors
+    return output
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two trained models and the processes that load their copies."""
+    folder = tmp_path_factory.mktemp("saved")
+    models = {name: trained(name) for name in ("float32", "mixed_bfloat16")}
+    for name, model in models.items():
+        model.save(folder / f"{name}.keras")
+    np.savez(folder / "ids.npz", SOURCE, TARGET, LABELS)
+    processes = {
+        backend: start(backend, CHILD, folder, backend)
+        for backend in BACKENDS
+        if importlib.util.find_spec(backend)
+    }
+    yield models, processes
+    for process in processes.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def answers(saved):
+    """What the child will answer, answered here by the models that were saved."""
+    model, mixed = saved[0].values()
+    return {
+        "logits": to_numpy(model((SOURCE, TARGET))),
+        "mixed_logits": to_numpy(mixed((SOURCE, TARGET))),
+        "mixed_dtype": "bfloat16",
+        "ids": Generator(model, RandomSampler(1.5))(SOURCE, 7, seed=3).tolist(),
+        "training": [
+            model.train_on_batch((SOURCE, TARGET), LABELS, return_dict=True)
+            for _ in range(2)
+        ],
+    }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_saved_model_is_the_same_in_a_fresh_process(saved, answers, backend):
+    if backend not in saved[1]:
+        pytest.skip(f"needs {backend}")
+    found = json.loads(finish(saved[1][backend]))
+    assert found.keys() == answers.keys()
+    np.testing.assert_allclose(found["logits"], answers["logits"], atol=1e-4)
+    np.testing.assert_allclose(found["mixed_logits"], answers["mixed_logits"], atol=0.1)
+    assert found["mixed_dtype"] == answers["mixed_dtype"]
+    assert found["ids"] == answers["ids"]
+    assert len(np.unique(answers["ids"])) > 3
+    for step, expected in zip(found["training"], answers["training"], strict=True):
+        assert step.keys() == expected.keys() == {"loss", "token_accuracy"}
+        for name, value in expected.items():
+            np.testing.assert_allclose(step[name], value, atol=1e-4)
+
+
+# 6. The model and every layer survive their configuration, mixed precision and a
+# symbolic call.
+
+X = np.random.default_rng(0).normal(size=(3, 4, 8)).astype("float32")
+MEMORY = np.random.default_rng(1).normal(size=(3, 5, 8)).astype("float32")
+LAYERS = {
+    "Attention": (Attention, {"num_heads": 2, "rotary": True}, [X, MEMORY]),
+    "FeedForward": (FeedForward, {"intermediate_dim": 12, "gated": True}, [X]),
+    "TokenEmbedding": (
+        TokenEmbedding,
+        {
+            "vocabulary_size": 11,
+            "hidden_dim": 8,
+            "positions": "learned",
+            "max_length": 6,
+            "padding_id": 3,
+        },
+        [SOURCE],
+    ),
+    "SinusoidalPosition": (SinusoidalPosition, {}, [X]),
+    "LearnedPosition": (LearnedPosition, {"max_length": 6}, [X]),
+    "RelativePositionBias": (
+        RelativePositionBias,
+        {"num_heads": 2, "num_buckets": 6, "max_distance": 9, "bidirectional": False},
+        [X],
+    ),
+    "EncoderBlock": (
+        EncoderBlock,
+        {"num_heads": 2, "intermediate_dim": 12, "epsilon": 0.1},
+        [X],
+    ),
+    "DecoderBlock": (
+        DecoderBlock,
+        {"num_heads": 2, "intermediate_dim": 12, "normalize_first": False},
+        [X, MEMORY],
+    ),
+}
+every_layer = pytest.mark.parametrize(
+    "layer, options, inputs", LAYERS.values(), ids=LAYERS
+)
+
+
+@every_layer
+def test_layer_survives_its_configuration(layer, options, inputs):
+    first = layer(**options)
+    first(*inputs)
+    expected = randomize(first)(*inputs)
+    config = json.loads(json.dumps(first.get_config()))
+    assert options.items() <= config.items()
+    copy = layer.from_config(config)
+    copy(*inputs)
+    copy.set_weights(first.get_weights())
+    np.testing.assert_allclose(to_numpy(copy(*inputs)), to_numpy(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype, atol", [("mixed_bfloat16", 0.15), ("mixed_float16", 0.02)]
+)
+@every_layer
+def test_layer_computes_in_mixed_precision(layer, options, inputs, dtype, atol):
+    first, mixed = layer(**options), layer(**options, dtype=dtype)
+    first(*inputs)
+    randomize(first)
+    mixed(*inputs)
+    mixed.set_weights(first.get_weights())
+    y = mixed(*inputs)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype.removeprefix("mixed_")
+    assert all(w.dtype == "float32" for w in mixed.weights)
+    np.testing.assert_allclose(
+        to_numpy(y), to_numpy(first(*inputs)), atol=atol, rtol=atol
+    )
+
+
+@every_layer
+def test_layer_takes_symbolic_inputs_of_unknown_length(layer, options, inputs):
+    symbolic = [keras.Input((None, *x.shape[2:]), dtype=x.dtype.name) for x in inputs]
+    model = keras.Model(symbolic, layer(**options)(*symbolic))
+    expected = model.layers[-1](*inputs)
+    np.testing.assert_allclose(to_numpy(model(inputs)), to_numpy(expected), atol=1e-6)
+    for known, length in zip(model.output_shape, expected.shape, strict=True):
+        assert known in (None, length)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "target_vocabulary_size": 9,
+            "num_decoder_layers": 1,
+            "head_dim": 6,
+            "num_key_value_heads": 2,
+            "positions": "learned",
+            "max_length": 9,
+            "activation": "silu",
+            "gated": True,
+            "normalization": "rms",
+            "normalize_first": False,
+            "epsilon": 0.1,
+            "use_bias": False,
+            "tie_embeddings": False,
+            "scale_embeddings": False,
+            "dropout": 0.2,
+            "attention_dropout": 0.3,
+            "activation_dropout": 0.4,
+            "padding_id": 7,
+            "name": "other",
+        },
+    ],
+)
+def test_model_survives_its_configuration(options):
+    model = build(**options)
+    config = json.loads(json.dumps(model.get_config()))
+    assert {k: config[k] for k in options} == options
+    copy = EncoderDecoder.from_config(config)
+    assert copy.get_config() == model.get_config()
+    assert [w.path for w in copy.weights] == [w.path for w in model.weights]
+    copy.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        to_numpy(copy((SOURCE, TARGET))), to_numpy(model((SOURCE, TARGET))), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("options", [{}, {"tie_embeddings": False}])
+def test_model_computes_in_mixed_precision(dtype, options):
+    model, mixed = build(**options), build(dtype=dtype, **options)
+    assert all(w.dtype == "float32" for w in mixed.weights)
+    assert mixed.encoder_blocks[0].compute_dtype == dtype.removeprefix("mixed_")
+    logits = mixed((SOURCE, TARGET))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    expected = to_numpy(model((SOURCE, TARGET)))
+    tolerance = 0.3 if dtype == "mixed_bfloat16" else 0.05
+    np.testing.assert_allclose(to_numpy(logits), expected, atol=tolerance)
+
+
+def test_model_tells_its_layers():
+    lines = []
+    model = build()
+    model.summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    for name in ("source_embedding", "encoder_block_1", "decoder_block_0"):
+        assert name in text
+    assert f"{model.count_params():,}" in text
+
+
+# Without TensorFlow everything but text and export works.
+
+ALONE = """
+    import sys
+
+    BLOCKED = {"tensorflow", "tensorflow_text", "keras_hub", "keras_nlp"}
+
+    class Without:
+        def __init__(self, finder):
+            self.finder = finder
+
+        def __getattr__(self, name):
+            return getattr(self.finder, name)
+
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] not in BLOCKED:
+                return self.finder.find_spec(name, path, target)
+
+    sys.meta_path[:] = map(Without, sys.meta_path)
+
+    import keras
+    import numpy as np
+
+    import keras_encdec
+    from keras_encdec import EncoderDecoder, Generator, RandomSampler
+
+    source, target = np.array([[3, 4, 2, 0]]), np.array([[1, 5, 6]])
+    model = EncoderDecoder(11, 8, 12, num_heads=2, num_layers=1)
+    model.compile("adam", keras_encdec.TokenCrossEntropy())
+    loss = model.fit((source, target), target, verbose=0).history["loss"][0]
+    assert np.isfinite(loss)
+    assert Generator(model, RandomSampler())(source, max_length=4).shape == (1, 4)
+    for name in keras_encdec.__all__:
+        if name not in keras_encdec._NEED_TENSORFLOW:
+            getattr(keras_encdec, name)
+    try:
+        keras_encdec.text_dataset([("a", "b")], None, None)
+    except ImportError as error:
+        assert "pip install tensorflow" in str(error), error
+    else:
+        raise AssertionError("text needs TensorFlow")
+    assert not BLOCKED & set(sys.modules)
+"""
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "tensorflow", reason="the backend is TensorFlow itself"
+)
+def test_trains_and_generates_without_tensorflow():
+    finish(start(keras.config.backend(), ALONE))

@@ -1,0 +1,403 @@
+"""Texts in, texts out; and the folder that keeps what it takes."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_encdec import (
+    ByteTokenizer,
+    CharacterTokenizer,
+    EncoderDecoder,
+    Generator,
+    GreedySampler,
+    RandomSampler,
+    Sampler,
+    SentencePieceTokenizer,
+    TextToText,
+    TopKSampler,
+    WordTokenizer,
+)
+
+LINES = [
+    "two men are at the stove preparing food",
+    "a man in green holds a guitar",
+    "ein Mann läuft über die Straße",
+    "zwei Männer stehen am Herd",
+]
+HOSTILE = [
+    "",
+    "   ",
+    b"caf\xe9 \xff\xfe",
+    "😀 👩‍👩‍👧",
+    "שלום עולם مرحبا",
+    "</s> <pad> <s> <unk>",
+    "tab\tnew\nline\x00end",
+    "lone \ud800 surrogate",
+    "long " * 300,
+]
+TOKENIZERS = {
+    "bytes": ByteTokenizer(),
+    "characters": CharacterTokenizer.from_texts(LINES),
+    "words": WordTokenizer.from_texts(LINES),
+    "pieces": SentencePieceTokenizer.train(LINES, 45),
+}
+
+
+def text_to_text_of(source, target, sampler=None, seed=0, **options):
+    """A model with weights that are the same under every backend."""
+    model = EncoderDecoder(
+        source.vocabulary_size,
+        16,
+        32,
+        num_heads=2,
+        num_layers=1,
+        target_vocabulary_size=target.vocabulary_size,
+        tie_embeddings=False,
+    )
+    rng = np.random.default_rng(seed)
+
+    def weight(variable):
+        center = float(variable.path.endswith("gamma"))
+        spread = 0.1 if len(variable.shape) == 1 else 0.6
+        return (center + spread * rng.normal(size=variable.shape)).astype("float32")
+
+    model.set_weights([weight(variable) for variable in model.weights])
+    return TextToText(source, target, model, sampler, **options)
+
+
+@pytest.fixture(scope="module")
+def text_to_text():
+    characters = TOKENIZERS["characters"]
+    return text_to_text_of(characters, characters, RandomSampler(), max_length=5)
+
+
+def test_it_is_encode_generate_decode(text_to_text):
+    tokenizer = TOKENIZERS["characters"]
+    generator = Generator(text_to_text.model, RandomSampler())
+    sources = tokenizer.encode(LINES).to_list()
+    ids = generator(sources, max_length=5, seed=5)
+    expected = [text.decode() for text in tokenizer.decode(ids).numpy()]
+    assert text_to_text(LINES, seed=5) == expected
+    assert len(set(expected)) == len(LINES)
+    assert text_to_text(LINES, seed=6) != expected
+    ids = generator(sources, max_length=3)
+    expected = [text.decode() for text in tokenizer.decode(ids).numpy()]
+    assert text_to_text(LINES, max_length=3) == expected
+
+
+def test_results_stand_in_order_whatever_the_batch_size(text_to_text):
+    # Of several lengths, so that sorting by length moves them all.
+    texts = [line[:cut] for cut in (9, 3, 7) for line in LINES]
+    expected = text_to_text(texts, seed=3)
+    assert len(set(expected)) > len(texts) // 2
+    for batch_size in (1, 5, 1000):
+        assert text_to_text(texts, seed=3, batch_size=batch_size) == expected
+    # The first texts do not depend on those that follow.
+    assert text_to_text(texts[:3], seed=3) == expected[:3]
+
+
+def test_every_text_has_an_answer(text_to_text):
+    answers = text_to_text(HOSTILE)
+    assert len(answers) == len(HOSTILE)
+    assert all(type(answer) is str for answer in answers)
+    assert text_to_text([]) == []
+    # A str and its bytes are one text.
+    mixed = [line.encode() if i % 2 else line for i, line in enumerate(LINES)]
+    for kind in (mixed, tuple(LINES), np.array(LINES)):
+        assert text_to_text(kind) == text_to_text(LINES)
+
+
+def test_answers_of_bytes_are_text():
+    # Random bytes are mostly not UTF-8.
+    bytes_to_bytes = text_to_text_of(
+        ByteTokenizer(), ByteTokenizer(), RandomSampler(5.0), max_length=8
+    )
+    answers = bytes_to_bytes(HOSTILE)
+    assert any("\ufffd" in answer for answer in answers)
+    assert "".join(answers).encode("utf-8")
+
+
+def test_the_spelling_of_special_ids_is_text():
+    tokenizer = ByteTokenizer()
+    model = EncoderDecoder(260, 16, 32, num_heads=2, num_layers=1)
+    rows = []
+
+    class Spy:
+        variables = ()
+
+        def __getattr__(self, name):
+            return getattr(model, name)
+
+        def check_ids(self, source):
+            rows.append(source)
+
+    spied = TextToText(tokenizer, tokenizer, Spy(), max_length=1)
+    spied(["</s><pad>"])
+    assert rows[0].tolist() == [[4 + byte for byte in b"</s><pad>"] + [2]]
+
+
+@pytest.mark.parametrize("texts", ["a single text", b"a single text"])
+def test_refuses_a_single_text(text_to_text, texts):
+    with pytest.raises(TypeError, match=r"batch of strings.*Wrap a single text"):
+        text_to_text(texts)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 0}, "max_length must be at least 1; received 0"),
+        ({"max_length": 2.5}, "max_length must be an int.*received 2.5"),
+        ({"seed": 2**31}, "seed must be an int that fits in 32 bits.*2147483648"),
+        ({"seed": 0.5}, "seed must be an int that fits in 32 bits.*received 0.5"),
+        ({"batch_size": 0}, "batch_size must be at least 1; received 0"),
+        ({"batch_size": -4}, "batch_size must be at least 1; received -4"),
+    ],
+)
+def test_refuses_options(text_to_text, options, message):
+    with pytest.raises(ValueError, match=message):
+        text_to_text(LINES, **options)
+
+
+def test_refuses_a_tokenizer_larger_than_the_vocabulary():
+    large, small = TOKENIZERS["bytes"], TOKENIZERS["words"]
+    model = EncoderDecoder(
+        260, 16, 32, 2, 1, target_vocabulary_size=small.vocabulary_size
+    )
+    TextToText(large, small, model)
+    with pytest.raises(ValueError, match="target tokenizer must not .*received 260"):
+        TextToText(small, large, model)
+    model = EncoderDecoder(100, 16, 32, 2, 1, target_vocabulary_size=260)
+    with pytest.raises(ValueError, match="source tokenizer must not .*260 and 100"):
+        TextToText(large, large, model)
+
+
+def test_refuses_what_is_no_sampler(text_to_text):
+    tokenizer = text_to_text.source_tokenizer
+    with pytest.raises(TypeError, match="sampler must be a Sampler.*received 'greedy'"):
+        TextToText(tokenizer, tokenizer, text_to_text.model, "greedy")
+
+
+# Saved and loaded
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_loaded_gives_the_same(name, tmp_path):
+    tokenizer = TOKENIZERS[name]
+    sampler = TopKSampler(k=7, temperature=1.5)
+    saved = text_to_text_of(tokenizer, tokenizer, sampler, max_length=5)
+    saved.save(tmp_path / "new" / "folder")
+    loaded = TextToText.load(tmp_path / "new" / "folder")
+    assert type(loaded.source_tokenizer) is type(tokenizer)
+    assert loaded.sampler == sampler
+    assert loaded.max_length == 5
+    texts = LINES + HOSTILE[:4]
+    assert loaded(texts, seed=2) == saved(texts, seed=2)
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
+        "model.keras",
+        "text_to_text.json",
+    ]
+
+
+ANSWER = """
+import json, pathlib, sys
+import keras
+from keras_encdec import TextToText
+
+answers = TextToText.load(sys.argv[1])(json.loads(sys.argv[2]), seed=9)
+answer = {"backend": keras.config.backend(), "answers": answers}
+pathlib.Path(sys.argv[3]).write_text(json.dumps(answer))
+"""
+
+
+@pytest.mark.once
+def test_loads_in_fresh_processes_under_other_backends(tmp_path):
+    saved = text_to_text_of(
+        TOKENIZERS["pieces"], TOKENIZERS["bytes"], RandomSampler(), max_length=6
+    )
+    saved.save(tmp_path / "saved")
+    texts = LINES + ["", "😀"]
+    root = Path(__file__).resolve().parents[1]
+    children = {}
+    for backend in ("jax", "torch"):
+        arguments = [
+            str(tmp_path / "saved"),
+            json.dumps(texts),
+            str(tmp_path / backend),
+        ]
+        children[backend] = subprocess.Popen(
+            [sys.executable, "-c", ANSWER, *arguments],
+            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    expected = saved(texts, seed=9)
+    for backend, child in children.items():
+        output, _ = child.communicate()
+        assert child.returncode == 0, output
+        answer = json.loads((tmp_path / backend).read_text())
+        assert answer == {"backend": backend, "answers": expected}
+
+
+@pytest.fixture(scope="module")
+def saved_folder(text_to_text, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "saved"
+    text_to_text.save(folder)
+    return folder
+
+
+@pytest.fixture
+def copied_folder(saved_folder, tmp_path):
+    for path in saved_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_save_refuses_a_folder_that_is_there(text_to_text, tmp_path):
+    folder = tmp_path / "saved"
+    text_to_text.save(folder)
+    (folder / "mine").write_text("mine")
+    with pytest.raises(FileExistsError, match="there already"):
+        text_to_text.save(folder)
+    assert (folder / "mine").exists()
+    text_to_text.save(folder, overwrite=True)
+    assert not (folder / "mine").exists()
+    assert TextToText.load(folder)(LINES) == text_to_text(LINES)
+    (tmp_path / "file").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="there already"):
+            text_to_text.save(tmp_path / "file", overwrite=overwrite)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_failed_save_leaves_nothing(text_to_text, tmp_path, monkeypatch):
+    def save(path):
+        Path(path).write_text("half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(text_to_text.model, "save", save)
+    with pytest.raises(OSError, match="no space left"):
+        text_to_text.save(tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+    # A folder that was there stays as it was.
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "mine").write_text("mine")
+    with pytest.raises(OSError, match="no space left"):
+        text_to_text.save(tmp_path / "saved", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    assert (tmp_path / "saved" / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("file", ["model.keras", "text_to_text.json"])
+def test_load_names_the_missing_file(copied_folder, file):
+    (copied_folder / file).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{file} is missing in"):
+        TextToText.load(copied_folder)
+
+
+def test_load_of_no_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        TextToText.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kept", [0, 0.01, 0.5, 0.999])
+@pytest.mark.parametrize("file", ["model.keras", "text_to_text.json"])
+def test_load_refuses_a_truncated_file(copied_folder, file, kept):
+    content = (copied_folder / file).read_bytes()
+    (copied_folder / file).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ValueError, match="must hold what TextToText.save wrote"):
+        TextToText.load(copied_folder)
+
+
+@pytest.mark.parametrize("place", [0.001, 0.3, 0.6])
+def test_load_refuses_a_model_with_changed_bytes(copied_folder, place):
+    content = bytearray((copied_folder / "model.keras").read_bytes())
+    start = int(place * len(content))
+    for index in range(start, start + 20):
+        content[index] ^= 255
+    (copied_folder / "model.keras").write_bytes(content)
+    with pytest.raises(ValueError, match="must hold what TextToText.save wrote"):
+        TextToText.load(copied_folder)
+
+
+def change_config(folder, **changes):
+    path = folder / "text_to_text.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source_tokenizer": None},
+        {"target_tokenizer": {"class_name": "Unheard", "config": {}}},
+        {"sampler": 5},
+        {"extra": 5},
+    ],
+)
+def test_load_refuses_another_config(copied_folder, changes):
+    change_config(copied_folder, **changes)
+    with pytest.raises(ValueError, match="must hold what TextToText.save wrote"):
+        TextToText.load(copied_folder)
+
+
+@pytest.mark.parametrize("content", ["[]", '"text"', "null", "{}", "\x00"])
+def test_load_refuses_other_json(copied_folder, content):
+    (copied_folder / "text_to_text.json").write_text(content)
+    with pytest.raises(ValueError, match="must hold what TextToText.save wrote"):
+        TextToText.load(copied_folder)
+
+
+def test_load_refuses_a_tokenizer_larger_than_the_model(copied_folder):
+    change_config(
+        copied_folder,
+        target_tokenizer=keras.saving.serialize_keras_object(ByteTokenizer()),
+    )
+    with pytest.raises(ValueError, match="target tokenizer must not have more ids"):
+        TextToText.load(copied_folder)
+
+
+def test_load_runs_no_code(copied_folder):
+    with pytest.warns(UserWarning, match="lambda"):
+        code = keras.saving.serialize_keras_object(lambda logits, uniform: 1 / 0)
+    change_config(copied_folder, sampler=code)
+    with pytest.raises(ValueError, match="could not be read.*lambda.*unsafe"):
+        TextToText.load(copied_folder)
+
+
+def test_load_needs_the_classes_of_the_user(text_to_text, tmp_path):
+    @keras.saving.register_keras_serializable(package="tests_of_text_to_text")
+    @dataclasses.dataclass(frozen=True)
+    class LastSampler(Sampler):
+        def __call__(self, logits, uniform):
+            return ops.cast(ops.argmin(logits[:, 3:], axis=-1) + 3, "int32")
+
+    tokenizer = text_to_text.source_tokenizer
+    saved = TextToText(
+        tokenizer, tokenizer, text_to_text.model, LastSampler(), max_length=4
+    )
+    saved.save(tmp_path / "saved")
+    loaded = TextToText.load(tmp_path / "saved")
+    assert loaded.sampler == LastSampler()
+    assert loaded(LINES) == saved(LINES)
+    # A process that has not imported the module of the class.
+    name = "tests_of_text_to_text>LastSampler"
+    keras.saving.get_custom_objects().pop(name)
+    config = json.loads((tmp_path / "saved" / "text_to_text.json").read_text())
+    config["sampler"]["module"] = "my_samplers"
+    change_config(tmp_path / "saved", sampler=config["sampler"])
+    with pytest.raises(ValueError, match="LastSampler.*import the module"):
+        TextToText.load(tmp_path / "saved")
+
+
+def test_greedy_is_the_default(text_to_text):
+    tokenizer = text_to_text.source_tokenizer
+    default = TextToText(tokenizer, tokenizer, text_to_text.model)
+    assert default.sampler == GreedySampler()
