@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test lint test-once $(BACKENDS:%=test-%)
 
 demo: $(installed)
-	$(bin)/keras-encdec demo
+	$(bin)/keras-encdec demo --overwrite
 
 test: lint test-once $(BACKENDS:%=test-%)
 
