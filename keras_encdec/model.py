@@ -15,7 +15,7 @@ from keras_encdec.layers import (
     make_normalization,
     padding_mask,
 )
-from keras_encdec.layers.checks import require_one_of, require_positive
+from keras_encdec.layers.checks import require_ids, require_one_of, require_positive
 
 ABSOLUTE_POSITIONS = ("sinusoidal", "learned")
 
@@ -321,7 +321,7 @@ class EncoderDecoder(keras.Model):
         received = {"source": source, "target": target}
         arrays = {k: np.asarray(v) for k, v in received.items() if v is not None}
         for name, ids in arrays.items():
-            _check_ids(name, ids, embeddings[name].vocabulary_size, self.max_length)
+            require_ids(name, ids, embeddings[name].vocabulary_size, self.max_length)
         if len({len(ids) for ids in arrays.values()}) > 1:
             raise ValueError(
                 "source and target must have a row each for every pair; received "
@@ -366,27 +366,19 @@ class EncoderDecoder(keras.Model):
         """Builds a model from what `get_config` returned."""
         return cls(**config)
 
+    def get_compile_config(self):
+        """Returns what `compile` was given, in words that every backend understands."""
+        return _portable(super().get_compile_config())
 
-def _check_ids(name, ids, vocabulary_size, max_length):
-    if ids.ndim != 2:
-        raise ValueError(
-            f"{name} must be 2D, a row of ids for each sequence; received shape "
-            f"{ids.shape}. Pad the rows to one length, or add a batch dimension."
-        )
-    if not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(
-            f"{name} must be integer token ids; received dtype {ids.dtype}. Encode the "
-            "text with a tokenizer, or cast the ids."
-        )
-    if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
-        raise ValueError(
-            f"{name} ids must be from 0 to {vocabulary_size - 1}, below the size of "
-            f"the model's {name} vocabulary; received ids from {ids.min()} to "
-            f"{ids.max()}. Check that the tokenizer is the one the model was made for."
-        )
-    if max_length is not None and ids.shape[1] > max_length:
-        raise ValueError(
-            f"{name} must not be longer than the model's positions, "
-            f"max_length={max_length}; received length {ids.shape[1]}. Shorten it, or "
-            "build the model with a larger max_length."
-        )
+
+def _portable(config):
+    # Under PyTorch, Keras names optimizers by classes that run under PyTorch alone; a
+    # model saved so could not be trained on, nor loaded where PyTorch is missing.
+    if isinstance(config, list):
+        return [_portable(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: _portable(part) for key, part in config.items()}
+    if str(config.get("module")).startswith("keras.src.backend."):
+        config.update(module="keras.optimizers", registered_name=None)
+    return config

@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import torch
 from keras import ops
 from keras.src.backend import get_keras_mask
 
-from keras_encdec import EncoderDecoder
+from keras_encdec import EncoderDecoder, TokenCrossEntropy
 
 SOURCE = np.array([[3, 4, 5, 1, 2], [6, 2, 0, 0, 0], [7, 7, 2, 0, 0]], "int32")
 TARGET = np.array([[1, 4, 5, 8], [1, 3, 6, 0], [1, 0, 0, 0]], "int32")
@@ -275,3 +277,14 @@ def test_check_ids_takes_one_side_and_lists(strict_model):
         strict_model.check_ids([[11]])
     with pytest.raises(ValueError, match="target ids must be from 0 to 8"):
         strict_model.check_ids(target=[[9]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_the_saved_optimizer_is_of_no_backend(dtype):
+    model = build(dtype=dtype)
+    model.compile("adam", TokenCrossEntropy())
+    config = model.get_compile_config()
+    assert "keras.src.backend" not in json.dumps(config)
+    again = build(dtype=dtype)
+    again.compile_from_config(config)
+    assert again.optimizer.get_config() == model.optimizer.get_config()

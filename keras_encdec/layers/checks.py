@@ -1,6 +1,8 @@
-"""Checks of constructor arguments, with one wording."""
+"""Checks of arguments and of ids, with one wording."""
 
 import numbers
+
+import numpy as np
 
 
 def require_positive(**sizes):
@@ -54,3 +56,47 @@ def require_one_of(choices, **options):
                 f"{name} must be one of {', '.join(map(repr, choices))}; received "
                 f"{name}={value!r}."
             )
+
+
+def require_ids(name, ids, vocabulary_size, max_length=None):
+    """Raises unless an array holds ids of a vocabulary.
+
+    Args:
+        name: What to call the ids in the error.
+        ids: A NumPy array.
+        vocabulary_size: The number of ids.
+        max_length: The largest length, or None.
+
+    Raises:
+        ValueError: If the array is not 2D, not integer, holds other ids or is too long.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.layers.checks import require_ids
+
+        require_ids("source", np.array([[5, 7, 2]]), vocabulary_size=10)
+        ```
+    """
+    if ids.ndim != 2:
+        raise ValueError(
+            f"{name} must be 2D, a row of ids for each sequence; received shape "
+            f"{ids.shape}. Pad the rows to one length, or add a batch dimension."
+        )
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            f"{name} must be integer token ids; received dtype {ids.dtype}. Encode the "
+            "text with a tokenizer, or cast the ids."
+        )
+    if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
+        raise ValueError(
+            f"{name} ids must be from 0 to {vocabulary_size - 1}, below the size of "
+            f"the model's {name} vocabulary; received ids from {ids.min()} to "
+            f"{ids.max()}. Check that the tokenizer is the one the model was made for."
+        )
+    if max_length is not None and ids.shape[1] > max_length:
+        raise ValueError(
+            f"{name} must not be longer than the model's positions, "
+            f"max_length={max_length}; received length {ids.shape[1]}. Shorten it, or "
+            "build the model with a larger max_length."
+        )

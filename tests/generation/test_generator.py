@@ -52,7 +52,7 @@ LITERALS = {
         [9, 12, 17, 14, 18, 9, 17, 4],
     ],
 }
-few_examples = settings(max_examples=10, deadline=None, derandomize=True)
+few_examples = settings(max_examples=8, deadline=None, derandomize=True)
 
 
 class Table:
@@ -386,7 +386,7 @@ def test_rows_do_not_know_each_other(random):
     for order in ([3, 2, 1, 0], [2], [1, 3], [0, 0, 3, 0]):
         rows = [SOURCES[i] for i in order]
         assert np.array_equal(random(rows, 8, seeds[order]), ids[order])
-    for extra in (1, 30):
+    for extra in (1, 9):
         rows = [row + [PADDING] * extra for row in SOURCES]
         assert np.array_equal(random(rows, 8, seeds), ids)
 
