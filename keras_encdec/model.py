@@ -345,6 +345,9 @@ class EncoderDecoder(keras.Model):
     def fit(self, x=None, *args, **kwargs):
         """Trains as `keras.Model.fit` does; arrays of ids are checked first."""
         self._check_inputs(x)
+        if not isinstance(x, (np.ndarray, dict, list, tuple)):
+            # A dataset shuffles itself; at Keras's default of True, Keras warns of it.
+            kwargs.setdefault("shuffle", False)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):

@@ -173,7 +173,6 @@ def train(
             dataset,
             epochs=epochs,
             validation_data=validation,
-            shuffle=False,  # The dataset shuffles itself.
             callbacks=list(callbacks),
             verbose=verbose,
         )

@@ -80,7 +80,7 @@ def test_strings_train_as_arrays_do():
     )
     np.testing.assert_allclose(of_strings, of_arrays, rtol=1e-5)
 
-    model.fit(dataset, epochs=1, shuffle=False, verbose=0)
+    model.fit(dataset, epochs=1, verbose=0)
     expected = texts(Generator(model)(source, max_length=8))
     text_to_text = TextToText(tokenizer, tokenizer, model, max_length=8)
     assert text_to_text(texts(source)) == expected
