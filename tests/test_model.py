@@ -125,6 +125,17 @@ def test_logits_carry_the_mask_of_the_target():
         np.testing.assert_array_equal(to_numpy(get_keras_mask(logits)), TARGET != 0)
 
 
+def test_relative_bias_looks_ahead_in_the_encoder_alone():
+    model = build(positions="relative")
+    query, keys = np.array([40], "int32"), np.array([0, 39, 40, 41, 80], "int32")
+    buckets = []
+    for layer in (model.encoder_bias, model.decoder_bias):
+        layer.bucket_biases.assign(np.arange(32)[:, None] * np.ones((1, 2)))
+        buckets.append(to_numpy(layer.between(query, keys))[0, 0, 0].tolist())
+    # By T5's rule, with 32 buckets up to a distance of 128.
+    assert buckets == [[12, 1, 0, 17, 28], [23, 1, 0, 0, 0]]
+
+
 def test_padding_id_may_be_any():
     model, other = build(), build(padding_id=10)
     swap = [10, *range(1, 10), 0]

@@ -23,7 +23,8 @@ class TokenEmbedding(keras.layers.Layer):
         dropout: Dropout rate of the output.
         padding_id: The id that is masked out, or None for no mask.
         table: A `keras.layers.Embedding` of V vectors of size D to share with another
-            layer; by default the layer has its own.
+            layer, which then cannot be saved by its config; by default the layer has
+            its own.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -85,6 +86,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.scale = scale
         self.dropout = dropout
         self.padding_id = padding_id
+        self._shares_table = table is not None
         self.table = table or keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,
@@ -150,6 +152,13 @@ class TokenEmbedding(keras.layers.Layer):
 
     def get_config(self):
         """Returns the constructor's arguments."""
+        if self._shares_table:
+            # At once, and not when the saved model is loaded.
+            raise NotImplementedError(
+                "A TokenEmbedding can be saved if its table is its own; received one "
+                "that shares it, which a config cannot say. Call one TokenEmbedding on "
+                "both source and target, or use EncoderDecoder, which saves as a whole."
+            )
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,

@@ -137,3 +137,11 @@ def test_refuses_bad_options(options, match):
 def test_odd_width_has_no_sinusoids():
     with pytest.raises(ValueError, match="even hidden_dim.*received hidden_dim=7"):
         TokenEmbedding(10, 7, positions="sinusoidal")(IDS)
+
+
+def test_a_shared_table_is_refused_when_saved():
+    first = TokenEmbedding(9, 8)
+    second = TokenEmbedding(9, 8, table=first.table)
+    assert first.get_config()["vocabulary_size"] == 9
+    with pytest.raises(NotImplementedError, match="shares it"):
+        second.get_config()
