@@ -79,9 +79,10 @@ def generate(
         ops.full((batch_size, max_length), padding_id, dtype="int32"),
         model.new_cache(batch_size, max_length),
     )
-    return ops.while_loop(unfinished, next_token, state, maximum_iterations=max_length)[
-        3
-    ]
+    _, _, _, ids, _ = ops.while_loop(
+        unfinished, next_token, state, maximum_iterations=max_length
+    )
+    return ids
 
 
 class Generator:
