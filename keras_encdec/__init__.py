@@ -8,12 +8,16 @@ import importlib
 
 from keras_encdec import generation, layers, training
 from keras_encdec.generation import (
+    BeamSampler,
+    ContrastiveSampler,
     Generator,
     GreedySampler,
+    MinPSampler,
     RandomSampler,
     Sampler,
     TopKSampler,
     TopPSampler,
+    TypicalSampler,
 )
 from keras_encdec.layers import (
     Attention,
@@ -46,6 +50,8 @@ _NEED_TENSORFLOW = {
 
 __all__ = [
     "Attention",
+    "BeamSampler",
+    "ContrastiveSampler",
     "DecoderBlock",
     "EncoderBlock",
     "EncoderDecoder",
@@ -53,6 +59,7 @@ __all__ = [
     "Generator",
     "GreedySampler",
     "InverseSquareRoot",
+    "MinPSampler",
     "Perplexity",
     "RandomSampler",
     "Sampler",
@@ -61,6 +68,7 @@ __all__ = [
     "TokenEmbedding",
     "TopKSampler",
     "TopPSampler",
+    "TypicalSampler",
     "generation",
     "layers",
     "training",

@@ -35,7 +35,8 @@ def compile_function(function, inputs, variables=()):
         function: A function from tensors to a nested structure of tensors, without
             side effects.
         inputs: A `keras.KerasTensor` for each argument: dtypes, and shapes with None
-            for the sizes that vary.
+            for the sizes that vary; or None for nested arguments, for whose shapes
+            TensorFlow then traces anew.
         variables: The Keras variables it reads. JAX passes them to the compiled
             program as arguments, so that later training is seen by it.
 
@@ -55,7 +56,7 @@ def compile_function(function, inputs, variables=()):
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
-        signature = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
+        signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         return tf.function(function, input_signature=signature, autograph=False)
     if keras.config.backend() == "jax":
         import jax
@@ -94,15 +95,16 @@ def inference_mode():
 
 
 def write_at(cache, index, entry):
-    """Writes one time step into a cache.
+    """Writes one time step, or several in turn, into a cache.
 
     On PyTorch the cache is written in place; the other backends return a new tensor,
     which their compilers write in place.
 
     Args:
         cache: `(B, L, ...)`, any dtype.
-        index: The time step to write, an int or an int32 scalar, `0 <= index < L`.
-        entry: `(B, 1, ...)`, written at `cache[:, index]`.
+        index: The first time step to write, an int or an int32 scalar,
+            `0 <= index <= L - T`.
+        entry: `(B, T, ...)`, written at `cache[:, index : index + T]`.
 
     Returns:
         The written cache, `(B, L, ...)`.
@@ -117,7 +119,7 @@ def write_at(cache, index, entry):
     """
     entry = ops.cast(entry, cache.dtype)
     if keras.config.backend() == "torch":
-        cache[:, int(index)] = entry[:, 0]
+        cache[:, int(index) : int(index) + entry.shape[1]] = entry
         return cache
     if keras.config.backend() == "jax":
         zero = index * 0
@@ -126,8 +128,13 @@ def write_at(cache, index, entry):
         )
     # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
     # without XLA cannot run.
-    here = ops.equal(ops.arange(cache.shape[1]), index)
-    return ops.where(ops.reshape(here, (1, -1) + (1,) * (cache.ndim - 2)), entry, cache)
+    steps = ops.shape(entry)[1]
+    step = ops.arange(ops.shape(cache)[1]) - index
+    here = ops.logical_and(step >= 0, step < steps)
+    if steps != 1:
+        entry = ops.take(entry, ops.clip(step, 0, steps - 1), axis=1)
+    here = ops.reshape(here, (1, -1) + (1,) * (len(cache.shape) - 2))
+    return ops.where(here, entry, cache)
 
 
 def import_tensorflow():

@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.files import new_folder
-from keras_encdec.generation import GreedySampler, generate, row_seeds
+from keras_encdec.generation import RandomSampler, generate, row_seeds
 from keras_encdec.text_to_text import TextToText
 
 tf = import_tensorflow()
@@ -101,7 +101,8 @@ def _write(text_to_text, folder, max_length):
             start_id=text_to_text.target_tokenizer.start_id,
             end_id=text_to_text.target_tokenizer.end_id,
             padding_id=text_to_text.target_tokenizer.padding_id,
-        )
+            processors=text_to_text.generator.processors,
+        ).ids[:, 0]
         return {"text": text_to_text.target_tokenizer.decode(ids)}
 
     @tf.function(
@@ -122,7 +123,7 @@ def _write(text_to_text, folder, max_length):
         return answer(text, seed)
 
     signatures = {"serving_default": serving_default}
-    if not isinstance(text_to_text.sampler, GreedySampler):
+    if isinstance(text_to_text.sampler, RandomSampler):
         signatures["sample"] = sample
     tf.saved_model.save(module, str(folder), signatures=signatures)
     _refuse_ops(folder)

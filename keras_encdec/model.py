@@ -17,7 +17,7 @@ from keras_encdec.layers import (
 )
 from keras_encdec.layers.checks import require_ids, require_one_of, require_positive
 
-ABSOLUTE_POSITIONS = ("sinusoidal", "learned")
+POSITIONS = ("sinusoidal", "learned", "rotary", "relative", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -40,8 +40,9 @@ class EncoderDecoder(keras.Model):
         num_decoder_layers: The number of decoder blocks; by default `num_layers`.
         head_dim: The size of each head; by default `hidden_dim / num_heads`.
         num_key_value_heads: Heads of keys and values; by default `num_heads`.
-        positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias) or
-            None.
+        positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias),
+            None, or a layer such as `SinusoidalPosition` with options of its own, of
+            which source and target get a copy each.
         max_length: The largest length of source and target, for learned positions.
         activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`.
         gated: Whether the feed-forward networks are gated.
@@ -52,6 +53,7 @@ class EncoderDecoder(keras.Model):
         use_bias: Whether the dense layers in the blocks have biases.
         tie_embeddings: Whether the target's embedding table also gives the logits.
         scale_embeddings: Whether to multiply embeddings by `sqrt(hidden_dim)`.
+        output_bias: Whether the logits have a bias.
         dropout: Dropout rate of embeddings and sublayers' outputs.
         attention_dropout: Dropout rate of the attention weights.
         activation_dropout: Dropout rate in the middle of the feed-forward networks.
@@ -113,6 +115,7 @@ class EncoderDecoder(keras.Model):
         use_bias=True,
         tie_embeddings=True,
         scale_embeddings=True,
+        output_bias=False,
         dropout=0.1,
         attention_dropout=0.0,
         activation_dropout=0.0,
@@ -127,9 +130,11 @@ class EncoderDecoder(keras.Model):
             hidden_dim=hidden_dim,
             num_layers=num_layers,
         )
-        require_one_of(
-            ("sinusoidal", "learned", "rotary", "relative", None), positions=positions
-        )
+        if isinstance(positions, keras.layers.Layer):
+            positions = keras.saving.serialize_keras_object(positions)
+            config["positions"] = positions
+        elif not isinstance(positions, dict):
+            require_one_of(POSITIONS, positions=positions)
         depth = num_layers if num_decoder_layers is None else num_decoder_layers
         require_positive(num_decoder_layers=depth)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
@@ -138,11 +143,11 @@ class EncoderDecoder(keras.Model):
             keras.activations.get(activation)
         )
 
-        def embedding(size, name, table=None):
+        def embedding(size, name, table=None, **options):
             return TokenEmbedding(
                 size,
                 hidden_dim,
-                positions=positions if positions in ABSOLUTE_POSITIONS else None,
+                positions=None if positions in ("rotary", "relative") else positions,
                 max_length=max_length,
                 scale=scale_embeddings,
                 dropout=dropout,
@@ -150,6 +155,7 @@ class EncoderDecoder(keras.Model):
                 table=table,
                 dtype=policy,
                 name=name,
+                **options,
             )
 
         def blocks(block, number, name):
@@ -194,12 +200,14 @@ class EncoderDecoder(keras.Model):
             target_vocabulary_size or vocabulary_size,
             "target_embedding",
             source_embedding.table if target_vocabulary_size is None else None,
+            start_is_token=True,
+            output_bias=output_bias and tie_embeddings,
         )
         logits_dense = None
         if not tie_embeddings:
             logits_dense = keras.layers.Dense(
                 target_embedding.vocabulary_size,
-                use_bias=False,
+                use_bias=output_bias,
                 dtype="float32",
                 name="logits",
             )
@@ -241,11 +249,9 @@ class EncoderDecoder(keras.Model):
         bias = None if self.decoder_bias is None else self.decoder_bias(x)
         for block in self.decoder_blocks:
             x = block(x, encoded, bias=bias)
-        return self._logits(x)
+        return self._logits(x if self.decoder_norm is None else self.decoder_norm(x))
 
     def _logits(self, x):
-        if self.decoder_norm is not None:
-            x = self.decoder_norm(x)
         if self.logits_dense is not None:
             return self.logits_dense(x)
         return self.target_embedding(x, reverse=True)
@@ -278,33 +284,56 @@ class EncoderDecoder(keras.Model):
             block.new_cache(batch_size, length) for block in self.decoder_blocks
         )
 
-    def step(self, tokens, index, memory, cache):
-        """Decodes one position of the target.
+    def step(
+        self,
+        tokens,
+        index,
+        memory,
+        cache,
+        *,
+        return_hidden=False,
+        attention_layer=None,
+    ):
+        """Decodes one position of the target, or several at once.
 
         Args:
             tokens: The target ids at the position, `(B * K,)`, int32: K rows in turn
-                share a source.
-            index: The position, an int or an int32 scalar, counted from 0.
+                share a source; or at T positions in turn, `(B * K, T)`.
+            index: The (first) position, an int or an int32 scalar, counted from 0.
             memory: What `encode` returned for B sources.
             cache: What `new_cache` returned, filled by the earlier steps.
+            return_hidden: Whether to return the decoder's output as well.
+            attention_layer: The decoder block whose attention to the source to return
+                as well, such as -1 for the last one.
 
         Returns:
-            A pair: the logits of the next token `(B * K, V)`, float32, and the cache.
+            The logits of the next token `(B * K, V)`, float32, and the cache; then, if
+            asked for, the output `(B * K, D)` and the weights `(B * K, N, S)`. For T
+            positions each but the cache has a second axis T.
         """
         attended, mask = memory
-        x = self.target_embedding(tokens[:, None], start=index)
+        wide = len(tokens.shape) == 2
+        x = self.target_embedding(tokens if wide else tokens[:, None], start=index)
         bias = None
         if self.decoder_bias is not None:
-            positions = ops.arange(cache[0][0].shape[1], dtype="int32")
-            here = ops.reshape(ops.cast(index, "int32"), (1,))
+            positions = ops.arange(ops.shape(cache[0][0])[1], dtype="int32")
+            here = index + ops.arange(ops.shape(x)[1], dtype="int32")
             bias = self.decoder_bias.between(here, positions)
-        written = []
-        for block, keys_values, past in zip(
-            self.decoder_blocks, attended, cache, strict=True
-        ):
-            x, past = block.step(x, index, past, keys_values, mask, bias)
+        observed = None
+        if attention_layer is not None:
+            observed = range(len(self.decoder_blocks))[attention_layer]
+        written, weights = [], ()
+        for i, block in enumerate(self.decoder_blocks):
+            x, past, *weights_of_block = block.step(
+                x, index, cache[i], attended[i], mask, bias, i == observed
+            )
             written.append(past)
-        return self._logits(x)[:, 0], tuple(written)
+            weights = (*weights, *weights_of_block)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x)
+        outputs = self._logits(x), *((x,) if return_hidden else ()), *weights
+        logits, *others = outputs if wide else (output[:, 0] for output in outputs)
+        return logits, tuple(written), *others
 
     def check_ids(self, source=None, target=None):
         """Checks ids on the host, before a graph turns bad ones into wrong answers.

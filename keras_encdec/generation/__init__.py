@@ -1,23 +1,61 @@
 """Generation: loops over any object with `encode`, `new_cache` and `step`."""
 
-from keras_encdec.generation.generator import Generator, generate
+from keras_encdec.generation.beam_search import BeamSampler
+from keras_encdec.generation.contrastive import ContrastiveSampler
+from keras_encdec.generation.generator import Generator
+from keras_encdec.generation.interface import Sampler
+from keras_encdec.generation.processors import (
+    BadWords,
+    ForcedFirst,
+    ForcedLast,
+    MaximumLength,
+    MinimumLength,
+    Processor,
+    SuppressTokens,
+)
 from keras_encdec.generation.random_numbers import row_seeds, uniform
+from keras_encdec.generation.repetition import (
+    EncoderNoRepeatNGram,
+    NoRepeatNGram,
+    RepetitionPenalty,
+)
 from keras_encdec.generation.samplers import (
     GreedySampler,
+    MinPSampler,
     RandomSampler,
-    Sampler,
     TopKSampler,
     TopPSampler,
+    TypicalSampler,
 )
+from keras_encdec.generation.scoring import align, score
+from keras_encdec.generation.task import Generated, Step, generate
 
 __all__ = [
+    "BadWords",
+    "BeamSampler",
+    "ContrastiveSampler",
+    "EncoderNoRepeatNGram",
+    "ForcedFirst",
+    "ForcedLast",
+    "Generated",
     "Generator",
     "GreedySampler",
+    "MaximumLength",
+    "MinPSampler",
+    "MinimumLength",
+    "NoRepeatNGram",
+    "Processor",
     "RandomSampler",
+    "RepetitionPenalty",
     "Sampler",
+    "Step",
+    "SuppressTokens",
     "TopKSampler",
     "TopPSampler",
+    "TypicalSampler",
+    "align",
     "generate",
     "row_seeds",
+    "score",
     "uniform",
 ]

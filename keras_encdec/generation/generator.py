@@ -1,88 +1,27 @@
 """Autoregressive generation: encode once, then one compiled loop of cached steps.
 
-Legend of shapes: B batch, S source, V vocabulary, L largest length.
+Legend of shapes: B batch, S source, L largest length, P prefix, T target.
 """
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_encdec.backend import compile_function, write_at
-from keras_encdec.generation.random_numbers import row_seeds, uniform
-from keras_encdec.generation.samplers import GreedySampler, Sampler
-
-
-def generate(
-    model,
-    sampler,
-    source,
-    limits,
-    seeds,
-    *,
-    max_length,
-    start_id=1,
-    end_id=2,
-    padding_id=0,
-):
-    """Generates target ids; made of tensor operations alone, to be compiled.
-
-    Args:
-        model: Any object with `encode(source) -> memory`, `new_cache(batch_size,
-            length) -> cache` and `step(tokens, index, memory, cache) -> (logits,
-            cache)`, as `EncoderDecoder` has them.
-        sampler: A `Sampler`.
-        source: Source ids `(B, S)`, int32.
-        limits: The largest number of tokens of each row `(B,)`, int32.
-        seeds: The random seed of each row `(B,)`, int32.
-        max_length: The largest number of tokens of any row L, an int.
-        start_id: The id that the target begins with.
-        end_id: The id that ends a row.
-        padding_id: The id that fills up a row after its end; never picked before, if
-            it is not also the end id.
-
-    Returns:
-        Target ids `(B, L)`, int32, without the start id, with the end id.
-
-    Example:
-        ```python
-        from keras import ops
-        from keras_encdec import EncoderDecoder, GreedySampler
-        from keras_encdec.generation import generate, row_seeds
-
-        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
-        source, limits = ops.array([[5, 7, 2]]), ops.array([4])
-        seeds = row_seeds(0, 1)
-        print(generate(model, GreedySampler(), source, limits, seeds, max_length=4))
-        ```
-    """
-    batch_size = ops.shape(source)[0]
-    memory = model.encode(source)
-
-    def unfinished(index, tokens, finished, ids, cache):
-        return ops.logical_not(ops.all(finished))
-
-    def next_token(index, tokens, finished, ids, cache):
-        logits, cache = model.step(tokens, index, memory, cache)
-        if padding_id != end_id:
-            padding = ops.arange(logits.shape[-1]) == padding_id
-            logits = ops.where(padding, -float("inf"), logits)
-        tokens = sampler(logits, uniform(seeds, index))
-        tokens = ops.where(finished, padding_id, tokens)
-        ids = write_at(ids, index, ops.expand_dims(tokens, -1))
-        ended = ops.logical_or(tokens == end_id, index + 1 >= limits)
-        return index + 1, tokens, ops.logical_or(finished, ended), ids, cache
-
-    state = (
-        ops.convert_to_tensor(0, dtype="int32"),
-        ops.full((batch_size,), start_id, dtype="int32"),
-        limits < 1,
-        ops.full((batch_size, max_length), padding_id, dtype="int32"),
-        model.new_cache(batch_size, max_length),
-    )
-    _, _, _, ids, _ = ops.while_loop(
-        unfinished, next_token, state, maximum_iterations=max_length
-    )
-    return ids
+from keras_encdec.backend import compile_function
+from keras_encdec.generation.inputs import (
+    pad_phrases,
+    pad_prefixes,
+    pad_rows,
+    pad_to_few_sizes,
+    row_limits,
+    seeds_of_rows,
+)
+from keras_encdec.generation.interface import Sampler
+from keras_encdec.generation.keras_hub_sampler import KerasHubSampler, is_keras_hub
+from keras_encdec.generation.samplers import GreedySampler
+from keras_encdec.generation.scoring import align, score
+from keras_encdec.generation.speculative import SpeculativeSampler
+from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
 
 
 class Generator:
@@ -97,10 +36,15 @@ class Generator:
     Args:
         model: An `EncoderDecoder`, or any object with its `encode`, `new_cache` and
             `step`.
-        sampler: A `Sampler`; by default greedy.
+        sampler: A `Sampler`, by default greedy; or one of `keras_hub.samplers`.
+        processors: Functions `(ids, logits, step) -> logits`, such as
+            `NoRepeatNGram(3)`, applied in turn before the sampler.
         start_id: The id that the target begins with.
-        end_id: The id that ends a row.
+        end_id: The id that ends a row, or a list of several.
         padding_id: The id of padding in source and target.
+        draft_model: A small model with the same target ids, which proposes tokens that
+            the model then checks several at a time; the result is the same.
+        num_draft_tokens: The number of tokens it proposes at a time.
 
     Call arguments:
         source: Source ids: `(B, S)`, integer, or a list of lists of any lengths.
@@ -108,15 +52,25 @@ class Generator:
             int, or `(B,)`, one of its own for each row.
         seed: The seed of random samplers: a 32-bit int, or `(B,)`, one of its own
             for each row.
+        num_return_sequences: The number n of sequences for each source: samples, or
+            the best of a `BeamSampler`; by default one, without an axis of its own.
+        prefix: A list of ids for each row that its target begins with; they count in
+            the length and not in the score.
+        phrases: For each row a list of what its target must hold: lists of ids, or
+            lists of alternatives, one of which must appear.
+        return_scores: Whether to return a `Generated` with scores.
 
     Returns:
         A NumPy array of target ids `(B, L)`, int32, L being the largest `max_length`:
-        without the start id, with the end id, then padding.
+        without the start id, with the end id, then padding. With
+        `num_return_sequences` `(B, n, L)`, the best first; with `return_scores` a
+        `Generated` of NumPy arrays.
 
     Raises:
         ValueError: If the source is not 2D integer ids of the model's vocabulary, or
-            too long for its positions, or `max_length` or `seed` is out of range.
-        TypeError: If the sampler is not a `Sampler`.
+            too long for its positions, or another argument is out of range or cannot
+            be met.
+        TypeError: If the sampler is not a `Sampler`, or a processor not a function.
 
     Example:
         ```python
@@ -128,139 +82,309 @@ class Generator:
         ```
     """
 
-    def __init__(self, model, sampler=None, *, start_id=1, end_id=2, padding_id=0):
+    def __init__(
+        self,
+        model,
+        sampler=None,
+        *,
+        processors=(),
+        start_id=1,
+        end_id=2,
+        padding_id=0,
+        draft_model=None,
+        num_draft_tokens=4,
+    ):
         sampler = GreedySampler() if sampler is None else sampler
+        if is_keras_hub(sampler):
+            sampler = KerasHubSampler(sampler)
         if not isinstance(sampler, Sampler):
             raise TypeError(
                 "sampler must be a Sampler, an object such as GreedySampler() or "
-                f"TopKSampler(k=5); received {sampler!r}."
+                f"TopKSampler(k=5), or one of keras_hub.samplers; received {sampler!r}."
             )
+        for processor in processors:
+            if isinstance(processor, type) or not callable(processor):
+                raise TypeError(
+                    "processors must be functions (ids, logits, step) -> logits, such "
+                    f"as NoRepeatNGram(3); received {processor!r}."
+                )
+        if draft_model is not None:
+            sampler = SpeculativeSampler(sampler, draft_model, num_draft_tokens)
         self.model = model
         self.sampler = sampler
+        self.processors = tuple(processors)
         self.start_id = start_id
         self.end_id = end_id
         self.padding_id = padding_id
+        self._variables = list(getattr(model, "variables", ()))
+        self._variables += getattr(draft_model, "variables", ())
+        self._largest = getattr(model, "max_length", None)
         self._compiled = {}
 
-    def __call__(self, source, max_length, seed=0):
+    def __call__(
+        self,
+        source,
+        max_length,
+        seed=0,
+        *,
+        num_return_sequences=None,
+        prefix=None,
+        phrases=None,
+        return_scores=False,
+    ):
         """Returns the target ids."""
-        source = self._pad(source)
-        rows = len(source)
-        limits = self._limits(max_length, rows)
-        seeds = self._seeds(seed, rows)
+        number = 1 if num_return_sequences is None else num_return_sequences
+        arrays, options = self._inputs(
+            source, max_length, seed, number, prefix, phrases, return_scores
+        )
+        rows, longest = len(arrays["source"]), options["max_length"]
+        if rows:
+            arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
+            compiled = self._compile("generate", self._generate, arrays, options)
+            tensors = map(ops.convert_to_tensor, arrays.values())
+            generated = keras.tree.map_structure(
+                lambda x: ops.convert_to_numpy(x)[:rows], compiled(*tensors)
+            )
+        else:
+            generated = Generated(
+                np.zeros((0, number, longest), "int32"),
+                np.zeros((0, number), "float32"),
+                np.zeros((0, number, longest), "float32"),
+            )
+        if num_return_sequences is None:
+            generated = keras.tree.map_structure(lambda x: x[:, 0], generated)
+        return generated if return_scores else generated.ids
+
+    def stream(self, source, max_length, seed=0, *, prefix=None):
+        """Yields the tokens of all rows as they come.
+
+        Args:
+            source: As of a call, and the other arguments too.
+            max_length: The largest number of tokens to generate.
+            seed: The seed of random samplers.
+            prefix: The ids that each target begins with, yielded too.
+
+        Yields:
+            Arrays `(B,)`, int32: the next token of each row, padding after its end.
+
+        Raises:
+            ValueError: As a call does, and if the sampler settles whole sequences.
+
+        Example:
+            ```python
+            from keras_encdec import EncoderDecoder, Generator
+
+            model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+            for tokens in Generator(model).stream([[5, 7, 2]], max_length=4):
+                print(tokens)
+            ```
+        """
+        if not self.sampler.one_token_a_step:
+            raise ValueError(
+                "Only a sampler that settles each token as it comes can be streamed; "
+                f"received {self.sampler!r}, which may change all of them at the last "
+                "step. Use GreedySampler or a RandomSampler."
+            )
+        arrays, options = self._inputs(source, max_length, seed, 1, prefix)
+        return self._stream(arrays, options)
+
+    def _stream(self, arrays, options):
+        rows = len(arrays["source"])
+        if not rows:
+            return
+        arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
+        tensors = tuple(map(ops.convert_to_tensor, arrays.values()))
+        start = self._compile("start", self._start, arrays, options)
+        memory, state = start(*tensors)
+        step = self._compile("step", self._step, arrays, options, signature=False)
+        done = 0
+        while not np.all(ops.convert_to_numpy(state.finished)[:rows]):
+            state = step(memory, state, *tensors)
+            index = int(state.index)
+            ids = ops.convert_to_numpy(state.ids)
+            for place in range(done, min(index, options["max_length"])):
+                if np.any(ids[:rows, place] != self.padding_id):
+                    yield ids[:rows, place].copy()
+            done = index
+
+    def score(self, source, target):
+        """Returns how likely the model finds given targets.
+
+        Args:
+            source: Source ids: `(B, S)`, integer, or a list of lists.
+            target: Target ids, likewise: without the start id; with the end id if it
+                is to count.
+
+        Returns:
+            A pair of NumPy arrays, float32: the sums `(B,)` and the log-probability of
+            each token `(B, T)`, 0 for padding.
+
+        Raises:
+            ValueError: If they are not ids, or not as many sources as targets.
+
+        Example:
+            ```python
+            from keras_encdec import EncoderDecoder, Generator
+
+            model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+            print(Generator(model).score([[5, 7, 2]], [[9, 8, 2]])[0])
+            ```
+        """
+        tokens = self._teacher_forced(score, source, target)
+        return tokens.sum(axis=1), tokens
+
+    def align(self, source, target, *, layer=-1, heads=None):
+        """Returns the attention of given targets to their sources.
+
+        Args:
+            source: Source ids: `(B, S)`, integer, or a list of lists.
+            target: Target ids, likewise, without the start id.
+            layer: The decoder block whose attention to return.
+            heads: How many of its heads are averaged, the first ones; by default all.
+
+        Returns:
+            The weights `(B, T, S)`, a NumPy array of float32: where the model looked to
+            predict each target token; 0 for padding.
+
+        Raises:
+            ValueError: If they are not ids, or not as many sources as targets.
+
+        Example:
+            ```python
+            from keras_encdec import EncoderDecoder, Generator
+
+            model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+            print(Generator(model).align([[5, 7, 2]], [[9, 8, 2]]).shape)
+            ```
+        """
+        options = {"layer": layer, "heads": heads}
+        return self._teacher_forced(align, source, target, **options)
+
+    def _teacher_forced(self, function, source, target, **options):
+        source = pad_rows("source", source, self.padding_id)
+        target = pad_rows("target", target, self.padding_id)
+        if len(source) != len(target):
+            raise ValueError(
+                "source and target must have a row each for every pair; received "
+                f"{len(source)} and {len(target)}."
+            )
+        if hasattr(self.model, "check_ids"):
+            self.model.check_ids(source, target)
+        shape = source.shape, target.shape
+        arrays = {"source": source.astype("int32"), "target": target.astype("int32")}
+        if not source.size or not target.size:
+            lengths = (len(source), target.shape[1], source.shape[1])
+            return np.zeros(lengths[: 2 if function is score else 3], "float32")
+        arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
+        options.update(start_id=self.start_id, padding_id=self.padding_id)
+        run = self._compile(
+            function.__name__,
+            lambda source, target, **options: function(
+                self.model, source, target, **options
+            ),
+            arrays,
+            options,
+        )
+        result = run(*map(ops.convert_to_tensor, arrays.values()))
+        (rows, sources), (_, targets) = shape
+        result = ops.convert_to_numpy(result)[:rows, :targets]
+        return result if function is score else result[..., :sources]
+
+    def _inputs(
+        self,
+        source,
+        max_length,
+        seed,
+        number,
+        prefix=None,
+        phrases=None,
+        return_scores=False,
+    ):
+        """Returns the checked arrays of a call by name, and its static options."""
+        source = pad_rows("source", source, self.padding_id)
+        limits = row_limits(max_length, len(source))
+        arrays = {
+            "source": source,
+            "limits": limits,
+            "seeds": seeds_of_rows(seed, len(source)),
+        }
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ValueError(
+                "num_return_sequences must be an integer of at least 1; received "
+                f"{number!r}."
+            )
+        self.sampler.rows_per_source(number)
         if hasattr(self.model, "check_ids"):
             self.model.check_ids(source)
-        source = source.astype("int32")
+        arrays["source"] = source.astype("int32")
         longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)
-        largest = getattr(self.model, "max_length", None)
-        if largest is not None and longest > largest:
+        largest = self._largest
+        if largest is not None and longest + self.sampler.extra_positions > largest:
             raise ValueError(
                 "max_length must not be above the model's positions, "
-                f"max_length={largest}; received {longest}."
+                f"max_length={largest - self.sampler.extra_positions}; received "
+                f"{longest}."
             )
-        if rows == 0:
-            return np.zeros((0, longest), "int32")
-        # Compiled for a few sizes: rows that fill up end before their first token.
-        width = min(_round_up(source.shape[1], 8), largest or np.inf)
-        fill = _round_up(rows, 1) - rows
-        source = np.pad(
-            source,
-            ((0, fill), (0, max(0, width - source.shape[1]))),
-            constant_values=self.padding_id,
+        lengths = (source != self.padding_id).sum(axis=1)
+        for processor in self.processors:
+            if hasattr(processor, "check"):
+                processor.check(limits, lengths)
+        embedding = getattr(self.model, "target_embedding", None)
+        vocabulary_size = getattr(embedding, "vocabulary_size", None)
+        special = as_tuple(self.end_id), self.padding_id, vocabulary_size
+        if prefix is not None:
+            arrays["prefix"] = pad_prefixes(prefix, limits, *special)
+        if phrases is not None:
+            arrays["phrases"] = pad_phrases(phrases, limits, *special)
+        return arrays, {
+            "max_length": longest,
+            "num_return_sequences": number,
+            "return_scores": return_scores,
+        }
+
+    def _generate(self, **kwargs):
+        return generate(self.model, self.sampler, **kwargs, **self._constants())
+
+    def _start(self, **kwargs):
+        task = make_task(self.model, self.sampler, **kwargs, **self._constants())
+        return task.memory, self.sampler.start(task)
+
+    def _step(self, memory, state, **kwargs):
+        task = make_task(
+            self.model, self.sampler, memory=memory, **kwargs, **self._constants()
         )
-        arrays = source, np.pad(limits, (0, fill)), np.pad(seeds, (0, fill))
-        ids = self._compile(longest)(*map(ops.convert_to_tensor, arrays))
-        return ops.convert_to_numpy(ids)[:rows]
+        return self.sampler.step(task, state)
 
-    def _compile(self, max_length):
-        if max_length not in self._compiled:
+    def _constants(self):
+        return {
+            "start_id": self.start_id,
+            "end_id": self.end_id,
+            "padding_id": self.padding_id,
+            "processors": self.processors,
+        }
 
-            def function(source, limits, seeds):
-                return generate(
-                    self.model,
-                    self.sampler,
-                    source,
-                    limits,
-                    seeds,
-                    max_length=max_length,
-                    start_id=self.start_id,
-                    end_id=self.end_id,
-                    padding_id=self.padding_id,
+    def _compile(self, name, function, arrays, options, signature=True):
+        names = tuple(arrays)
+        phrases = arrays["phrases"].shape[1:] if "phrases" in arrays else ()
+        key = name, names, phrases, tuple(options.items())
+        if key not in self._compiled:
+
+            def compiled(*args):
+                others = args[: len(args) - len(names)]
+                named = dict(zip(names, args[len(others) :], strict=True))
+                return function(*others, **named, **options)
+
+            inputs = [
+                keras.KerasTensor(
+                    (
+                        None,
+                        *(phrases if name == "phrases" else [None] * (array.ndim - 1)),
+                    ),
+                    "int32",
                 )
-
-            self._compiled[max_length] = compile_function(
-                function,
-                [keras.KerasTensor((None,) * rank, "int32") for rank in (2, 1, 1)],
-                getattr(self.model, "variables", ()),
+                for name, array in arrays.items()
+            ]
+            self._compiled[key] = compile_function(
+                compiled, inputs if signature else None, self._variables
             )
-        return self._compiled[max_length]
-
-    def _pad(self, source):
-        if isinstance(source, (list, tuple)):
-            if any(np.ndim(row) != 1 for row in source):
-                raise ValueError(
-                    "source must be a list of rows of ids, such as [[5, 7, 2], [9, 2]];"
-                    f" received {source!r:.200}."
-                )
-            rows = [np.asarray(row) for row in source]
-            for row in rows:
-                if row.size and not np.issubdtype(row.dtype, np.integer):
-                    raise ValueError(
-                        "source must be integer token ids; received a row of dtype "
-                        f"{row.dtype}. Encode the text with a tokenizer."
-                    )
-            # int64, for in int32 an id too large might wrap around to a good one.
-            padded = np.full(
-                (len(rows), max(map(len, rows), default=0)), self.padding_id, "int64"
-            )
-            for padded_row, row in zip(padded, rows, strict=True):
-                padded_row[: len(row)] = row
-            return padded
-        source = np.asarray(ops.convert_to_numpy(source))
-        if source.ndim != 2 or not np.issubdtype(source.dtype, np.integer):
-            raise ValueError(
-                "source must be 2D integer ids, a row for each sequence; received "
-                f"shape {source.shape}, dtype {source.dtype}."
-            )
-        return source
-
-    def _limits(self, max_length, rows):
-        limits = np.asarray(max_length)
-        if not np.issubdtype(limits.dtype, np.integer) or limits.shape not in (
-            (),
-            (rows,),
-        ):
-            raise ValueError(
-                "max_length must be an int, or an int for each row of the source; "
-                f"received {max_length!r:.200} for {rows} rows."
-            )
-        if limits.size and limits.min() < 1:
-            raise ValueError(f"max_length must be at least 1; received {limits.min()}.")
-        return np.broadcast_to(limits, (rows,)).astype("int32")
-
-    def _seeds(self, seed, rows):
-        seeds = np.asarray(seed)
-        if not np.issubdtype(seeds.dtype, np.integer) or seeds.shape not in (
-            (),
-            (rows,),
-        ):
-            raise ValueError(
-                "seed must be an int, or an int for each row of the source; received "
-                f"{seed!r:.200} for {rows} rows."
-            )
-        if seeds.size and not -(2**31) <= seeds.min() <= seeds.max() < 2**31:
-            raise ValueError(
-                "seed must fit in 32 bits, from -2**31 to 2**31 - 1; received "
-                f"{seed!r:.200}."
-            )
-        if seeds.ndim == 0:
-            return ops.convert_to_numpy(row_seeds(int(seed), rows))
-        return seeds.astype("int32")
-
-
-def _round_up(size, smallest):
-    """Returns a size of at least `size`: doubled up to 32, then multiples of 32."""
-    rounded = smallest
-    while rounded < min(size, 32):
-        rounded *= 2
-    return rounded if rounded >= size else -(-size // 32) * 32
+        return self._compiled[key]

@@ -1,64 +1,18 @@
 """Samplers: each picks the next token from its logits and one random number."""
 
 import dataclasses
+import math
 
 import keras
 from keras import ops
 
-
-@dataclasses.dataclass(frozen=True)
-class Sampler:
-    """The base of samplers: subclass it and write `__call__`.
-
-    A sampler is a frozen dataclass of its options and a pure function: the random
-    number comes from outside, so that it compiles into a loop and gives the same ids
-    on every backend.
-
-    Call arguments:
-        logits: `(B, V)`, float32; -inf for a token that is not to be picked.
-        uniform: `(B,)`, float32, from 0 up to, not including, 1.
-
-    Returns:
-        The ids picked, `(B,)`, int32.
-
-    Example:
-        ```python
-        import dataclasses
-        import keras
-        from keras import ops
-        from keras_encdec import Sampler
-
-        @keras.saving.register_keras_serializable(package="mine")
-        @dataclasses.dataclass(frozen=True)
-        class SecondBestSampler(Sampler):
-            def __call__(self, logits, uniform):
-                return ops.cast(ops.top_k(logits, 2)[1][:, 1], "int32")
-
-        print(SecondBestSampler()(ops.array([[0.1, 0.7, 0.2]]), ops.array([0.5])))
-        ```
-    """
-
-    def __call__(self, logits, uniform):
-        """Returns the ids picked, `(B,)`, int32."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must define __call__(logits, uniform), which "
-            "returns the ids picked, (B,) int32."
-        )
-
-    def get_config(self):
-        """Returns the options."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config):
-        """Builds a sampler from its options."""
-        return cls(**config)
+from keras_encdec.generation.interface import Sampler
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
 @dataclasses.dataclass(frozen=True)
 class GreedySampler(Sampler):
-    """Picks the most likely token, the first of equals.
+    """Picks the most likely token, the first of equals; one sequence for a source.
 
     Example:
         ```python
@@ -72,6 +26,16 @@ class GreedySampler(Sampler):
     def __call__(self, logits, uniform):
         """Returns the ids picked, `(B,)`, int32."""
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
+
+    def rows_per_source(self, num_return_sequences):
+        """Returns 1, for all rows would be alike."""
+        if num_return_sequences > 1:
+            raise ValueError(
+                "GreedySampler gives one sequence for a source; received "
+                f"num_return_sequences={num_return_sequences}. Use a RandomSampler, or "
+                "a BeamSampler for the n best."
+            )
+        return 1
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -209,3 +173,92 @@ class TopPSampler(RandomSampler):
         needed = ops.where(before < self.p, ordered, float("inf"))
         last = ops.min(needed, axis=-1, keepdims=True)
         return ops.where(logits < last, -float("inf"), logits)
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+@dataclasses.dataclass(frozen=True)
+class MinPSampler(RandomSampler):
+    """Draws a token among those at least p times as likely as the likeliest.
+
+    Args:
+        temperature: As of `RandomSampler`.
+        p: The share of the likeliest token's probability, above 0 and up to 1.
+
+    Raises:
+        ValueError: If `p` is out of its range or the temperature not above 0.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec import MinPSampler
+
+        print(MinPSampler(p=0.1)(ops.array([[0.1, 0.7, 0.2]]), ops.array([0.5])))
+        ```
+
+    Reference:
+        Nguyen et al. 2024, Turning Up the Heat: Min-p Sampling.
+    """
+
+    p: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.p <= 1:
+            raise ValueError(f"p must be above 0 and at most 1; received {self.p!r}.")
+
+    def truncate(self, logits):
+        """Returns the logits with -inf below the bar."""
+        bar = ops.max(logits, axis=-1, keepdims=True) + math.log(self.p)
+        return ops.where(logits < bar, -float("inf"), logits)
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+@dataclasses.dataclass(frozen=True)
+class TypicalSampler(RandomSampler):
+    """Draws a token among the most typical ones whose probabilities reach p.
+
+    A token is typical if its information, -log of its probability, is near what is
+    expected, the entropy.
+
+    Args:
+        temperature: As of `RandomSampler`.
+        p: The probability to reach, above 0 and up to 1.
+
+    Raises:
+        ValueError: If `p` is out of its range or the temperature not above 0.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec import TypicalSampler
+
+        print(TypicalSampler(p=0.9)(ops.array([[0.1, 0.7, 0.2]]), ops.array([0.5])))
+        ```
+
+    Reference:
+        Meister et al. 2023, Locally Typical Sampling.
+    """
+
+    p: float = 0.9
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.p <= 1:
+            raise ValueError(f"p must be above 0 and at most 1; received {self.p!r}.")
+
+    def truncate(self, logits):
+        """Returns the logits with -inf for what is less typical than needed."""
+        norm = ops.logsumexp(logits, axis=-1, keepdims=True)
+        log_probabilities = logits - norm
+        probabilities = ops.exp(log_probabilities)
+        terms = ops.where(probabilities > 0, probabilities * log_probabilities, 0.0)
+        entropy = -ops.sum(terms, axis=-1, keepdims=True)
+        distance = ops.abs(-log_probabilities - entropy)
+        order = ops.argsort(distance, axis=-1)
+        ordered = ops.take_along_axis(probabilities, order, axis=-1)
+        before = ops.cumsum(ordered, axis=-1) - ordered
+        farthest = ops.where(
+            before < self.p, ops.take_along_axis(distance, order, axis=-1), -1.0
+        )
+        farthest = ops.max(farthest, axis=-1, keepdims=True)
+        return ops.where(distance > farthest, -float("inf"), logits)

@@ -336,40 +336,65 @@ class DecoderBlock(_Block):
             ops.zeros(shape, dtype=self.compute_dtype),
         )
 
-    def step(self, x, index, cache, memory, memory_mask=None, bias=None):
-        """Decodes one position, reading and writing the cache.
+    def step(
+        self,
+        x,
+        index,
+        cache,
+        memory,
+        memory_mask=None,
+        bias=None,
+        return_attention_weights=False,
+    ):
+        """Decodes the next T positions, reading and writing the cache.
 
         Args:
-            x: The hidden states of the position, `(B * K, 1, D)`: K target rows in
+            x: The hidden states of the positions, `(B * K, T, D)`: K target rows in
                 turn (beams) share the keys and values of a source.
-            index: The position, an int or an int32 scalar.
+            index: The first position, an int or an int32 scalar.
             cache: What `new_cache` returned, filled by earlier steps.
             memory: What `remember` returned for B sources.
             memory_mask: `(B, 1, 1, S)`, bool, or None.
-            bias: Added to the scores of self-attention, `(1, N, 1, L)`, or None.
+            bias: Added to the scores of self-attention, `(1, N, T, L)`, or None.
+            return_attention_weights: Whether to return the weights of the attention
+                to the source as well.
 
         Returns:
-            A pair: the block's output `(B * K, 1, D)` and the cache with the position
-            written.
+            A pair: the block's output `(B * K, T, D)` and the cache with the positions
+            written; with `return_attention_weights=True` also the weights
+            `(B * K, T, N, S)`.
         """
+        rows, steps = ops.shape(x)[:2]
+        weights = None
 
         def attend_to_target(y):
             nonlocal cache
             entry = self.self_attention.remember(y, start=index)
             cache = tuple(map(write_at, cache, (index, index), entry))
-            mask = step_mask(index, cache[0].shape[1])
+            mask = step_mask(index, ops.shape(cache[0])[1], steps)
             return self.self_attention.attend(y, cache, mask, bias=bias, start=index)
 
         def attend_to_memory(y):
+            nonlocal weights
             # Beams become queries of one source: its keys and values are not copied.
-            rows, sources = ops.shape(y)[0], ops.shape(memory[0])[0]
-            beams = ops.reshape(y, (sources, rows // sources, y.shape[-1]))
-            beams = self.cross_attention.attend(beams, memory, memory_mask)
-            return ops.reshape(beams, (rows, 1, y.shape[-1]))
+            sources = ops.shape(memory[0])[0]
+            beams = ops.reshape(y, (sources, rows // sources * steps, y.shape[-1]))
+            beams = self.cross_attention.attend(
+                beams,
+                memory,
+                memory_mask,
+                return_attention_weights=return_attention_weights,
+            )
+            if return_attention_weights:
+                beams, weights = beams
+                shape = (rows, steps, self.num_heads, -1)
+                weights = ops.reshape(ops.transpose(weights, (0, 2, 1, 3)), shape)
+            return ops.reshape(beams, (rows, steps, y.shape[-1]))
 
         x = self._residual(x, self.self_attention_norm, attend_to_target)
         x = self._residual(x, self.cross_attention_norm, attend_to_memory)
-        return self._feed_forward(x), cache
+        x = self._feed_forward(x)
+        return (x, cache, weights) if return_attention_weights else (x, cache)
 
     def compute_output_shape(self, x_shape, memory_shape):
         """Returns the shape of the output, which is that of `x`."""

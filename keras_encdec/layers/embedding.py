@@ -17,11 +17,16 @@ class TokenEmbedding(keras.layers.Layer):
     Args:
         vocabulary_size: The number of ids V.
         hidden_dim: The model's width D.
-        positions: `"sinusoidal"`, `"learned"` or None.
+        positions: `"sinusoidal"`, `"learned"`, None, or a layer that adds positions,
+            called as `layer(x, start=position)`, such as `SinusoidalPosition` with
+            options of its own.
         max_length: The number of learned positions, needed for them alone.
         scale: Whether to multiply the vectors by `sqrt(hidden_dim)`.
         dropout: Dropout rate of the output.
         padding_id: The id that is masked out, or None for no mask.
+        start_is_token: Whether the first position counts as a token whatever its id,
+            for targets that start with the padding id.
+        output_bias: Whether the logits have a bias.
         table: A `keras.layers.Embedding` of V vectors of size D to share with another
             layer, which then cannot be saved by its config; by default the layer has
             its own.
@@ -67,12 +72,17 @@ class TokenEmbedding(keras.layers.Layer):
         scale=True,
         dropout=0.0,
         padding_id=0,
+        start_is_token=False,
+        output_bias=False,
         table=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         require_positive(vocabulary_size=vocabulary_size, hidden_dim=hidden_dim)
-        require_one_of(("sinusoidal", "learned", None), positions=positions)
+        if isinstance(positions, dict):
+            positions = keras.saving.deserialize_keras_object(positions)
+        if not isinstance(positions, keras.layers.Layer):
+            require_one_of(("sinusoidal", "learned", None), positions=positions)
         if (positions == "learned") != (max_length is not None):
             raise ValueError(
                 "max_length is the number of learned positions, given with "
@@ -86,6 +96,8 @@ class TokenEmbedding(keras.layers.Layer):
         self.scale = scale
         self.dropout = dropout
         self.padding_id = padding_id
+        self.start_is_token = start_is_token
+        self.output_bias = output_bias
         self._shares_table = table is not None
         self.table = table or keras.layers.Embedding(
             vocabulary_size,
@@ -98,7 +110,9 @@ class TokenEmbedding(keras.layers.Layer):
             name="table",
         )
         self.position_layer = None
-        if positions == "sinusoidal":
+        if isinstance(positions, keras.layers.Layer):
+            self.position_layer = positions
+        elif positions == "sinusoidal":
             self.position_layer = SinusoidalPosition(
                 dtype=self.dtype_policy, name="positions"
             )
@@ -116,13 +130,23 @@ class TokenEmbedding(keras.layers.Layer):
             self.table.build(None)
         if self.position_layer is not None:
             self.position_layer.build((None, None, self.hidden_dim))
+        if self.output_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.vocabulary_size,),
+                initializer="zeros",
+                dtype="float32",
+            )
 
     def call(self, ids, start=0, reverse=False, training=None):
         """Embeds ids, or projects hidden states on the table."""
         if reverse:
             # float32 whatever the policy: the logits decide between tokens.
             table = ops.cast(self.table.embeddings, "float32")
-            return ops.matmul(ops.cast(ids, "float32"), ops.transpose(table))
+            logits = ops.matmul(ops.cast(ids, "float32"), ops.transpose(table))
+            if self.output_bias:
+                logits = logits + ops.cast(self.bias, "float32")
+            return logits
         x = self.table(ids)
         if self.scale:
             x = x * ops.cast(self.hidden_dim**0.5, x.dtype)
@@ -136,7 +160,11 @@ class TokenEmbedding(keras.layers.Layer):
             return previous_mask
         if self.padding_id is None:
             return None
-        return ops.not_equal(inputs, self.padding_id)
+        mask = ops.not_equal(inputs, self.padding_id)
+        if self.start_is_token:
+            first = ops.ones_like(mask[:, :1])
+            mask = ops.concatenate([first, mask[:, 1:]], axis=1)
+        return mask
 
     def compute_output_shape(self, ids_shape):
         """Returns `(B, L, D)` for ids and `(B, L, V)` for hidden states."""
@@ -163,9 +191,11 @@ class TokenEmbedding(keras.layers.Layer):
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
             "hidden_dim": self.hidden_dim,
-            "positions": self.positions,
+            "positions": keras.saving.serialize_keras_object(self.positions),
             "max_length": self.max_length,
             "scale": self.scale,
             "dropout": self.dropout,
             "padding_id": self.padding_id,
+            "start_is_token": self.start_is_token,
+            "output_bias": self.output_bias,
         }

@@ -71,15 +71,16 @@ def look_ahead_mask(length):
     return ops.expand_dims(positions[:, None] >= positions[None, :], (0, 1))
 
 
-def step_mask(index, length):
-    """Returns the look-ahead mask's row for one step of cached decoding.
+def step_mask(index, length, steps=1):
+    """Returns the look-ahead mask's rows for a step of cached decoding.
 
     Args:
-        index: The position of the step, an int or an int32 scalar.
-        length: The length L of the cache, an int.
+        index: The step's first position, an int or an int32 scalar.
+        length: The length L of the cache, an int or an int32 scalar.
+        steps: The number of positions T decoded at once, an int or an int32 scalar.
 
     Returns:
-        `(1, 1, 1, L)`, bool: True up to and including `index`.
+        `(1, 1, T, L)`, bool: row t is True up to and including `index + t`.
 
     Example:
         ```python
@@ -88,7 +89,8 @@ def step_mask(index, length):
         print(step_mask(1, 4)[0, 0, 0])
         ```
     """
-    return ops.expand_dims(ops.arange(length) <= index, (0, 1, 2))
+    positions = index + ops.arange(steps)
+    return ops.expand_dims(ops.arange(length)[None, :] <= positions[:, None], (0, 1))
 
 
 def combine_masks(*masks):

@@ -11,19 +11,23 @@ from keras import ops
 from keras_encdec.layers.checks import require_positive
 
 
-def _angles(positions, dim):
+def _angles(positions, dim, endpoint=False):
     # float32 whatever the policy: float16 cannot even count beyond 2,048.
-    frequencies = 10000.0 ** (-np.arange(0, dim, 2, dtype="float64") / dim)
+    frequencies = np.geomspace(1, 1 / 10000, dim // 2, endpoint=endpoint)
     positions = ops.cast(positions, "float32")
     return positions[:, None] * ops.cast(frequencies, "float32")[None, :]
 
 
-def sinusoidal_positions(positions, hidden_dim):
+def sinusoidal_positions(positions, hidden_dim, *, interleaved=True, endpoint=False):
     """Returns sines at the even and cosines at the odd features of each position.
 
     Args:
         positions: `(L,)`, integer.
         hidden_dim: The model's width D, an even int.
+        interleaved: Whether sines and cosines take turns; if not, all sines come
+            before all cosines, as in Tensor2Tensor and Marian.
+        endpoint: Whether the lowest frequency is 1/10000, as in Tensor2Tensor, or, as
+            in the paper, the one that would come next.
 
     Returns:
         `(L, D)`, float32.
@@ -47,7 +51,9 @@ def sinusoidal_positions(positions, hidden_dim):
             "Sinusoidal positions need an even hidden_dim, a sine and a cosine for "
             f"each frequency; received hidden_dim={hidden_dim}. Add or remove one."
         )
-    angles = _angles(positions, hidden_dim)
+    angles = _angles(positions, hidden_dim, endpoint)
+    if not interleaved:
+        return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
     waves = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)
     return ops.reshape(waves, (-1, hidden_dim))
 
@@ -98,6 +104,11 @@ class SinusoidalPosition(keras.layers.Layer):
     """Adds sinusoidal positions to its input, of any length.
 
     Args:
+        interleaved: Whether sines and cosines take turns; if not, all sines come
+            before all cosines, as in Tensor2Tensor and Marian.
+        endpoint: Whether the lowest frequency is 1/10000, as in Tensor2Tensor, or, as
+            in the paper, the one that would come next.
+        first: The number of the first position, 1 in OpenNMT-tf.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -122,8 +133,11 @@ class SinusoidalPosition(keras.layers.Layer):
         Vaswani et al. 2017, Attention Is All You Need, section 3.5.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, *, interleaved=True, endpoint=False, first=0, **kwargs):
         super().__init__(**kwargs)
+        self.interleaved = interleaved
+        self.endpoint = endpoint
+        self.first = first
         self.supports_masking = True
 
     def build(self, x_shape):
@@ -132,12 +146,27 @@ class SinusoidalPosition(keras.layers.Layer):
 
     def call(self, x, start=0):
         """Adds the positions."""
-        positions = start + ops.arange(ops.shape(x)[1], dtype="int32")
-        return x + ops.cast(sinusoidal_positions(positions, x.shape[-1]), x.dtype)
+        positions = start + self.first + ops.arange(ops.shape(x)[1], dtype="int32")
+        waves = sinusoidal_positions(
+            positions,
+            x.shape[-1],
+            interleaved=self.interleaved,
+            endpoint=self.endpoint,
+        )
+        return x + ops.cast(waves, x.dtype)
 
     def compute_output_shape(self, x_shape):
         """Returns the shape of the output, which is that of the input."""
         return x_shape
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "interleaved": self.interleaved,
+            "endpoint": self.endpoint,
+            "first": self.first,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")

@@ -1,0 +1,153 @@
+"""Contrastive search: likely tokens that do not repeat what was said.
+
+Legend of shapes: B batch, L largest length, D model, V vocabulary, k candidates.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops, tree
+
+from keras_encdec.backend import write_at
+from keras_encdec.generation.interface import Sampler, State
+
+
+class ContrastiveState(NamedTuple):
+    """The state of a contrastive search: the next logits are known already."""
+
+    state: State
+    logits: Any  # (B, V)
+    hidden: Any  # (B, L + 1, D)
+
+    @property
+    def index(self):
+        """The number of tokens, an int32 scalar."""
+        return self.state.index
+
+    @property
+    def finished(self):
+        """Which rows have ended, `(B,)`, bool."""
+        return self.state.finished
+
+    @property
+    def ids(self):
+        """The rows so far, `(B, L)`, int32."""
+        return self.state.ids
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+@dataclasses.dataclass(frozen=True)
+class ContrastiveSampler(Sampler):
+    """Picks among the k likeliest tokens the one that repeats the least.
+
+    A token's probability, times `1 - alpha`, is set against alpha times the largest
+    cosine between the decoder's output after it and those after earlier tokens.
+
+    Args:
+        k: The number of candidates, each of which costs a row of a step.
+        alpha: The weight of the penalty, from 0 (greedy) to 1.
+
+    Raises:
+        ValueError: If an option is out of its range.
+
+    Example:
+        ```python
+        from keras_encdec import ContrastiveSampler, EncoderDecoder, Generator
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        print(Generator(model, ContrastiveSampler(k=4))([[5, 7, 2]], max_length=6))
+        ```
+
+    Reference:
+        Su et al. 2022, A Contrastive Framework for Neural Text Generation.
+    """
+
+    k: int = 5
+    alpha: float = 0.6
+
+    def __post_init__(self):
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
+            raise ValueError(
+                f"k must be an integer of at least 1; received {self.k!r}."
+            )
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be from 0 to 1; received {self.alpha!r}.")
+
+    def __call__(self, logits, uniform):
+        """Raises, for the search needs more than logits."""
+        raise TypeError(
+            "ContrastiveSampler looks one token ahead and cannot pick from logits "
+            "alone; pass it to a Generator."
+        )
+
+    @property
+    def extra_positions(self):
+        """One, for it looks one token ahead."""
+        return 1
+
+    def rows_per_source(self, num_return_sequences):
+        """Returns 1."""
+        if num_return_sequences > 1:
+            raise ValueError(
+                "ContrastiveSampler gives one sequence for a source; received "
+                f"num_return_sequences={num_return_sequences}. Use a RandomSampler."
+            )
+        return 1
+
+    def start(self, task):
+        """Returns the state before the first step."""
+        state = super().start(task)
+        cache = task.model.new_cache(task.rows, task.max_length + 1)
+        logits, cache, hidden = task.model.step(
+            state.tokens, 0, task.memory, cache, return_hidden=True
+        )
+        shape = (task.rows, task.max_length + 1, hidden.shape[-1])
+        history = write_at(ops.zeros(shape, hidden.dtype), 0, hidden[:, None])
+        return ContrastiveState(
+            state._replace(cache=cache), ops.cast(logits, "float32"), history
+        )
+
+    def step(self, task, state):
+        """Returns the next state."""
+        (index, _, _, ids, _, cache), raw, history = state
+        logits = task.process(ids, raw, index)
+        size = min(self.k, logits.shape[-1])
+        values, tokens = ops.top_k(logits, size)
+        tokens = ops.cast(tokens, "int32")
+        spread = tree.map_structure(lambda x: ops.repeat(x, size, axis=0), cache)
+        following, spread, hidden = task.model.step(
+            ops.reshape(tokens, (-1,)),
+            index + 1,
+            task.memory,
+            spread,
+            return_hidden=True,
+        )
+        hidden = ops.reshape(hidden, (-1, size, hidden.shape[-1]))
+        alike = ops.einsum("bkd,bld->bkl", _unit(hidden), _unit(history))
+        past = ops.arange(history.shape[1]) <= index
+        alike = ops.max(ops.where(past, alike, -1.0), axis=-1)
+        norm = ops.logsumexp(logits, axis=-1, keepdims=True)
+        values = ops.where(values == -float("inf"), -float("inf"), values - norm)
+        scores = (1 - self.alpha) * ops.exp(values) - self.alpha * alike
+        scores = ops.where(values == -float("inf"), -float("inf"), scores)
+        best = ops.cast(ops.argmax(scores, axis=-1), "int32")[:, None]
+        rows = best[:, 0] + ops.arange(ops.shape(best)[0], dtype="int32") * size
+        cache = tree.map_structure(lambda x: ops.take(x, rows, axis=0), spread)
+        picked = ops.take_along_axis(tokens, best, axis=1)[:, 0]
+        hidden = ops.take_along_axis(hidden, best[..., None], axis=1)
+        following = ops.cast(ops.take(following, rows, axis=0), "float32")
+        return ContrastiveState(
+            self.append(task, state.state, picked, logits, cache),
+            following,
+            write_at(history, index + 1, hidden),
+        )
+
+    def finish(self, task, state):
+        """Returns what the last state holds, a `Generated`."""
+        return super().finish(task, state.state)
+
+
+def _unit(x):
+    x = ops.cast(x, "float32")
+    return x / ops.maximum(ops.sqrt(ops.sum(x * x, axis=-1, keepdims=True)), 1e-12)

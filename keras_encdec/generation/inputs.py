@@ -1,0 +1,245 @@
+"""What a call of the generator is given, checked on the host and padded.
+
+Legend of shapes: B batch, P prefix, C constraints, A alternatives, W tokens of a
+phrase.
+"""
+
+import numpy as np
+from keras import ops
+
+from keras_encdec.generation.random_numbers import row_seeds
+
+
+def pad_rows(name, rows, padding_id):
+    """Returns rows of ids as one array, `(B, the largest length)`.
+
+    Args:
+        name: What to call the rows in an error.
+        rows: `(B, S)`, integer, or a list of lists of any lengths.
+        padding_id: The id that fills up the shorter ones.
+
+    Raises:
+        ValueError: If they are not rows of integers.
+    """
+    if isinstance(rows, (list, tuple)):
+        if any(np.ndim(row) != 1 for row in rows):
+            raise ValueError(
+                f"{name} must be a list of rows of ids, such as [[5, 7, 2], [9, 2]];"
+                f" received {rows!r:.200}."
+            )
+        rows = [np.asarray(row) for row in rows]
+        for row in rows:
+            if row.size and not np.issubdtype(row.dtype, np.integer):
+                raise ValueError(
+                    f"{name} must be integer token ids; received a row of dtype "
+                    f"{row.dtype}. Encode the text with a tokenizer."
+                )
+        # int64, for in int32 an id too large might wrap around to a good one.
+        longest = max(map(len, rows), default=0)
+        padded = np.full((len(rows), longest), padding_id, "int64")
+        for padded_row, row in zip(padded, rows, strict=True):
+            padded_row[: len(row)] = row
+        return padded
+    rows = np.asarray(ops.convert_to_numpy(rows))
+    if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(
+            f"{name} must be 2D integer ids, a row for each sequence; received "
+            f"shape {rows.shape}, dtype {rows.dtype}."
+        )
+    return rows
+
+
+def row_limits(max_length, rows):
+    """Returns the largest number of tokens of each row, `(B,)`, int32.
+
+    Args:
+        max_length: An int, or one for each row.
+        rows: The number of rows B.
+
+    Raises:
+        ValueError: If they are not as many integers of at least 1.
+    """
+    limits = np.asarray(max_length)
+    if not np.issubdtype(limits.dtype, np.integer) or limits.shape not in (
+        (),
+        (rows,),
+    ):
+        raise ValueError(
+            "max_length must be an int, or an int for each row of the source; "
+            f"received {max_length!r:.200} for {rows} rows."
+        )
+    if limits.size and limits.min() < 1:
+        raise ValueError(f"max_length must be at least 1; received {limits.min()}.")
+    return np.broadcast_to(limits, (rows,)).astype("int32")
+
+
+def seeds_of_rows(seed, rows):
+    """Returns the seed of each row, `(B,)`, int32.
+
+    Args:
+        seed: An int of 32 bits, or one for each row.
+        rows: The number of rows B.
+
+    Raises:
+        ValueError: If they are not as many integers of 32 bits.
+    """
+    seeds = np.asarray(seed)
+    if not np.issubdtype(seeds.dtype, np.integer) or seeds.shape not in ((), (rows,)):
+        raise ValueError(
+            "seed must be an int, or an int for each row of the source; received "
+            f"{seed!r:.200} for {rows} rows."
+        )
+    if seeds.size and not -(2**31) <= seeds.min() <= seeds.max() < 2**31:
+        raise ValueError(
+            "seed must fit in 32 bits, from -2**31 to 2**31 - 1; received "
+            f"{seed!r:.200}."
+        )
+    if seeds.ndim == 0:
+        return ops.convert_to_numpy(row_seeds(int(seed), rows))
+    return seeds.astype("int32")
+
+
+def pad_prefixes(prefix, limits, end_ids, padding_id, vocabulary_size=None):
+    """Returns the tokens that rows begin with, `(B, P)`, int32, padded.
+
+    Args:
+        prefix: A list of ids for each row, which may be empty.
+        limits: The largest number of tokens of each row `(B,)`.
+        end_ids: The ids that end a row.
+        padding_id: The id of padding.
+        vocabulary_size: The number of target ids, or None if it is not known.
+
+    Raises:
+        ValueError: If they are not as many rows, hold an end id or padding between
+            tokens or an unknown id, or are longer than the rows may be.
+    """
+    padded = pad_rows("prefix", prefix, padding_id)
+    if len(padded) != len(limits):
+        raise ValueError(
+            "prefix must have a row for each row of the source; received "
+            f"{len(padded)} for {len(limits)}."
+        )
+    tokens = padded != padding_id
+    lengths = tokens.sum(axis=1)
+    for row, (length, limit) in enumerate(zip(lengths, limits, strict=True)):
+        if (
+            not tokens[row, :length].all()
+            or np.isin(padded[row, :length], end_ids).any()
+        ):
+            raise ValueError(
+                "A prefix must hold neither an end id nor padding; received "
+                f"{padded[row].tolist()} for row {row}. Leave them out."
+            )
+        if length > limit:
+            raise ValueError(
+                "A prefix must not be longer than max_length; received "
+                f"{length} tokens with max_length={limit} for row {row}."
+            )
+    if vocabulary_size is not None and padded.size:
+        if not 0 <= padded.min() <= padded.max() < vocabulary_size:
+            raise ValueError(
+                f"prefix ids must be from 0 to {vocabulary_size - 1}; received ids "
+                f"from {padded.min()} to {padded.max()}."
+            )
+    # Not empty, and of a few widths.
+    width = max(8, -(-padded.shape[1] // 8) * 8)
+    extra = width - padded.shape[1]
+    return np.pad(padded, ((0, 0), (0, extra)), constant_values=padding_id).astype(
+        "int32"
+    )
+
+
+def pad_phrases(phrases, limits, end_ids, padding_id, vocabulary_size=None):
+    """Returns the phrases that rows must hold, `(B, C, A, W)`, int32, padded with -1.
+
+    Args:
+        phrases: For each row a list of constraints: each a list of ids, or a list of
+            alternatives, which are lists of ids.
+        limits: The largest number of tokens of each row `(B,)`.
+        end_ids: The ids that end a row.
+        padding_id: The id of padding.
+        vocabulary_size: The number of target ids, or None if it is not known.
+
+    Raises:
+        ValueError: If they are not as many rows, not lists of ids, hold an end id or
+            padding, or have no room in a row.
+    """
+    if len(phrases) != len(limits):
+        raise ValueError(
+            "phrases must have a list for each row of the source; received "
+            f"{len(phrases)} for {len(limits)}."
+        )
+    rows = [
+        [
+            list(map(list, constraint))
+            if np.ndim(constraint[0])
+            else [list(constraint)]
+            for constraint in row
+        ]
+        for row in phrases
+    ]
+    for i, (row, limit) in enumerate(zip(rows, limits, strict=True)):
+        for alternative in (words for constraint in row for words in constraint):
+            good = all(isinstance(t, (int, np.integer)) and t >= 0 for t in alternative)
+            known = vocabulary_size is None or all(
+                t < vocabulary_size for t in alternative if good
+            )
+            if (
+                not alternative
+                or not good
+                or not known
+                or ({padding_id, *end_ids} & set(alternative))
+            ):
+                raise ValueError(
+                    "A phrase must be a list of token ids, without the end id and "
+                    f"padding; received {alternative!r:.200} for row {i}."
+                )
+        shortest = sum(min(map(len, constraint)) for constraint in row)
+        if shortest + 1 > limit:
+            raise ValueError(
+                "The phrases of a row and its end must not be longer than max_length; "
+                f"received {shortest} tokens and the end with max_length={limit} for "
+                f"row {i}. Raise max_length, or leave out a phrase."
+            )
+    every = [constraint for row in rows for constraint in row]
+    shape = (
+        len(rows),
+        max(map(len, rows), default=0),
+        max(map(len, every), default=0),
+        max((len(words) for constraint in every for words in constraint), default=0),
+    )
+    padded = np.full(tuple(max(1, size) for size in shape), -1, "int32")
+    for i, row in enumerate(rows):
+        for j, constraint in enumerate(row):
+            for k, words in enumerate(constraint):
+                padded[i, j, k, : len(words)] = words
+    return padded[: len(rows)]
+
+
+def pad_to_few_sizes(arrays, padding_id, largest=None):
+    """Returns arrays of a few sizes, for each of which JAX compiles once.
+
+    Args:
+        arrays: Arrays `(B, ...)` by name.
+        padding_id: The id of padding.
+        largest: The largest length that the model takes, or None.
+    """
+    padded = {}
+    for name, array in arrays.items():
+        fill = [(0, _round_up(len(array), 1) - len(array))]
+        if name in ("source", "target"):
+            width = min(_round_up(array.shape[1], 8), largest or np.inf)
+            fill += [(0, max(0, width - array.shape[1]))]
+        fill += [(0, 0)] * (array.ndim - len(fill))
+        # Rows that fill up have a limit of 0: they end before their first token.
+        value = {"phrases": -1, "limits": 0, "seeds": 0}.get(name, padding_id)
+        padded[name] = np.pad(array, fill, constant_values=value)
+    return padded
+
+
+def _round_up(size, smallest):
+    """Returns a size of at least `size`: doubled up to 32, then multiples of 32."""
+    rounded = smallest
+    while rounded < min(size, 32):
+        rounded *= 2
+    return rounded if rounded >= size else -(-size // 32) * 32

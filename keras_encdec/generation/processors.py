@@ -1,0 +1,352 @@
+"""Processors: what may follow a row, composed as a list for every sampler.
+
+A processor is any function `(ids, logits, step) -> logits`. Legend of shapes: R rows, L
+largest length, V vocabulary, S source, W tokens of a sequence.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import ops
+
+NEVER = -float("inf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Processor:
+    """The base of processors: subclass it and write `__call__`.
+
+    Call arguments:
+        ids: The rows so far, `(R, L)`, int32: `step.index` tokens, without the start
+            id, then padding.
+        logits: `(R, V)`, float32; -inf for a token that must not follow.
+        step: A `Step`: the index, the source ids, the largest lengths, the special ids.
+
+    Returns:
+        The logits `(R, V)`.
+
+    Example:
+        ```python
+        import dataclasses
+        import keras
+        from keras import ops
+        from keras_encdec import EncoderDecoder, Generator
+        from keras_encdec.generation import Processor
+
+        @keras.saving.register_keras_serializable(package="mine")
+        @dataclasses.dataclass(frozen=True)
+        class EvenIds(Processor):
+            def __call__(self, ids, logits, step):
+                even = ops.arange(logits.shape[-1]) % 2 == 0
+                return ops.where(even, logits, -float("inf"))
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        print(Generator(model, processors=[EvenIds()])([[5, 7, 2]], max_length=4))
+        ```
+    """
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define __call__(ids, logits, step), which "
+            "returns the logits."
+        )
+
+    def check(self, limits, lengths):
+        """Raises if the processor cannot work for a batch.
+
+        Args:
+            limits: The largest number of tokens of each row `(B,)`, NumPy int.
+            lengths: The number of source tokens of each row `(B,)`, NumPy int.
+        """
+
+    def get_config(self):
+        """Returns the options."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds a processor from its options."""
+        return cls(**config)
+
+
+def registered(cls):
+    """Makes a class a frozen dataclass that Keras can save."""
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    return keras.saving.register_keras_serializable(package="keras_encdec")(cls)
+
+
+def forbid(logits, forbidden):
+    """Returns the logits with -inf for forbidden tokens."""
+    return ops.where(forbidden, NEVER, logits)
+
+
+def vocabulary_of(logits):
+    """Returns all ids, `(V,)`, int32."""
+    return ops.arange(logits.shape[-1], dtype="int32")
+
+
+def _one_of(logits, tokens):
+    """Which ids are among tokens, a tuple of ints: `(V,)`, bool."""
+    inside = np.zeros(logits.shape[-1], "bool")
+    if tokens and not 0 <= min(tokens) <= max(tokens) < inside.size:
+        raise ValueError(
+            f"Token ids must be from 0 to {inside.size - 1}, below the vocabulary's "
+            f"size; received {tokens!r:.200}."
+        )
+    inside[list(tokens)] = True
+    return ops.convert_to_tensor(inside)
+
+
+def _require_ids(name, ids):
+    if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
+        raise ValueError(
+            f"{name} must be token ids, ints of 0 or more; received {ids!r:.200}."
+        )
+
+
+def _lengths(length, ratio, step):
+    source = ops.sum(ops.cast(step.source != step.padding_id, "float32"), axis=1)
+    return ops.cast(ops.floor(source * ratio), "int32") + length
+
+
+@dataclasses.dataclass(frozen=True)
+class _Length(Processor):
+    length: int = 0
+    ratio: float = 0.0
+
+    def __post_init__(self):
+        if not isinstance(self.length, int) or isinstance(self.length, bool):
+            raise ValueError(f"length must be an integer; received {self.length!r}.")
+        if not 0 <= self.ratio < float("inf"):
+            raise ValueError(
+                f"ratio must be 0 or more, and finite; received {self.ratio!r}."
+            )
+        if self.length < 0 or not self.length and not self.ratio:
+            raise ValueError(
+                "length must be 0 or more, and it or ratio above 0; received "
+                f"length={self.length}, ratio={self.ratio}."
+            )
+
+    def _of(self, lengths):
+        return (
+            np.floor(lengths.astype("float32") * np.float32(self.ratio)).astype("int64")
+            + self.length
+        )
+
+
+@registered
+class MinimumLength(_Length):
+    """Forbids the end before a row has so many tokens.
+
+    Args:
+        length: The smallest number of tokens before the end id.
+        ratio: Added to it, this many times the number of source tokens, rounded down.
+
+    Raises:
+        ValueError: If neither is above 0, or one below; in a call, if a row's smallest
+            number is not below its largest.
+
+    Example:
+        ```python
+        from keras_encdec.generation import MinimumLength
+
+        print(MinimumLength(5), MinimumLength(ratio=0.5))
+        ```
+    """
+
+    def check(self, limits, lengths):
+        """Raises if a row must be longer than it may be."""
+        smallest = self._of(lengths)
+        bad = np.flatnonzero(smallest >= limits)
+        if bad.size:
+            raise ValueError(
+                "The minimum length must be below max_length, which counts the end id; "
+                f"received a minimum of {smallest[bad[0]]} and max_length="
+                f"{limits[bad[0]]} for row {bad[0]}. Raise max_length."
+            )
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        early = step.index < _lengths(self.length, self.ratio, step)
+        ends = _one_of(logits, step.end_ids)
+        return forbid(logits, ops.logical_and(early[:, None], ends))
+
+
+@registered
+class MaximumLength(_Length):
+    """Ends a row, with its end id, after so many tokens.
+
+    `max_length` of a call cuts a row off where it is; this makes it end.
+
+    Args:
+        length: The largest number of tokens before the end id.
+        ratio: Added to it, this many times the number of source tokens, rounded down.
+
+    Raises:
+        ValueError: If neither is above 0, or one below.
+
+    Example:
+        ```python
+        from keras_encdec.generation import MaximumLength
+
+        print(MaximumLength(10, ratio=1.5))
+        ```
+    """
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        late = step.index >= _lengths(self.length, self.ratio, step)
+        others = ops.logical_not(_one_of(logits, step.end_ids))
+        return forbid(logits, ops.logical_and(late[:, None], others))
+
+
+@registered
+class SuppressTokens(Processor):
+    """Forbids tokens, everywhere or at one place.
+
+    Args:
+        tokens: The ids.
+        index: The place at which they are forbidden, counted from 0; by default all.
+
+    Raises:
+        ValueError: If they are not ids.
+
+    Example:
+        ```python
+        from keras_encdec.generation import SuppressTokens
+
+        print(SuppressTokens([3]), SuppressTokens([2], index=0))
+        ```
+    """
+
+    tokens: tuple
+    index: int | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "tokens", tuple(map(_as_int, self.tokens)))
+        _require_ids("tokens", self.tokens)
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        forbidden = _one_of(logits, self.tokens)
+        if self.index is not None:
+            forbidden = ops.logical_and(forbidden, step.index == self.index)
+        return forbid(logits, forbidden)
+
+
+def _as_int(token):
+    return int(token) if isinstance(token, np.integer) else token
+
+
+@registered
+class ForcedFirst(Processor):
+    """Makes each row begin with a token.
+
+    Args:
+        token: The id.
+
+    Raises:
+        ValueError: If it is not an id.
+
+    Example:
+        ```python
+        from keras_encdec.generation import ForcedFirst
+
+        print(ForcedFirst(4))
+        ```
+    """
+
+    token: int
+
+    def __post_init__(self):
+        _require_ids("token", [self.token])
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        return _force(logits, self.token, step.index == 0)
+
+
+@registered
+class ForcedLast(Processor):
+    """Makes a row that reaches its largest length end with a token.
+
+    Args:
+        token: The id; by default the (first) end id.
+
+    Raises:
+        ValueError: If it is not an id.
+
+    Example:
+        ```python
+        from keras_encdec.generation import ForcedLast
+
+        print(ForcedLast())
+        ```
+    """
+
+    token: int | None = None
+
+    def __post_init__(self):
+        _require_ids("token", [] if self.token is None else [self.token])
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        token = step.end_ids[0] if self.token is None else self.token
+        return _force(logits, token, (step.index + 1 == step.limits)[:, None])
+
+
+def _force(logits, token, where):
+    only = ops.where(_one_of(logits, (token,)), 0.0, NEVER)
+    return ops.where(where, only, logits)
+
+
+def recent_tokens(ids, index, number):
+    """Returns the last tokens of the rows, `(R, number)`, int32."""
+    places = index - number + ops.arange(number, dtype="int32")
+    return ops.take(ids, ops.maximum(places, 0), axis=1)
+
+
+@registered
+class BadWords(Processor):
+    """Forbids sequences of tokens.
+
+    Args:
+        sequences: The sequences, lists of ids.
+
+    Raises:
+        ValueError: If one is empty or holds anything but ids.
+
+    Example:
+        ```python
+        from keras_encdec.generation import BadWords
+
+        print(BadWords([[5, 6], [9]]))
+        ```
+    """
+
+    sequences: tuple
+
+    def __post_init__(self):
+        sequences = tuple(tuple(map(_as_int, words)) for words in self.sequences)
+        object.__setattr__(self, "sequences", sequences)
+        for words in sequences:
+            _require_ids("sequences", words)
+            if not words:
+                raise ValueError(
+                    "sequences must not be empty lists of ids; received "
+                    f"{self.sequences!r:.200}."
+                )
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        for *before, last in self.sequences:
+            forbidden = _one_of(logits, (last,))[None]
+            if before:
+                recent = recent_tokens(ids, step.index, len(before))
+                same = ops.all(recent == ops.convert_to_tensor(before, "int32"), -1)
+                same = ops.logical_and(same, step.index >= len(before))
+                forbidden = ops.logical_and(forbidden, same[:, None])
+            logits = forbid(logits, forbidden)
+        return logits

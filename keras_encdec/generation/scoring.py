@@ -1,0 +1,79 @@
+"""Given pairs: how likely the model finds a target, and where it looked.
+
+Both decode the whole target at once by the verb that decodes it step by step. Legend of
+shapes: B batch, S source, T target, V vocabulary.
+"""
+
+from keras import ops
+
+from keras_encdec.generation.interface import log_probabilities
+
+
+def score(model, source, target, *, start_id=1, padding_id=0):
+    """Returns the log-probability of each target token.
+
+    Args:
+        model: Any object with `encode`, `new_cache` and a `step` that takes several
+            positions at once, as `EncoderDecoder` has them.
+        source: Source ids `(B, S)`, int32.
+        target: Target ids `(B, T)`, int32, without the start id, padded.
+        start_id: The id that the target begins with.
+        padding_id: The id of padding, which as in generation cannot be predicted.
+
+    Returns:
+        `(B, T)`, float32, 0 for padding.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.generation import score
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        print(score(model, ops.array([[5, 7, 2]]), ops.array([[9, 8, 2]])))
+        ```
+    """
+    logits, _ = _decode(model, source, target, start_id)
+    logits = ops.cast(logits, "float32")
+    padding = ops.arange(logits.shape[-1]) == padding_id
+    tokens = target != padding_id
+    scores = log_probabilities(ops.where(padding, -float("inf"), logits), target)
+    return ops.where(tokens, scores, 0.0)
+
+
+def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id=0):
+    """Returns the attention to the source with which each target token was predicted.
+
+    Args:
+        model: As of `score`; its `step` takes `attention_layer`.
+        source: Source ids `(B, S)`, int32.
+        target: Target ids `(B, T)`, int32, without the start id, padded.
+        layer: The decoder block.
+        heads: How many of its heads are averaged, the first ones; by default all.
+        start_id: The id that the target begins with.
+        padding_id: The id of padding.
+
+    Returns:
+        The weights `(B, T, S)`, float32, 0 for padding.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.generation import align
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        print(align(model, ops.array([[5, 7, 2]]), ops.array([[9, 8, 2]])).shape)
+        ```
+    """
+    *_, weights = _decode(model, source, target, start_id, attention_layer=layer)
+    weights = ops.mean(weights[:, :, :heads], axis=2)
+    return ops.where((target != padding_id)[..., None], weights, 0.0)
+
+
+def _decode(model, source, target, start_id, **options):
+    rows, length = ops.shape(target)
+    start = ops.full((rows, 1), start_id, dtype="int32")
+    shifted = ops.concatenate([start, target[:, :-1]], axis=1)
+    cache = model.new_cache(rows, length)
+    return model.step(shifted, 0, model.encode(source), cache, **options)

@@ -1,0 +1,254 @@
+"""What one generation is given, what its loop shares, and what it returns.
+
+Legend of shapes: B batch, S source, V vocabulary, L largest length, R target rows: the
+rows of a source (samples, beams) stand in turn.
+"""
+
+import dataclasses
+import numbers
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_encdec.generation.constraints import constrain
+
+
+class Step(NamedTuple):
+    """What a processor of logits may know beside the ids.
+
+    Attributes:
+        index: How many tokens the rows have, an int32 scalar.
+        source: The source ids of each row, `(R, S)`, int32.
+        limits: The largest number of tokens of each row, `(R,)`, int32.
+        end_ids: The ids that end a row, a tuple of ints.
+        padding_id: The id of padding, an int.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.generation import Step
+
+        source, limits = ops.array([[5, 7, 2]]), ops.array([4])
+        print(Step(0, source, limits, end_ids=(2,), padding_id=0).end_ids)
+        ```
+    """
+
+    index: Any
+    source: Any
+    limits: Any
+    end_ids: tuple
+    padding_id: int
+
+
+class Generated(NamedTuple):
+    """What was generated: n sequences for each source, the best first.
+
+    Attributes:
+        ids: Target ids `(B, n, L)`, int32: without the start id, with the end id, then
+            padding.
+        scores: The score of each sequence `(B, n)`, float32: the sum of its tokens'
+            log-probabilities, which beams divide by their length penalty; -inf where
+            there are fewer than n sequences.
+        token_scores: The log-probability of each token `(B, n, L)`, float32: of the
+            distribution that the processors leave, before a sampler truncates it; 0
+            for forced tokens and padding.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder, Generator
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        generated = Generator(model)([[5, 7, 2]], max_length=4, return_scores=True)
+        print(generated.ids, generated.scores)
+        ```
+    """
+
+    ids: Any
+    scores: Any
+    token_scores: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """The constants of one generation's loop.
+
+    Args:
+        model: Any object with `encode`, `new_cache` and `step`.
+        memory: What `encode` returned for B sources.
+        source: The source ids of each row, `(R, S)`, int32.
+        limits: The largest number of tokens of each row, `(R,)`, int32.
+        seeds: The seed of each row, `(R,)`, int32.
+        rows_per_source: R / B, an int.
+        max_length: The largest number of tokens of any row L, an int.
+        start_id: The id that the target begins with.
+        end_ids: The ids that end a row, a tuple of ints.
+        padding_id: The id that fills up a row after its end; never picked before, if
+            it is not also an end id.
+        processors: Functions `(ids, logits, step) -> logits`.
+        prefix: The ids each row begins with, `(R, P)`, int32, then padding; or None.
+        phrases: Token sequences of which each row must hold, `(R, C, A, W)`, int32:
+            of each constraint one alternative, padded; or None.
+        num_return_sequences: The number of sequences returned for a source, an int.
+        return_scores: Whether to keep the tokens' log-probabilities.
+    """
+
+    model: Any
+    memory: Any
+    source: Any
+    limits: Any
+    seeds: Any
+    rows_per_source: int
+    max_length: int
+    start_id: int
+    end_ids: tuple
+    padding_id: int
+    processors: tuple = ()
+    prefix: Any = None
+    phrases: Any = None
+    num_return_sequences: int = 1
+    return_scores: bool = False
+
+    @property
+    def rows(self):
+        """The number of rows R."""
+        return ops.shape(self.limits)[0]
+
+    def new_ids(self):
+        """Returns rows of padding, `(R, L)`, int32."""
+        return ops.full((self.rows, self.max_length), self.padding_id, dtype="int32")
+
+    def new_token_scores(self):
+        """Returns zeros `(R, L)`, float32, or nothing if no scores are asked for."""
+        if not self.return_scores:
+            return ()
+        return ops.zeros((self.rows, self.max_length), dtype="float32")
+
+    def is_end(self, tokens):
+        """Returns which tokens end a row, bool, in the shape of the tokens."""
+        ends = tokens == self.end_ids[0]
+        for end_id in self.end_ids[1:]:
+            ends = ops.logical_or(ends, tokens == end_id)
+        return ends
+
+    def process(self, ids, logits, index):
+        """Returns the logits with -inf for tokens that must not follow.
+
+        Args:
+            ids: The rows so far, `(R, L)`, int32.
+            logits: The model's logits `(R, V)`.
+            index: The number of tokens of the rows, an int32 scalar.
+        """
+        logits = ops.cast(logits, "float32")
+        vocabulary = ops.arange(logits.shape[-1], dtype="int32")
+        if self.padding_id not in self.end_ids:
+            logits = ops.where(vocabulary == self.padding_id, -float("inf"), logits)
+        step = Step(index, self.source, self.limits, self.end_ids, self.padding_id)
+        for processor in self.processors:
+            logits = processor(ids, logits, step)
+        if self.phrases is not None:
+            logits = constrain(ids, logits, step, self.phrases)
+        if self.prefix is not None:
+            last = ops.shape(self.prefix)[1] - 1
+            forced = ops.take(self.prefix, ops.minimum(index, last), axis=1)[:, None]
+            inside = ops.logical_and(forced != self.padding_id, index <= last)
+            # A forced token has a probability of 1.
+            only = ops.where(vocabulary == forced, 0.0, -float("inf"))
+            logits = ops.where(inside, only, logits)
+        return logits
+
+
+def repeat_rows(array, times):
+    """Returns each row of an array several times in turn, or None for None."""
+    if array is None or times == 1:
+        return array
+    return ops.repeat(array, times, axis=0)
+
+
+def as_tuple(end_id):
+    """Returns one id or several as a tuple."""
+    return (end_id,) if isinstance(end_id, numbers.Integral) else tuple(end_id)
+
+
+# From one sample of a source to the next; odd, so that no two seeds are the same.
+_NEXT_SAMPLE = 0x632BE5AB
+
+
+def make_task(
+    model,
+    sampler,
+    source,
+    limits,
+    seeds,
+    prefix=None,
+    phrases=None,
+    *,
+    max_length,
+    start_id=1,
+    end_id=2,
+    padding_id=0,
+    processors=(),
+    num_return_sequences=1,
+    return_scores=False,
+    memory=None,
+):
+    """Returns the `Task` of one generation; the arguments are those of `generate`."""
+    times = sampler.rows_per_source(num_return_sequences)
+    seeds = repeat_rows(seeds, times)
+    samples = ops.arange(ops.shape(seeds)[0], dtype="int32") % times
+    return Task(
+        model=model,
+        memory=model.encode(source) if memory is None else memory,
+        source=repeat_rows(source, times),
+        limits=repeat_rows(limits, times),
+        seeds=seeds + samples * _NEXT_SAMPLE,
+        rows_per_source=times,
+        max_length=max_length,
+        start_id=start_id,
+        end_ids=as_tuple(end_id),
+        padding_id=padding_id,
+        processors=tuple(processors),
+        prefix=repeat_rows(prefix, times),
+        phrases=repeat_rows(phrases, times),
+        num_return_sequences=num_return_sequences,
+        return_scores=return_scores,
+    )
+
+
+def generate(
+    model, sampler, source, limits, seeds, prefix=None, phrases=None, **options
+):
+    """Generates target ids; made of tensor operations alone, to be compiled.
+
+    Args:
+        model: Any object with `encode(source) -> memory`, `new_cache(batch_size,
+            length) -> cache` and `step(tokens, index, memory, cache) -> (logits,
+            cache)`, as `EncoderDecoder` has them.
+        sampler: A `Sampler`.
+        source: Source ids `(B, S)`, int32.
+        limits: The largest number of tokens of each row `(B,)`, int32.
+        seeds: The random seed of each row `(B,)`, int32.
+        prefix: The ids each row begins with `(B, P)`, int32, padded, P above 0; or
+            None.
+        phrases: What each row must hold `(B, C, A, W)`, int32, padded with -1; or None.
+        **options: `max_length`, the largest number of tokens of any row, an int;
+            `start_id=1`, `end_id=2` (or a tuple of several), `padding_id=0`,
+            `processors=()`, `num_return_sequences=1`, `return_scores=False`.
+
+    Returns:
+        A `Generated`; without `return_scores` its scores are empty tuples.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec import EncoderDecoder, GreedySampler
+        from keras_encdec.generation import generate, row_seeds
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        source, limits = ops.array([[5, 7, 2]]), ops.array([4])
+        seeds = row_seeds(0, 1)
+        print(generate(model, GreedySampler(), source, limits, seeds, max_length=4).ids)
+        ```
+    """
+    return sampler.run(
+        make_task(model, sampler, source, limits, seeds, prefix, phrases, **options)
+    )
