@@ -115,11 +115,25 @@ def _parser():
     generate.add_argument("--source", default="-", help="file of texts, - for stdin")
     generate.add_argument("--output", default="-", help="file to write, - for stdout")
     generate.add_argument(
-        "--sampler", choices=("greedy", "random", "top-k", "top-p"), default="greedy"
+        "--sampler",
+        choices=("greedy", "beam", "random", "top-k", "top-p", "min-p", "typical"),
+        default="greedy",
+    )
+    generate.add_argument("--beams", type=_positive, default=4, help="of beam")
+    generate.add_argument(
+        "--length-penalty",
+        type=float,
+        default=1.0,
+        help="of beam: above 0 favours long",
+    )
+    generate.add_argument(
+        "--n-best", type=_positive, default=1, help="texts for each line, with scores"
     )
     generate.add_argument("--temperature", type=float, default=1.0)
     generate.add_argument("--k", type=_positive, default=10, help="of top-k")
-    generate.add_argument("--p", type=float, default=0.9, help="of top-p")
+    generate.add_argument(
+        "--p", type=float, default=0.9, help="of top-p, min-p, typical"
+    )
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument(
         "--max-length", type=_positive, help="largest number of tokens"
@@ -242,11 +256,17 @@ def _generate(
     temperature,
     k,
     p,
+    beams,
+    length_penalty,
+    n_best,
     seed,
     max_length,
     batch_size,
 ):
-    """Generates a text for each line of a file or of standard input."""
+    """Generates a text for each line of a file or of standard input.
+
+    With --n-best each text has a line `line number<tab>score<tab>text`.
+    """
     from keras_encdec import generation
     from keras_encdec.text_to_text import TextToText
 
@@ -258,10 +278,15 @@ def _generate(
         )
     sampler = {
         "greedy": generation.GreedySampler,
+        "beam": lambda: generation.BeamSampler(beams, length_penalty),
         "random": lambda: generation.RandomSampler(temperature),
         "top-k": lambda: generation.TopKSampler(temperature, k),
         "top-p": lambda: generation.TopPSampler(temperature, p),
+        "min-p": lambda: generation.MinPSampler(temperature, p),
+        "typical": lambda: generation.TypicalSampler(temperature, p),
     }[sampler]()
+    # Before the model is loaded, not after it.
+    sampler.rows_per_source(n_best)
     loaded = TextToText.load(saved)
     text_to_text = TextToText(
         loaded.source_tokenizer,
@@ -280,10 +305,22 @@ def _generate(
         lines.pop()
     lines = [line.removesuffix(b"\r") for line in lines]
     start = time.perf_counter()
-    results = text_to_text(lines, seed=seed, batch_size=batch_size)
+    results = text_to_text(
+        lines,
+        seed=seed,
+        batch_size=batch_size,
+        num_return_sequences=n_best,
+        return_scores=True,
+    )
     seconds = time.perf_counter() - start
     # A generated line break would shift all lines after it.
-    text = "".join(" ".join(result.splitlines()) + "\n" for result in results)
+    text = "".join(
+        (f"{line}\t{score:.4f}\t" if n_best > 1 else "")
+        + " ".join(result.splitlines())
+        + "\n"
+        for line, best in enumerate(results, start=1)
+        for result, score in best
+    )
     if output == "-":
         # Bytes, for the terminal's encoding may lack a character.
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Folders that are written whole or not at all."""
+"""What is saved: folders written whole or not at all, configs read everywhere."""
 
 import contextlib
 import pathlib
@@ -51,3 +51,17 @@ def new_folder(path, *, overwrite=False):
         folder.rename(path)
     finally:
         shutil.rmtree(work)
+
+
+def portable_config(config):
+    """Returns a Keras config in words that every backend understands."""
+    # Under PyTorch, Keras names optimizers by classes that run under PyTorch alone; a
+    # model saved so could not be trained on, nor loaded where PyTorch is missing.
+    if isinstance(config, list):
+        return [portable_config(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: portable_config(part) for key, part in config.items()}
+    if str(config.get("module")).startswith("keras.src.backend."):
+        config.update(module="keras.optimizers", registered_name=None)
+    return config

@@ -7,17 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.files import portable_config
 from keras_encdec.layers import (
     DecoderBlock,
     EncoderBlock,
     RelativePositionBias,
     TokenEmbedding,
+    checks,
     make_normalization,
     padding_mask,
 )
-from keras_encdec.layers.checks import require_ids, require_one_of, require_positive
-
-POSITIONS = ("sinusoidal", "learned", "rotary", "relative", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -125,7 +124,7 @@ class EncoderDecoder(keras.Model):
     ):
         config = dict(locals())  # The arguments, before there are other variables.
         del config["self"], config["__class__"]
-        require_positive(
+        checks.require_positive(
             vocabulary_size=vocabulary_size,
             hidden_dim=hidden_dim,
             num_layers=num_layers,
@@ -134,9 +133,10 @@ class EncoderDecoder(keras.Model):
             positions = keras.saving.serialize_keras_object(positions)
             config["positions"] = positions
         elif not isinstance(positions, dict):
-            require_one_of(POSITIONS, positions=positions)
+            names = ("sinusoidal", "learned", "rotary", "relative", None)
+            checks.require_one_of(names, positions=positions)
         depth = num_layers if num_decoder_layers is None else num_decoder_layers
-        require_positive(num_decoder_layers=depth)
+        checks.require_positive(num_decoder_layers=depth)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         config["dtype"] = keras.dtype_policies.serialize(policy)
         config["activation"] = keras.activations.serialize(
@@ -303,8 +303,7 @@ class EncoderDecoder(keras.Model):
             memory: What `encode` returned for B sources.
             cache: What `new_cache` returned, filled by the earlier steps.
             return_hidden: Whether to return the decoder's output as well.
-            attention_layer: The decoder block whose attention to the source to return
-                as well, such as -1 for the last one.
+            attention_layer: The block whose attention to the source to return as well.
 
         Returns:
             The logits of the next token `(B * K, V)`, float32, and the cache; then, if
@@ -319,16 +318,17 @@ class EncoderDecoder(keras.Model):
             positions = ops.arange(ops.shape(cache[0][0])[1], dtype="int32")
             here = index + ops.arange(ops.shape(x)[1], dtype="int32")
             bias = self.decoder_bias.between(here, positions)
-        observed = None
         if attention_layer is not None:
-            observed = range(len(self.decoder_blocks))[attention_layer]
-        written, weights = [], ()
+            depth = len(self.decoder_blocks)
+            checks.require_one_of(range(-depth, depth), attention_layer=attention_layer)
+        written, weights = [], []
         for i, block in enumerate(self.decoder_blocks):
-            x, past, *weights_of_block = block.step(
-                x, index, cache[i], attended[i], mask, bias, i == observed
+            observed = attention_layer in (i, i - len(self.decoder_blocks))
+            x, past, *its_weights = block.step(
+                x, index, cache[i], attended[i], mask, bias, observed
             )
             written.append(past)
-            weights = (*weights, *weights_of_block)
+            weights += its_weights
         if self.decoder_norm is not None:
             x = self.decoder_norm(x)
         outputs = self._logits(x), *((x,) if return_hidden else ()), *weights
@@ -350,12 +350,10 @@ class EncoderDecoder(keras.Model):
         received = {"source": source, "target": target}
         arrays = {k: np.asarray(v) for k, v in received.items() if v is not None}
         for name, ids in arrays.items():
-            require_ids(name, ids, embeddings[name].vocabulary_size, self.max_length)
-        if len({len(ids) for ids in arrays.values()}) > 1:
-            raise ValueError(
-                "source and target must have a row each for every pair; received "
-                f"shapes {arrays['source'].shape} and {arrays['target'].shape}."
+            checks.require_ids(
+                name, ids, embeddings[name].vocabulary_size, self.max_length
             )
+        checks.require_same_rows(**arrays)
 
     def _check_inputs(self, inputs):
         if isinstance(inputs, dict):
@@ -400,17 +398,4 @@ class EncoderDecoder(keras.Model):
 
     def get_compile_config(self):
         """Returns what `compile` was given, in words that every backend understands."""
-        return _portable(super().get_compile_config())
-
-
-def _portable(config):
-    # Under PyTorch, Keras names optimizers by classes that run under PyTorch alone; a
-    # model saved so could not be trained on, nor loaded where PyTorch is missing.
-    if isinstance(config, list):
-        return [_portable(part) for part in config]
-    if not isinstance(config, dict):
-        return config
-    config = {key: _portable(part) for key, part in config.items()}
-    if str(config.get("module")).startswith("keras.src.backend."):
-        config.update(module="keras.optimizers", registered_name=None)
-    return config
+        return portable_config(super().get_compile_config())

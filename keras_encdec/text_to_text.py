@@ -23,7 +23,8 @@ class TextToText:
         source_tokenizer: A `Tokenizer` of the sources.
         target_tokenizer: A `Tokenizer` of the targets; it may be the same.
         model: An `EncoderDecoder` for the ids of these tokenizers.
-        sampler: A `Sampler`; by default greedy.
+        sampler: A `Sampler`, such as `BeamSampler(4)`; by default greedy.
+        processors: What may follow a row, such as `[NoRepeatNGram(3)]`.
         max_length: The largest number of tokens to generate, unless a call gives its
             own.
 
@@ -33,9 +34,14 @@ class TextToText:
         seed: The seed of random samplers, a 32-bit int. A text's result depends
             on the seed and on its place in the list, not on other texts.
         batch_size: The number of texts generated at once.
+        num_return_sequences: The number of target texts for each source text: samples,
+            or the best of a `BeamSampler`; by default one, not in a list.
+        return_scores: Whether to return each text with its score.
 
     Returns:
-        A list of target texts, `str`.
+        A list of target texts, `str`; with `num_return_sequences` a list of lists, the
+        best first. With `return_scores` each is a pair `(text, score)`; where there
+        are fewer than asked for, the rest are empty with a score of -inf.
 
     Raises:
         TypeError: If `texts` is a single string or holds anything but strings.
@@ -61,6 +67,7 @@ class TextToText:
         model,
         sampler=None,
         *,
+        processors=(),
         max_length=64,
     ):
         self.source_tokenizer = source_tokenizer
@@ -81,12 +88,22 @@ class TextToText:
         self.generator = Generator(
             model,
             self.sampler,
+            processors=processors,
             start_id=target_tokenizer.start_id,
             end_id=target_tokenizer.end_id,
             padding_id=target_tokenizer.padding_id,
         )
 
-    def __call__(self, texts, *, max_length=None, seed=0, batch_size=64):
+    def __call__(
+        self,
+        texts,
+        *,
+        max_length=None,
+        seed=0,
+        batch_size=64,
+        num_return_sequences=None,
+        return_scores=False,
+    ):
         """Returns the target texts."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; received {batch_size}.")
@@ -100,10 +117,68 @@ class TextToText:
         results = [None] * len(rows)
         for start in range(0, len(rows), batch_size):
             batch = order[start : start + batch_size]
-            ids = self.generator([rows[i] for i in batch], max_length, seeds[batch])
-            for i, text in zip(batch, self._decode(ids), strict=True):
-                results[i] = text
+            found = self.generator(
+                [rows[i] for i in batch],
+                max_length,
+                seeds[batch],
+                num_return_sequences=num_return_sequences or 1,
+                return_scores=return_scores,
+            )
+            ids = found.ids if return_scores else found
+            texts = self._decode(ids.reshape(-1, max_length))
+            if return_scores:
+                texts = list(zip(texts, found.scores.ravel().tolist(), strict=True))
+            number = ids.shape[1]
+            for place, i in enumerate(batch):
+                answers = texts[place * number : (place + 1) * number]
+                results[i] = answers if num_return_sequences else answers[0]
         return results
+
+    def stream(self, text, *, max_length=None, seed=0):
+        """Yields the target text of one source text, piece by piece as it comes.
+
+        Args:
+            text: A source text, `str` or UTF-8 `bytes`.
+            max_length: The largest number of tokens to generate.
+            seed: The seed of random samplers.
+
+        Yields:
+            Pieces, `str`, which together are the target text.
+
+        Raises:
+            TypeError: If `text` is not a string.
+            ValueError: If the sampler settles whole sequences, as beams do.
+
+        Example:
+            ```python
+            from keras_encdec import ByteTokenizer, EncoderDecoder, TextToText
+
+            tokenizer = ByteTokenizer()
+            size = tokenizer.vocabulary_size
+            model = EncoderDecoder(size, 16, 32, num_heads=2, num_layers=1)
+            text_to_text = TextToText(tokenizer, tokenizer, model, max_length=8)
+            for piece in text_to_text.stream("one text"):
+                print(piece, end="")
+            ```
+        """
+        if not isinstance(text, (str, bytes)):
+            raise TypeError(f"text must be one string; received {text!r:.200}.")
+        row = self.source_tokenizer.encode([text]).values.numpy()
+        max_length = self.max_length if max_length is None else max_length
+        return self._pieces(self.generator.stream([row], max_length, seed))
+
+    def _pieces(self, steps):
+        ids, told, text = [], "", ""
+        for tokens in steps:
+            ids.append(int(tokens[0]))
+            text = self._decode([ids])[0]
+            # A character whose bytes are not all there yet is held back.
+            settled = text.rstrip("\ufffd")
+            if len(settled) > len(told) and settled.startswith(told):
+                yield settled[len(told) :]
+                told = settled
+        if len(text) > len(told):
+            yield text[len(told) :]
 
     def _decode(self, ids):
         texts = self.target_tokenizer.decode(ids).numpy()
@@ -127,6 +202,10 @@ class TextToText:
                 ("sampler", self.sampler),
             )
         }
+        config["processors"] = [
+            keras.saving.serialize_keras_object(processor)
+            for processor in self.generator.processors
+        ]
         config["max_length"] = self.max_length
         with new_folder(folder, overwrite=overwrite) as new:
             self.model.save(new / MODEL_FILE)
@@ -157,12 +236,18 @@ class TextToText:
         try:
             config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             max_length = config.pop("max_length")
+            processors = [
+                keras.saving.deserialize_keras_object(processor, safe_mode=True)
+                for processor in config.pop("processors", [])
+            ]
             parts = {
                 name: keras.saving.deserialize_keras_object(part, safe_mode=True)
                 for name, part in config.items()
             }
             model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
-            return cls(model=model, max_length=max_length, **parts)
+            return cls(
+                model=model, processors=processors, max_length=max_length, **parts
+            )
         except (
             AttributeError,
             KeyError,

@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -31,6 +32,20 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the corpora in {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def load_test_module():
+    """Imports a module of the tests, which are no package, by its path."""
+
+    def load(path):
+        path = Path(__file__).parent / path
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ IMPORTS = {
     "layers": {"backend"},
     "training": {"backend"},
     "generation": {"backend"},
-    "model": {"backend", "layers"},
+    "model": {"backend", "files", "layers"},
     "text_to_text": {"backend", "files", "text", "model", "generation"},
     "export": {"backend", "files", "generation", "text_to_text"},
     "recipe": {"text", "model", "training", "text_to_text"},

@@ -41,12 +41,10 @@ class BeamSampler(Sampler):
     Args:
         num_beams: The number of live hypotheses K.
         length_penalty: The exponent alpha: an ended hypothesis's log-probability is
-            divided by `n**alpha`, n being its number of tokens. Above 0 favours long
-            sequences; 0 compares plain log-probabilities.
+            divided by `n**alpha`, n being its number of tokens with the end id. Above
+            0 favours long sequences; 0 compares plain log-probabilities.
         length_normalization: `"power"` for `n**alpha`, or `"google"` for
             `((5 + n) / 6)**alpha`.
-        count_end: Whether n counts the end id, as in Tensor2Tensor and Hugging Face;
-            CTranslate2 does not by default.
         coverage_penalty: The factor beta of `sum(log(min(coverage, 1)))`, the sum being
             over the source positions and the coverage the attention that each got;
             needs a model whose `step` returns attention weights. 0 for none.
@@ -85,7 +83,6 @@ class BeamSampler(Sampler):
     num_beams: int = 4
     length_penalty: float = 1.0
     length_normalization: str = "power"
-    count_end: bool = True
     coverage_penalty: float = 0.0
     coverage_layer: int = -1
     coverage_heads: int | None = None
@@ -223,12 +220,11 @@ class BeamSampler(Sampler):
             group = slice(start, start + size)
             part = tree.map_structure(lambda x, group=group: x[:, group], (live, seen))
             old = tree.map_structure(lambda x, group=group: x[:, group], ended)
-            found = self._advance(
+            *found, picked = self._advance(
                 task, index, *part, old, done, logits[:, group], norms[:, group], taken
             )
             groups.append(found)
             if start + size < self.num_beams:
-                picked = ops.take(found[0].ids, index, axis=2)
                 picked = ops.one_hot(picked, logits.shape[-1], dtype="float32")
                 picked = self.diversity_penalty * ops.sum(picked, axis=1)
                 taken = picked if taken is None else taken + picked
@@ -248,7 +244,7 @@ class BeamSampler(Sampler):
         )
 
     def _advance(self, task, index, live, seen, ended, done, logits, norms, taken):
-        """Returns a group's live and ended hypotheses, and whose children live."""
+        """Returns a group's live and ended ones, the live ones' parents, its picks."""
         beams, vocabulary = logits.shape[1:]
         wanted = (1 + max(1, len(task.end_ids))) * beams
         each = min(wanted, vocabulary)
@@ -282,7 +278,7 @@ class BeamSampler(Sampler):
         if task.phrases is not None:
             among_best = ops.ones_like(among_best)
         leaves = ops.logical_and(ops.logical_and(ends, among_best), ~done[:, None])
-        final = self._final_scores(task, index, new, tokens)
+        final = self._final_scores(index, new)
         final = ops.where(leaves, final, NEVER)
         pool = tree.map_structure(
             lambda *parts: ops.concatenate(parts, axis=1),
@@ -298,7 +294,12 @@ class BeamSampler(Sampler):
             order = -ops.cast(ranks_in_banks(live_scores, missing), "float32")
             order = ops.where(live_scores == NEVER, NEVER, order)
         live, places = best_of(new, order, beams)
-        return live, ended, ops.take_along_axis(origins, places, axis=1)
+        # What leaves and what lives on, for other groups to avoid.
+        leaving = ops.where(ops.logical_and(leaves, scores > NEVER), tokens, -1)
+        living = ops.take_along_axis(tokens, places, axis=1)
+        living = ops.where(live.scores > NEVER, living, -1)
+        picked = ops.concatenate([leaving, living], axis=1)
+        return live, ended, ops.take_along_axis(origins, places, axis=1), picked
 
     def _children(self, task, index, live, seen, scores, tokens, origins):
         def of_parent(x):
@@ -316,17 +317,11 @@ class BeamSampler(Sampler):
             token_scores = append(token_scores, gained)
         if self.coverage_penalty:
             seen = of_parent(seen)
-            if not self.count_end:
-                seen = ops.where(task.is_end(tokens)[..., None], 0.0, seen)
             coverage = of_parent(coverage) + seen
         return Hypotheses(scores, append(live.ids, tokens), token_scores, coverage)
 
-    def _final_scores(self, task, index, hypotheses, tokens):
-        length = ops.cast(index + 1, "float32")
-        if not self.count_end:
-            length = length - ops.cast(task.is_end(tokens), "float32")
-            length = ops.maximum(length, 1.0)
-        scores = hypotheses.scores / self._penalty(length)
+    def _final_scores(self, index, hypotheses):
+        scores = hypotheses.scores / self._penalty(ops.cast(index + 1, "float32"))
         if self.coverage_penalty:
             coverage = hypotheses.coverage
             padded = ops.where(coverage > 0, ops.minimum(coverage, 1.0), 1.0)
@@ -348,7 +343,7 @@ class BeamSampler(Sampler):
         # Scores only fall, coverage only costs, and the penalty is monotone: nothing
         # exceeds the better of ending at the next step and at the last.
         limits = ops.cast(self._by_source(task.limits)[:, 0], "float32")
-        soon = ops.cast(index + 1 if not self.count_end else index + 2, "float32")
+        soon = ops.cast(index + 2, "float32")
         bound = ops.maximum(
             best / self._penalty(soon), best / self._penalty(ops.maximum(limits, soon))
         )

@@ -158,6 +158,20 @@ class Attention(keras.layers.Layer):
         values = self._split_heads(self.value_dense(memory), self.num_key_value_heads)
         return self._turn(keys, start), values
 
+    def new_cache(self, batch_size, length):
+        """Returns zeros in the place of what `remember` will return step by step.
+
+        Args:
+            batch_size: The number of rows, an int or an int32 scalar.
+            length: The number of positions L, an int or an int32 scalar.
+
+        Returns:
+            A pair `(keys, values)`, each `(B, L, num_key_value_heads, H)`.
+        """
+        shape = (batch_size, length, self.num_key_value_heads, self._head_dim)
+        zeros = [ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2)]
+        return tuple(zeros)
+
     def attend(
         self,
         x,

@@ -324,17 +324,7 @@ class DecoderBlock(_Block):
         Returns:
             A pair `(keys, values)` of zeros, each `(B, L, num_key_value_heads, H)`.
         """
-        attention = self.self_attention
-        shape = (
-            batch_size,
-            length,
-            attention.num_key_value_heads,
-            attention.query_dense.units // attention.num_heads,
-        )
-        return (
-            ops.zeros(shape, dtype=self.compute_dtype),
-            ops.zeros(shape, dtype=self.compute_dtype),
-        )
+        return self.self_attention.new_cache(batch_size, length)
 
     def step(
         self,
@@ -356,13 +346,11 @@ class DecoderBlock(_Block):
             memory: What `remember` returned for B sources.
             memory_mask: `(B, 1, 1, S)`, bool, or None.
             bias: Added to the scores of self-attention, `(1, N, T, L)`, or None.
-            return_attention_weights: Whether to return the weights of the attention
-                to the source as well.
+            return_attention_weights: Whether to return those to the source as well.
 
         Returns:
-            A pair: the block's output `(B * K, T, D)` and the cache with the positions
-            written; with `return_attention_weights=True` also the weights
-            `(B * K, T, N, S)`.
+            The block's output `(B * K, T, D)` and the cache with the positions written;
+            if asked for also the weights `(B * K, T, N, S)`.
         """
         rows, steps = ops.shape(x)[:2]
         weights = None

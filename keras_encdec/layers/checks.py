@@ -100,3 +100,28 @@ def require_ids(name, ids, vocabulary_size, max_length=None):
             f"max_length={max_length}; received length {ids.shape[1]}. Shorten it, or "
             "build the model with a larger max_length."
         )
+
+
+def require_same_rows(**arrays):
+    """Raises unless arrays of ids have the same number of rows.
+
+    Args:
+        **arrays: Their names and NumPy arrays.
+
+    Raises:
+        ValueError: If the numbers differ.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.layers.checks import require_same_rows
+
+        require_same_rows(source=np.zeros((2, 3)), target=np.zeros((2, 5)))
+        ```
+    """
+    if len({len(ids) for ids in arrays.values()}) > 1:
+        shapes = " and ".join(str(ids.shape) for ids in arrays.values())
+        raise ValueError(
+            f"{' and '.join(arrays)} must have a row each for every pair; received "
+            f"shapes {shapes}."
+        )
