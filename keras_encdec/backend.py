@@ -131,7 +131,7 @@ def write_at(cache, index, entry):
     steps = ops.shape(entry)[1]
     step = ops.arange(ops.shape(cache)[1]) - index
     here = ops.logical_and(step >= 0, step < steps)
-    if steps != 1:
+    if entry.shape[1] != 1:
         entry = ops.take(entry, ops.clip(step, 0, steps - 1), axis=1)
     here = ops.reshape(here, (1, -1) + (1,) * (len(cache.shape) - 2))
     return ops.where(here, entry, cache)

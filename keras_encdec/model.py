@@ -40,8 +40,7 @@ class EncoderDecoder(keras.Model):
         head_dim: The size of each head; by default `hidden_dim / num_heads`.
         num_key_value_heads: Heads of keys and values; by default `num_heads`.
         positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias),
-            None, or a layer such as `SinusoidalPosition` with options of its own, of
-            which source and target get a copy each.
+            None, or a layer, such as `SinusoidalPosition` with options of its own.
         max_length: The largest length of source and target, for learned positions.
         activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`.
         gated: Whether the feed-forward networks are gated.
@@ -133,7 +132,7 @@ class EncoderDecoder(keras.Model):
             positions = keras.saving.serialize_keras_object(positions)
             config["positions"] = positions
         elif not isinstance(positions, dict):
-            names = ("sinusoidal", "learned", "rotary", "relative", None)
+            names = "sinusoidal", "learned", "rotary", "relative", None
             checks.require_one_of(names, positions=positions)
         depth = num_layers if num_decoder_layers is None else num_decoder_layers
         checks.require_positive(num_decoder_layers=depth)
@@ -222,8 +221,8 @@ class EncoderDecoder(keras.Model):
             "decoder_norm": final_norm("decoder_norm"),
             "logits_dense": logits_dense,
         }
-        # The methods that make the graph need the parts before the model exists, when
-        # PyTorch's modules refuse to be given any in the ordinary way.
+        # The graph needs the parts before the model exists, when PyTorch's modules
+        # refuse to be given any in the ordinary way.
         for name_of_part, part in parts.items():
             object.__setattr__(self, name_of_part, part)
         source = keras.Input((None,), dtype="int32", name="source")
@@ -306,9 +305,9 @@ class EncoderDecoder(keras.Model):
             attention_layer: The block whose attention to the source to return as well.
 
         Returns:
-            The logits of the next token `(B * K, V)`, float32, and the cache; then, if
-            asked for, the output `(B * K, D)` and the weights `(B * K, N, S)`. For T
-            positions each but the cache has a second axis T.
+            The logits of the next token `(B * K, V)`, float32, and the cache; if asked
+            for, the output `(B * K, D)` and the weights `(B * K, N, S)`; but for the
+            cache, each with a second axis T for T positions.
         """
         attended, mask = memory
         wide = len(tokens.shape) == 2
@@ -347,8 +346,8 @@ class EncoderDecoder(keras.Model):
                 than the positions, or of different batch sizes.
         """
         embeddings = {"source": self.source_embedding, "target": self.target_embedding}
-        received = {"source": source, "target": target}
-        arrays = {k: np.asarray(v) for k, v in received.items() if v is not None}
+        arrays = {"source": source, "target": target}
+        arrays = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
         for name, ids in arrays.items():
             checks.require_ids(
                 name, ids, embeddings[name].vocabulary_size, self.max_length

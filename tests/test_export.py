@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_encdec import (
+    BeamSampler,
     ByteTokenizer,
     CharacterTokenizer,
     EncoderDecoder,
@@ -23,9 +24,11 @@ from keras_encdec import (
     SentencePieceTokenizer,
     TextToText,
     TopKSampler,
+    WordTokenizer,
     export_saved_model,
 )
 from keras_encdec.export import _refuse_ops
+from keras_encdec.generation import MinimumLength, NoRepeatNGram
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared/data/multi30k/raw/val.de.gz"
 HOSTILE = [
@@ -62,7 +65,7 @@ BATCHES = {
 }
 
 
-def text_to_text_of(source, target, sampler):
+def text_to_text_of(source, target, sampler, **options):
     """A model with weights that are the same under every backend."""
     model = EncoderDecoder(
         source.vocabulary_size,
@@ -81,7 +84,7 @@ def text_to_text_of(source, target, sampler):
         return (center + spread * rng.normal(size=variable.shape)).astype("float32")
 
     model.set_weights([weight(variable) for variable in model.weights])
-    return TextToText(source, target, model, sampler, max_length=10)
+    return TextToText(source, target, model, sampler, max_length=10, **options)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +100,13 @@ def random():
         ByteTokenizer(),
         TopKSampler(k=20, temperature=1.5),
     )
+
+
+@pytest.fixture(scope="module")
+def beams():
+    tokenizer = WordTokenizer.from_texts(LINES)
+    processors = [NoRepeatNGram(2), MinimumLength(2)]
+    return text_to_text_of(tokenizer, tokenizer, BeamSampler(3), processors=processors)
 
 
 # Runs where no Keras is: `tensorflow_text` imports it, hence blocked only then.
@@ -152,8 +162,8 @@ def as_bytes(text):
 
 
 @pytest.fixture(scope="module")
-def served(greedy, random, tmp_path_factory):
-    """What two SavedModels answer in one fresh process."""
+def served(greedy, random, beams, tmp_path_factory):
+    """What three SavedModels answer in one fresh process."""
     root = tmp_path_factory.mktemp("exported")
     # Over a folder that is there already, and with another length.
     (root / "greedy").mkdir()
@@ -162,7 +172,9 @@ def served(greedy, random, tmp_path_factory):
     assert path == root / "greedy"
     assert not (path / "old").exists()
     assert export_saved_model(random, str(root / "random")) == root / "random"
-    assert sorted(path.name for path in root.iterdir()) == ["greedy", "random"]
+    export_saved_model(beams, root / "beams")
+    written = sorted(path.name for path in root.iterdir())
+    assert written == ["beams", "greedy", "random"]
 
     requests = {
         f"{folder} {name}": {
@@ -170,7 +182,7 @@ def served(greedy, random, tmp_path_factory):
             "signature": "serving_default",
             "text": [as_bytes(text).hex() for text in texts],
         }
-        for folder in ("greedy", "random")
+        for folder in ("greedy", "random", "beams")
         for name, texts in BATCHES.items()
     }
     for name in ("lines", "hostile", "none"):
@@ -192,6 +204,11 @@ def served(greedy, random, tmp_path_factory):
 
 def texts_of(answer):
     return [bytes.fromhex(text).decode("utf-8", "replace") for text in answer]
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_beams_answer_what_python_answers(beams, served, name):
+    assert texts_of(served[f"beams {name}"]) == beams(BATCHES[name])
 
 
 @pytest.mark.parametrize("name", BATCHES)
@@ -221,17 +238,18 @@ def test_each_row_may_have_its_seed(random, served, name):
     assert [bytes.fromhex(text) for text in served[f"sample {name}"]] == expected
 
 
-@pytest.mark.parametrize("folder", ["greedy", "random"])
+@pytest.mark.parametrize("folder", ["greedy", "random", "beams"])
 def test_a_session_answers_the_same(served, folder):
     assert served[f"{folder} session"] == served[f"{folder} seven"]
 
 
 def test_signatures(served):
     assert served["greedy"]["signatures"] == ["serving_default"]
+    assert served["beams"]["signatures"] == ["serving_default"]
     assert served["random"]["signatures"] == ["sample", "serving_default"]
 
 
-@pytest.mark.parametrize("folder", ["greedy", "random"])
+@pytest.mark.parametrize("folder", ["greedy", "random", "beams"])
 def test_serving_can_run_every_op(served, folder):
     operations = served[folder]["ops"]
     assert {"StatelessWhile", "While"} & set(operations)

@@ -13,6 +13,7 @@ import pytest
 from keras import ops
 
 from keras_encdec import (
+    BeamSampler,
     ByteTokenizer,
     CharacterTokenizer,
     EncoderDecoder,
@@ -25,6 +26,7 @@ from keras_encdec import (
     TopKSampler,
     WordTokenizer,
 )
+from keras_encdec.generation import BadWords, MinimumLength, NoRepeatNGram, row_seeds
 
 LINES = [
     "two men are at the stove preparing food",
@@ -401,3 +403,66 @@ def test_greedy_is_the_default(text_to_text):
     tokenizer = text_to_text.source_tokenizer
     default = TextToText(tokenizer, tokenizer, text_to_text.model)
     assert default.sampler == GreedySampler()
+
+
+def test_the_best_with_their_scores(text_to_text):
+    parts = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+    beams = TextToText(
+        *parts,
+        text_to_text.model,
+        BeamSampler(4),
+        processors=[MinimumLength(2)],
+        max_length=5,
+    )
+    best = beams(LINES, num_return_sequences=3, return_scores=True, batch_size=3)
+    assert [len(row) for row in best] == [3] * len(LINES)
+    for row in best:
+        scores = [score for _, score in row]
+        assert scores == sorted(scores, reverse=True)
+    assert beams(LINES) == [row[0][0] for row in best]
+    alone = beams(LINES, return_scores=True)
+    assert [text for text, _ in alone] == [row[0][0] for row in best]
+    expected = [row[0][1] for row in best]
+    np.testing.assert_allclose([score for _, score in alone], expected, atol=1e-5)
+    assert beams(LINES, num_return_sequences=1) == [[row[0][0]] for row in best]
+    assert beams([], num_return_sequences=3) == []
+
+
+def test_beams_and_processors_are_saved_too(tmp_path):
+    words = TOKENIZERS["words"]
+    beams = text_to_text_of(
+        words,
+        words,
+        BeamSampler(3, length_penalty=0.6),
+        processors=[
+            NoRepeatNGram(1),
+            BadWords([[5], [6, 7]]),
+            MinimumLength(ratio=0.5),
+        ],
+        max_length=6,
+    )
+    beams.save(tmp_path / "saved")
+    loaded = TextToText.load(tmp_path / "saved")
+    assert loaded.sampler == beams.sampler
+    assert loaded.generator.processors == beams.generator.processors
+    assert loaded(LINES) == beams(LINES)
+
+
+@pytest.mark.parametrize("name", ["bytes", "characters", "words", "pieces"])
+def test_pieces_that_stream_make_the_text(name):
+    tokenizer = TOKENIZERS[name]
+    made = text_to_text_of(tokenizer, tokenizer, RandomSampler(), max_length=12)
+    seeds = keras.ops.convert_to_numpy(row_seeds(4, 1))
+    for text in [*LINES[:2], ""]:
+        pieces = list(made.stream(text, seed=seeds))
+        assert "".join(pieces) == made([text], seed=4)[0]
+        assert all(pieces)
+
+
+def test_streams_one_text_and_no_beams(text_to_text):
+    with pytest.raises(TypeError, match="text must be one string"):
+        text_to_text.stream(["a list"])
+    parts = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+    beams = TextToText(*parts, text_to_text.model, BeamSampler(2))
+    with pytest.raises(ValueError, match="settles each token"):
+        beams.stream("text")

@@ -272,7 +272,7 @@ class Generator:
             self.model.check_ids(source, target)
         shape = source.shape, target.shape
         arrays = {"source": source.astype("int32"), "target": target.astype("int32")}
-        if not source.size or not target.size:
+        if not len(source) or not target.shape[1]:
             lengths = (len(source), target.shape[1], source.shape[1])
             return np.zeros(lengths[: 2 if function is score else 3], "float32")
         arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)

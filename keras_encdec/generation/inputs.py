@@ -149,6 +149,20 @@ def pad_prefixes(prefix, limits, end_ids, padding_id, vocabulary_size=None):
     )
 
 
+def _is_list(value):
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _alternatives(constraint):
+    """Returns the alternatives of a constraint, or nothing if it is not one."""
+    if not _is_list(constraint) or not len(constraint):
+        return []
+    nested = [_is_list(words) for words in constraint]
+    if all(nested):
+        return [list(words) for words in constraint]
+    return [] if any(nested) else [list(constraint)]
+
+
 def pad_phrases(phrases, limits, end_ids, padding_id, vocabulary_size=None):
     """Returns the phrases that rows must hold, `(B, C, A, W)`, int32, padded with -1.
 
@@ -169,15 +183,13 @@ def pad_phrases(phrases, limits, end_ids, padding_id, vocabulary_size=None):
             "phrases must have a list for each row of the source; received "
             f"{len(phrases)} for {len(limits)}."
         )
-    rows = [
-        [
-            list(map(list, constraint))
-            if np.ndim(constraint[0])
-            else [list(constraint)]
-            for constraint in row
-        ]
-        for row in phrases
-    ]
+    rows = [list(map(_alternatives, row)) for row in phrases if _is_list(row)]
+    if len(rows) != len(limits) or not all(all(row) for row in rows):
+        raise ValueError(
+            "phrases must have a list of phrases for each row, each a list of token ids "
+            "or a list of such lists, one of which must appear: [[[5, 6]], []] for two "
+            f"rows; received {phrases!r:.200}."
+        )
     for i, (row, limit) in enumerate(zip(rows, limits, strict=True)):
         for alternative in (words for constraint in row for words in constraint):
             good = all(isinstance(t, (int, np.integer)) and t >= 0 for t in alternative)

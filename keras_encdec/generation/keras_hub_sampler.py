@@ -93,8 +93,9 @@ class KerasHubSampler(Sampler):
 
         hidden = None
         if contrastive:
-            shape = (task.rows, task.max_length + 1, task.model.hidden_dim)
-            hidden = ops.zeros(shape)
+            _, hidden, _ = following(prompt, cache, 1)
+            shape = (task.rows, task.max_length + 1, hidden.shape[-1])
+            hidden = ops.zeros(shape, dtype=hidden.dtype)
         prompt = self.sampler(
             next=following,
             prompt=prompt,

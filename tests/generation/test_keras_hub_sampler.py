@@ -1,0 +1,118 @@
+"""KerasHub's samplers: their loop obeys our rules."""
+
+import warnings
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_encdec import ContrastiveSampler, EncoderDecoder, Generator
+from keras_encdec.generation import SuppressTokens
+
+with warnings.catch_warnings():
+    # What it imports warns of itself.
+    warnings.simplefilter("ignore")
+    samplers = pytest.importorskip("keras_hub").samplers
+
+END = 2
+SOURCES = np.random.default_rng(0).integers(3, 9, (12, 4))
+LIMITS = np.arange(12) % 6 + 3
+
+
+class Table:
+    """A table of logits with the three verbs, and nothing of a neural network."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.table = (2 * rng.normal(size=(13 * 9, 9))).astype("float32")
+
+    def encode(self, source):
+        return ops.cast(ops.sum(source, axis=1), "int32")
+
+    def new_cache(self, batch_size, length):
+        return ops.zeros((batch_size,), "int32")
+
+    def step(self, tokens, index, memory, cache):
+        cache = cache + tokens * (index + 1)
+        # The rows of a source stand in turn.
+        times = ops.shape(tokens)[0] // ops.shape(memory)[0]
+        state = ops.mod(ops.repeat(memory, times, axis=0) + cache, 13)
+        return ops.take(self.table, state * 9 + tokens, axis=0), cache
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = EncoderDecoder(9, 8, 16, num_heads=2, num_layers=1, tie_embeddings=False)
+    rng = np.random.default_rng(3)
+    model.set_weights([rng.normal(size=x.shape) for x in model.weights])
+    return model
+
+
+def check(ids, limits):
+    assert ids.dtype == "int32"
+    assert ids.shape == (len(limits), max(limits))
+    for row, limit in zip(ids.tolist(), limits, strict=True):
+        tokens = [token for token in row if token != 0]
+        assert row == tokens + [0] * (len(row) - len(tokens))
+        assert 1 <= len(tokens) <= limit
+        assert END not in tokens[:-1]
+        assert tokens[-1] == END or len(tokens) == limit
+
+
+def test_greedy_is_ours():
+    ids = Generator(Table(), samplers.GreedySampler())(SOURCES, LIMITS)
+    check(ids, LIMITS)
+    assert np.array_equal(ids, Generator(Table())(SOURCES, LIMITS))
+    assert (ids != 0).sum(1).min() < 3
+
+
+def test_a_processor_is_obeyed():
+    processors = [SuppressTokens([4, END])]
+    generator = Generator(Table(), samplers.GreedySampler(), processors=processors)
+    ids = generator(SOURCES, LIMITS)
+    ours = Generator(Table(), processors=processors)(SOURCES, LIMITS)
+    assert np.array_equal(ids, ours)
+    assert not np.isin(ids, [4, END]).any()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: samplers.RandomSampler(seed=1),
+        lambda: samplers.TopKSampler(k=3, seed=1),
+        lambda: samplers.TopPSampler(p=0.9, seed=1),
+    ],
+    ids=["random", "top k", "top p"],
+)
+def test_random_samplers(build):
+    generator = Generator(Table(), build())
+    ids = generator(SOURCES, LIMITS, seed=3)
+    check(ids, LIMITS)
+    other = generator(SOURCES, LIMITS, seed=4)
+    check(other, LIMITS)
+    assert not np.array_equal(other, ids)
+    assert np.array_equal(generator(SOURCES, LIMITS, seed=3), ids)
+    assert generator(SOURCES, LIMITS, seed=-1).shape == ids.shape
+
+
+def test_beams():
+    ids = Generator(Table(), samplers.BeamSampler(num_beams=2))(SOURCES, LIMITS)
+    check(ids, LIMITS)
+
+
+def test_contrastive_search(model):
+    generator = Generator(model, samplers.ContrastiveSampler(k=2, alpha=0.2))
+    ids = generator(SOURCES[:4], LIMITS[:4])
+    check(ids, LIMITS[:4])
+    ours = Generator(model, ContrastiveSampler(k=2, alpha=0.2))
+    assert np.array_equal(ids, ours(SOURCES[:4], LIMITS[:4]))
+
+
+def test_refuses_scores_and_several_sequences():
+    generator = Generator(Table(), samplers.GreedySampler())
+    with pytest.raises(ValueError, match="returns no scores; received return_scores"):
+        generator(SOURCES, 5, return_scores=True)
+    with pytest.raises(ValueError, match="one sequence.*num_return_sequences=2"):
+        generator(SOURCES, 5, num_return_sequences=2)
+    with pytest.raises(ValueError, match="Only a sampler that settles each token"):
+        generator.stream(SOURCES, 5)
