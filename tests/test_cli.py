@@ -384,6 +384,19 @@ def test_generate_draws_the_same_for_the_same_seed(sampler, saved, run, stdin):
         assert generated("--seed", 2) != drawn
 
 
+def test_generate_gives_the_best_with_their_scores(saved, run, stdin):
+    stdin(b"\n".join(LINES))
+    options = ["--sampler", "beam", "--beams", 3, "--length-penalty", 0.5]
+    lines = run("generate", saved, *options, "--n-best", 2).out.split("\n")[:-1]
+    rows = [line.split("\t") for line in lines]
+    assert [int(row[0]) for row in rows] == sorted(2 * [1, 2, 3, 4, 5, 6])
+    scores = [float(row[1]) for row in rows]
+    assert all(a >= b for a, b in zip(scores[::2], scores[1::2], strict=True))
+    stdin(b"\n".join(LINES))
+    best = run("generate", saved, *options).out.split("\n")[:-1]
+    assert best == [row[2] for row in rows[::2]]
+
+
 @pytest.mark.once
 def test_generate_passes_the_options_on(saved, run, stdin, monkeypatch):
     made = []
@@ -439,7 +452,9 @@ def test_generate_writes_no_line_break_within_a_line(tmp_path, run, stdin):
         ("--sampler top-k --k 0", "--k: must be"),
         ("--seed 5000000000", "fits in 32 bits"),
         ("--source missing.txt", "missing.txt"),
-        ("--sampler beam", "'beam'"),
+        ("--sampler nucleus", "'nucleus'"),
+        ("--n-best 2", "GreedySampler gives one sequence"),
+        ("--sampler beam --beams 2 --n-best 3", "must not be above num_beams"),
     ],
 )
 def test_generate_says_what_is_wrong(arguments, says, saved, stdin, error_of):

@@ -186,9 +186,9 @@ def pad_phrases(phrases, limits, end_ids, padding_id, vocabulary_size=None):
     rows = [list(map(_alternatives, row)) for row in phrases if _is_list(row)]
     if len(rows) != len(limits) or not all(all(row) for row in rows):
         raise ValueError(
-            "phrases must have a list of phrases for each row, each a list of token ids "
-            "or a list of such lists, one of which must appear: [[[5, 6]], []] for two "
-            f"rows; received {phrases!r:.200}."
+            "phrases must have a list of phrases for each row, each a list of token "
+            "ids or a list of such lists, one of which must appear: [[[5, 6]], []] for "
+            f"two rows; received {phrases!r:.200} for {len(limits)} rows."
         )
     for i, (row, limit) in enumerate(zip(rows, limits, strict=True)):
         for alternative in (words for constraint in row for words in constraint):

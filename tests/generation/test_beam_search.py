@@ -6,6 +6,8 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import ops
 
 from keras_encdec import BeamSampler, EncoderDecoder, Generator, GreedySampler
@@ -288,6 +290,68 @@ def test_rows_do_not_know_each_other_and_end_at_their_length(sampler):
             assert ids[: len(tokens)] == tokens
             assert END not in tokens[:-1]
             assert len(tokens) <= limit
+
+
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    sampler=st.builds(
+        BeamSampler,
+        num_beams=st.sampled_from([2, 4]),
+        length_penalty=st.floats(-1, 2),
+        length_normalization=st.sampled_from(["power", "google"]),
+        early_stopping=st.sampled_from([False, True, "never"]),
+        num_groups=st.sampled_from([1, 2]),
+    ),
+    processors=st.lists(
+        st.sampled_from(
+            [
+                MinimumLength(2),
+                NoRepeatNGram(1),
+                NoRepeatNGram(2),
+                RepetitionPenalty(1.5),
+                SuppressTokens([4]),
+                BadWords([[3, 5], [6]]),
+            ]
+        ),
+        max_size=3,
+        unique=True,
+    ),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_rules_with_any_options(sampler, processors, seed, data):
+    rng = np.random.default_rng(seed)
+    sources = [rng.integers(3, 9, rng.integers(1, 6)).tolist() for _ in range(3)]
+    limits = np.array([6, *rng.integers(3, 7, 2)])
+    generator = Generator(Table(9, 31, seed), sampler, processors=processors)
+    options = {"num_return_sequences": 2, "return_scores": True}
+    found = generator(sources, limits, **options)
+    for rows, scores, limit in zip(found.ids, found.scores, limits, strict=True):
+        assert scores[0] >= scores[1]
+        assert rows[0].tolist() != rows[1].tolist()
+        for row, score in zip(rows.tolist(), scores, strict=True):
+            tokens = [token for token in row if token]
+            assert row == tokens + [0] * (6 - len(tokens))
+            assert bool(tokens) == bool(np.isfinite(score))
+            assert len(tokens) <= limit
+            assert END not in tokens[:-1]
+            assert not tokens or tokens[-1] == END or len(tokens) == limit
+            if MinimumLength(2) in processors and tokens:
+                assert END not in tokens[:2]
+            if NoRepeatNGram(1) in processors:
+                assert len(set(tokens)) == len(tokens)
+            if SuppressTokens([4]) in processors:
+                assert 4 not in tokens
+    # A row knows neither its neighbours nor the source's padding.
+    order = data.draw(st.permutations(range(3)))[: data.draw(st.integers(1, 3))]
+    padding = [0] * data.draw(st.integers(0, 9))
+    again = generator(
+        [sources[i] + padding for i in order] + [[3]],
+        np.append(limits[order], 6),
+        **options,
+    )
+    assert np.array_equal(again.ids[:-1], found.ids[order])
+    np.testing.assert_allclose(again.scores[:-1], found.scores[order], rtol=1e-5)
 
 
 def test_groups_differ_more_the_more_they_pay():

@@ -12,10 +12,12 @@ from scipy import stats
 from keras_encdec.backend import compile_function
 from keras_encdec.generation import (
     GreedySampler,
+    MinPSampler,
     RandomSampler,
     Sampler,
     TopKSampler,
     TopPSampler,
+    TypicalSampler,
     row_seeds,
     uniform,
 )
@@ -33,6 +35,10 @@ RANDOM = [
     TopPSampler(p=0.9, temperature=1.5),
     TopPSampler(p=1e-6),
     TopPSampler(p=1.0),
+    MinPSampler(p=0.2),
+    MinPSampler(p=0.05, temperature=1.5),
+    TypicalSampler(p=0.3),
+    TypicalSampler(p=0.8, temperature=2.0),
 ]
 MINUS_INFINITY = -float("inf")
 
@@ -56,6 +62,15 @@ def distribution(sampler, logits):
     if isinstance(sampler, TopKSampler):
         dropped = order[sampler.k :]
     elif isinstance(sampler, TopPSampler):
+        needed = 1 + np.sum(np.cumsum(probabilities[order]) < sampler.p)
+        dropped = order[needed:]
+    elif isinstance(sampler, MinPSampler):
+        dropped = probabilities < sampler.p * probabilities.max()
+    elif isinstance(sampler, TypicalSampler):
+        possible = probabilities > 0
+        information = -np.log(np.where(possible, probabilities, 1e-300))
+        entropy = np.sum(probabilities * information)
+        order = np.argsort(np.abs(information - entropy), kind="stable")
         needed = 1 + np.sum(np.cumsum(probabilities[order]) < sampler.p)
         dropped = order[needed:]
     else:
@@ -273,6 +288,8 @@ def test_is_frozen(sampler):
         (TopPSampler, {"p": -0.1}, "p must be .*received -0.1"),
         (TopPSampler, {"p": 1.01}, "p must be .*received 1.01"),
         (TopPSampler, {"p": float("nan")}, "p must be .*received nan"),
+        (MinPSampler, {"p": 0.0}, "p must be above 0 and at most 1; received 0.0"),
+        (TypicalSampler, {"p": 1.5}, "p must be above 0 and at most 1; received 1.5"),
     ],
 )
 def test_refuses_options(cls, options, message):
