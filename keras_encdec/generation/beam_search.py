@@ -102,15 +102,15 @@ class BeamSampler(Sampler):
                 "num_beams must be divisible by num_groups; received "
                 f"num_beams={self.num_beams}, num_groups={self.num_groups}."
             )
-        for name in ("length_penalty", "coverage_penalty", "diversity_penalty"):
+        if not abs(self.length_penalty) < float("inf"):
+            raise ValueError(
+                f"length_penalty must be finite; received {self.length_penalty!r}."
+            )
+        for name in ("coverage_penalty", "diversity_penalty"):
             value = getattr(self, name)
-            if not (name == "length_penalty" or value >= 0) or not (
-                abs(value) < float("inf")
-            ):
+            if not 0 <= value < float("inf"):
                 raise ValueError(
-                    f"{name} must be finite"
-                    f"{'' if name == 'length_penalty' else ' and not below 0'}; "
-                    f"received {value!r}."
+                    f"{name} must be finite and not below 0; received {value!r}."
                 )
         if self.length_normalization not in ("power", "google"):
             raise ValueError(
@@ -181,12 +181,9 @@ class BeamSampler(Sampler):
         )
 
     def _by_source(self, x):
-        return ops.reshape(
-            x,
-            (-1, self.num_beams, *x.shape[1:-1], ops.shape(x)[-1])
-            if len(x.shape) > 1
-            else (-1, self.num_beams),
-        )
+        """Gives the beams of a source an axis of their own: `(B * K, ...)`."""
+        last = [ops.shape(x)[-1]] if len(x.shape) > 1 else []
+        return ops.reshape(x, (-1, self.num_beams, *last))
 
     def unfinished(self, task, state):
         """Returns whether there is another step, a bool scalar."""
@@ -231,9 +228,12 @@ class BeamSampler(Sampler):
         live, ended, origins = tree.map_structure(
             lambda *parts: ops.concatenate(parts, axis=1), *groups
         )
-        offsets = ops.arange(size, self.num_beams + size) // size * size - size
-        rows = ops.cast(origins + ops.cast(offsets, "int32"), "int32")
-        rows = rows + ops.arange(ops.shape(rows)[0])[:, None] * self.num_beams
+        # Origins are counted within a group, rows within the batch.
+        rows = origins + ops.arange(self.num_beams, dtype="int32") // size * size
+        rows = (
+            rows
+            + ops.arange(ops.shape(rows)[0], dtype="int32")[:, None] * self.num_beams
+        )
         rows = ops.reshape(rows, (-1,))
         return BeamState(
             index=index + 1,
