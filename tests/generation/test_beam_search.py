@@ -111,7 +111,6 @@ def test_the_four_best_of_a_name(transliteration):
 
 BEAMS = {
     "2 beams": (2, 2, {}),
-    "4 beams": (4, 4, {}),
     "10 beams": (10, 4, {}),
     "penalty 0": (4, 1, {"length_penalty": 0}),
     "penalty 0.6": (4, 4, {"length_penalty": 0.6}),
