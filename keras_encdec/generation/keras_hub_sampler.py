@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_encdec.backend import write_at
 from keras_encdec.generation.interface import Sampler
 from keras_encdec.generation.task import Generated
 
@@ -95,7 +96,8 @@ class KerasHubSampler(Sampler):
         if contrastive:
             _, hidden, _ = following(prompt, cache, 1)
             shape = (task.rows, task.max_length + 1, hidden.shape[-1])
-            hidden = ops.zeros(shape, dtype=hidden.dtype)
+            zeros = ops.zeros(shape, dtype=hidden.dtype)
+            hidden = write_at(zeros, 0, hidden[:, None])
         prompt = self.sampler(
             next=following,
             prompt=prompt,
