@@ -13,6 +13,7 @@ from keras_encdec.generation.inputs import (
     pad_prefixes,
     pad_rows,
     pad_to_few_sizes,
+    require_room,
     row_limits,
     seeds_of_rows,
 )
@@ -336,6 +337,8 @@ class Generator:
             arrays["prefix"] = pad_prefixes(prefix, limits, *special)
         if phrases is not None:
             arrays["phrases"] = pad_phrases(phrases, limits, *special)
+        if prefix is not None and phrases is not None:
+            require_room(arrays["prefix"], arrays["phrases"], limits, self.padding_id)
         return arrays, {
             "max_length": longest,
             "num_return_sequences": number,

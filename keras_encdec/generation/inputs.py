@@ -7,6 +7,7 @@ phrase.
 import numpy as np
 from keras import ops
 
+from keras_encdec.generation.constraints import progress
 from keras_encdec.generation.random_numbers import row_seeds
 
 
@@ -226,6 +227,31 @@ def pad_phrases(phrases, limits, end_ids, padding_id, vocabulary_size=None):
             for k, words in enumerate(constraint):
                 padded[i, j, k, : len(words)] = words
     return padded[: len(rows)]
+
+
+def require_room(prefix, phrases, limits, padding_id):
+    """Raises if rows cannot hold their phrases after their prefixes.
+
+    Args:
+        prefix: What `pad_prefixes` returned.
+        phrases: What `pad_phrases` returned.
+        limits: The largest number of tokens of each row `(B,)`.
+        padding_id: The id of padding.
+
+    Raises:
+        ValueError: If a prefix, what its phrases lack then, and the end are too long.
+    """
+    for row, limit in enumerate(limits):
+        length = int((prefix[row] != padding_id).sum())
+        arrays = prefix[row : row + 1], phrases[row : row + 1]
+        ids, wanted = map(ops.convert_to_tensor, arrays)
+        missing = int(progress(ids, length, wanted)[0][0])
+        if missing and length + missing + 1 > limit:
+            raise ValueError(
+                "A prefix, the rest of its phrases and the end must not be longer than "
+                f"max_length; received {length} tokens, {missing} and the end with "
+                f"max_length={limit} for row {row}. Raise max_length."
+            )
 
 
 def pad_to_few_sizes(arrays, padding_id, largest=None):

@@ -178,7 +178,8 @@ class MinimumLength(_Length):
 class MaximumLength(_Length):
     """Ends a row, with its end id, after so many tokens.
 
-    `max_length` of a call cuts a row off where it is; this makes it end.
+    `max_length` of a call cuts a row off where it is; this makes it end. Phrases that
+    a row still lacks then cannot appear: leave room for them.
 
     Args:
         length: The largest number of tokens before the end id.

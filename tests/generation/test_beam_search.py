@@ -38,7 +38,7 @@ def transliteration(shared_data, load_test_module):
     letters = [letter for letter in source[3:40] if len(letter) == 1]
     drawn = [
         "".join(rng.choice(letters, rng.integers(1, 20)))
-        for _ in range(300 - len(names))
+        for _ in range(200 - len(names))
     ]
     return Transliteration(model, theirs, source, target, names + drawn)
 

@@ -8,6 +8,7 @@ from keras_encdec.generation.inputs import (
     pad_prefixes,
     pad_rows,
     pad_to_few_sizes,
+    require_room,
     row_limits,
     seeds_of_rows,
 )
@@ -144,3 +145,14 @@ def test_few_sizes():
     # Not beyond the positions of the model.
     source = {"source": np.full((1, 9), 5, "int32")}
     assert pad_to_few_sizes(source, 0, largest=10)["source"].shape == (1, 10)
+
+
+def test_phrases_need_room_after_a_prefix():
+    limits = np.array([4, 4])
+    phrases = pad_phrases([[[5, 6, 7]], []], limits, (2,), 0)
+    # What the prefix has of a phrase already is no longer needed.
+    for good in ([[5], [9, 9, 9]], [[], []]):
+        require_room(pad_prefixes(good, limits, (2,), 0), phrases, limits, 0)
+    prefix = pad_prefixes([[9, 5], []], limits, (2,), 0)
+    with pytest.raises(ValueError, match="received 2 tokens, 2 and the end with max_l"):
+        require_room(prefix, phrases, limits, 0)
