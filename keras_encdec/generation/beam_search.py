@@ -11,6 +11,7 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.backend import write_at
+from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.constraints import progress, ranks_in_banks
 from keras_encdec.generation.hypotheses import NEVER, Hypotheses, best_of
 from keras_encdec.generation.interface import Sampler
@@ -92,11 +93,7 @@ class BeamSampler(Sampler):
 
     def __post_init__(self):
         for name in ("num_beams", "num_groups"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(
-                    f"{name} must be an integer of at least 1; received {size!r}."
-                )
+            require_size(name, getattr(self, name))
         if self.num_beams % self.num_groups:
             raise ValueError(
                 "num_beams must be divisible by num_groups; received "
@@ -364,9 +361,9 @@ class BeamSampler(Sampler):
 
     def finish(self, task, state):
         """Returns the best ended hypotheses, a `Generated`."""
-        ended = state.ended
-        ended, _ = best_of(ended, ended.scores, self.num_beams)
+        ended = state.ended  # In order, within each group.
         if self.num_groups > 1:
+            ended, _ = best_of(ended, ended.scores, self.num_beams)
             # Groups may find the same sequence.
             same = ops.all(ended.ids[:, :, None] == ended.ids[:, None], axis=-1)
             earlier = ops.arange(self.num_beams)

@@ -10,6 +10,7 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.backend import write_at
+from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.interface import Sampler, State
 
 
@@ -67,10 +68,7 @@ class ContrastiveSampler(Sampler):
     alpha: float = 0.6
 
     def __post_init__(self):
-        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise ValueError(
-                f"k must be an integer of at least 1; received {self.k!r}."
-            )
+        require_size("k", self.k)
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be from 0 to 1; received {self.alpha!r}.")
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.backend import compile_function
+from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.inputs import (
     pad_phrases,
     pad_prefixes,
@@ -309,11 +310,7 @@ class Generator:
             "limits": limits,
             "seeds": seeds_of_rows(seed, len(source)),
         }
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise ValueError(
-                "num_return_sequences must be an integer of at least 1; received "
-                f"{number!r}."
-            )
+        require_size("num_return_sequences", number)
         self.sampler.rows_per_source(number)
         if hasattr(self.model, "check_ids"):
             self.model.check_ids(source)

@@ -3,8 +3,11 @@
 Legend of shapes: R rows, L largest length, V vocabulary.
 """
 
+import dataclasses
+
 from keras import ops
 
+from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.processors import (
     Processor,
     forbid,
@@ -18,11 +21,6 @@ def _holds(logits, ids, valid):
     """Which ids of the vocabulary are among each row's valid ids: `(R, V)`, bool."""
     hits = ops.logical_and(ids[..., None] == vocabulary_of(logits), valid[..., None])
     return ops.any(hits, axis=1)
-
-
-def _require_size(name, size):
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; received {size!r}.")
 
 
 @registered
@@ -74,8 +72,22 @@ def _followers(logits, ids, count, recent, n):
     return _holds(logits, after, same)
 
 
+@dataclasses.dataclass(frozen=True)
+class _NGram(Processor):
+    n: int
+
+    def __post_init__(self):
+        require_size("n", self.n)
+
+    def _forbid_repeats(self, ids, logits, step, text, count):
+        """Forbids what would make the rows' ids repeat an n-gram of a text."""
+        recent = recent_tokens(ids, step.index, self.n - 1) if self.n > 1 else ids
+        seen = _followers(logits, text, count, recent, self.n)
+        return forbid(logits, ops.logical_and(seen, step.index >= self.n - 1))
+
+
 @registered
-class NoRepeatNGram(Processor):
+class NoRepeatNGram(_NGram):
     """Forbids tokens that would make a row hold an n-gram twice.
 
     Args:
@@ -95,20 +107,13 @@ class NoRepeatNGram(Processor):
         Paulus et al. 2018, A Deep Reinforced Model for Abstractive Summarization.
     """
 
-    n: int
-
-    def __post_init__(self):
-        _require_size("n", self.n)
-
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
-        recent = recent_tokens(ids, step.index, self.n - 1) if self.n > 1 else ids
-        seen = _followers(logits, ids, step.index, recent, self.n)
-        return forbid(logits, ops.logical_and(seen, step.index >= self.n - 1))
+        return self._forbid_repeats(ids, logits, step, ids, step.index)
 
 
 @registered
-class EncoderNoRepeatNGram(Processor):
+class EncoderNoRepeatNGram(_NGram):
     """Forbids n-grams of the source, for a vocabulary that both sides share.
 
     Args:
@@ -125,15 +130,8 @@ class EncoderNoRepeatNGram(Processor):
         ```
     """
 
-    n: int
-
-    def __post_init__(self):
-        _require_size("n", self.n)
-
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
         tokens = ops.cast(step.source != step.padding_id, "int32")
         count = ops.sum(tokens, axis=1, keepdims=True)
-        recent = recent_tokens(ids, step.index, self.n - 1) if self.n > 1 else ids
-        seen = _followers(logits, step.source, count, recent, self.n)
-        return forbid(logits, ops.logical_and(seen, step.index >= self.n - 1))
+        return self._forbid_repeats(ids, logits, step, step.source, count)

@@ -6,6 +6,7 @@ import math
 import keras
 from keras import ops
 
+from keras_encdec.generation.checks import require_share, require_size
 from keras_encdec.generation.interface import Sampler
 
 
@@ -123,10 +124,7 @@ class TopKSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise ValueError(
-                f"k must be an integer of at least 1; received {self.k!r}."
-            )
+        require_size("k", self.k)
 
     def truncate(self, logits):
         """Returns the logits with -inf below the kth largest."""
@@ -162,8 +160,7 @@ class TopPSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 < self.p <= 1:
-            raise ValueError(f"p must be above 0 and at most 1; received {self.p!r}.")
+        require_share("p", self.p)
 
     def truncate(self, logits):
         """Returns the logits with -inf below the last one needed to reach p."""
@@ -203,8 +200,7 @@ class MinPSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 < self.p <= 1:
-            raise ValueError(f"p must be above 0 and at most 1; received {self.p!r}.")
+        require_share("p", self.p)
 
     def truncate(self, logits):
         """Returns the logits with -inf below the bar."""
@@ -243,8 +239,7 @@ class TypicalSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 < self.p <= 1:
-            raise ValueError(f"p must be above 0 and at most 1; received {self.p!r}.")
+        require_share("p", self.p)
 
     def truncate(self, logits):
         """Returns the logits with -inf for what is less typical than needed."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_encdec.backend import write_at
+from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.interface import Sampler, State
 from keras_encdec.generation.random_numbers import uniform
 
@@ -16,10 +17,14 @@ from keras_encdec.generation.random_numbers import uniform
 class Speculation(NamedTuple):
     """The state of the small model beside that of the large one."""
 
-    index: Any
     state: State
     memory: Any
     cache: Any
+
+    @property
+    def index(self):
+        """The number of tokens, an int32 scalar."""
+        return self.state.index
 
     @property
     def finished(self):
@@ -61,11 +66,7 @@ class SpeculativeSampler(Sampler):
                 "A draft model needs a sampler that picks token by token; received "
                 f"{self.sampler!r}. Use GreedySampler or a RandomSampler."
             )
-        size = self.num_draft_tokens
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(
-                f"num_draft_tokens must be an integer of at least 1; received {size!r}."
-            )
+        require_size("num_draft_tokens", self.num_draft_tokens)
 
     @property
     def extra_positions(self):
@@ -85,19 +86,15 @@ class SpeculativeSampler(Sampler):
         state = self.sampler.start(wide)
         sources = task.source[:: task.rows_per_source]
         return Speculation(
-            index=state.index,
             state=state,
             memory=self.draft_model.encode(sources),
             cache=self.draft_model.new_cache(task.rows, wide.max_length),
         )
 
-    def unfinished(self, task, state):
-        """Returns whether there is another step, a bool scalar."""
-        return ops.logical_not(ops.all(state.finished))
-
     def step(self, task, state):
         """Returns the next state."""
-        index, old, memory, draft_cache = state
+        old, memory, draft_cache = state
+        index = old.index
         number = self.num_draft_tokens
         # One step more than tokens, for the cache of the last one.
         tokens, ids = [old.tokens], old.ids + 0
@@ -136,7 +133,7 @@ class SpeculativeSampler(Sampler):
             token_scores = ops.where(after, 0.0, token_scores)
         index = index + accepted
         state = State(index, tokens, finished, ids, token_scores, cache)
-        return Speculation(index, state, memory, draft_cache)
+        return Speculation(state, memory, draft_cache)
 
     def finish(self, task, state):
         """Returns what the last state holds, a `Generated`."""

@@ -1,0 +1,29 @@
+"""Checks of the options of samplers and processors, with one wording."""
+
+
+def require_size(name, size):
+    """Raises unless a size is an integer of at least 1.
+
+    Args:
+        name: What to call it in the error.
+        size: The value.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"{name} must be an integer of at least 1; received {size!r}.")
+
+
+def require_share(name, share):
+    """Raises unless a probability is above 0 and at most 1.
+
+    Args:
+        name: What to call it in the error.
+        share: The value.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"{name} must be above 0 and at most 1; received {share!r}.")
