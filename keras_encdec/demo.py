@@ -8,7 +8,8 @@ import time
 
 from keras_encdec.backend import running_backend
 from keras_encdec.export import export_saved_model
-from keras_encdec.recipe import make_tokenizer, train
+from keras_encdec.recipe import build, make_tokenizer
+from keras_encdec.run import train
 from keras_encdec.text import sequence_error_rate, token_error_rate
 
 SIZES = {
@@ -76,7 +77,7 @@ def run_demo(
     epochs=2,
     words=None,
     held_out=2000,
-    batch_size=256,
+    batch_tokens=2048,
     learning_rate=3e-3,
     seed=0,
     overwrite=False,
@@ -92,7 +93,7 @@ def run_demo(
         epochs: The number of passes over the dictionary.
         words: How many words to use; by default all.
         held_out: How many of them to hold out for evaluation.
-        batch_size: The number of pronunciations in a batch.
+        batch_tokens: The most letters or phonemes of a batch.
         learning_rate: The highest learning rate.
         seed: The seed of the split, of initial weights, and of the order.
         overwrite: Whether to replace an earlier output.
@@ -137,25 +138,28 @@ def run_demo(
         f"CMUdict: training on {len(pairs):,} pronunciations of {len(rest):,} words; "
         f"{len(held):,} words held out. Backend: {running_backend()}."
     )
-    text_to_text = train(
-        sources,
-        targets,
+    text_to_text = build(
         make_tokenizer("character", sources),
         make_tokenizer("word", targets),
-        num_heads=4,
         **SIZES[size],
         dropout=0.0 if epochs < 5 else 0.1,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        bucket_boundaries=(8, 12, 16, 24),
         max_length=40,
         seed=seed,
     )
-    minutes = text_to_text.training_seconds / 60
+    start = time.perf_counter()
+    train(
+        text_to_text,
+        sources,
+        targets,
+        epochs=epochs,
+        batch_tokens=batch_tokens,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    training_seconds = time.perf_counter() - start
     print(
-        f"Trained {text_to_text.model.count_params():,} parameters in {minutes:.1f} "
-        "minutes."
+        f"Trained {text_to_text.model.count_params():,} parameters in "
+        f"{training_seconds / 60:.1f} minutes."
     )
     start = time.perf_counter()
     predicted = text_to_text(held, batch_size=256)
@@ -164,7 +168,7 @@ def run_demo(
     results = {
         "phoneme_error_rate": token_error_rate(predicted, references),
         "word_error_rate": sequence_error_rate(predicted, references),
-        "training_seconds": text_to_text.training_seconds,
+        "training_seconds": training_seconds,
     }
     _print_table(held[:12], predicted, references)
     print(

@@ -1,6 +1,7 @@
 """What is saved: folders written whole or not at all, configs read everywhere."""
 
 import contextlib
+import os
 import pathlib
 import shutil
 import tempfile
@@ -51,6 +52,39 @@ def new_folder(path, *, overwrite=False):
         folder.rename(path)
     finally:
         shutil.rmtree(work)
+
+
+@contextlib.contextmanager
+def new_file(path):
+    """Gives a file to write, which takes its place when all is written.
+
+    Args:
+        path: The place of the file, `str` or `Path`; a file that is there already is
+            replaced.
+
+    Yields:
+        The `Path` of a file beside the place. When the block ends it is renamed to
+        `path`; if the block raises, it is removed and `path` is as before.
+
+    Example:
+        ```python
+        import pathlib
+        import tempfile
+        from keras_encdec.files import new_file
+
+        place = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+        with new_file(place) as file:
+            file.write_text("whole")
+        print(place.read_text())
+        ```
+    """
+    path = pathlib.Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def portable_config(config):

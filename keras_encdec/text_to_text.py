@@ -37,6 +37,8 @@ class TextToText:
         num_return_sequences: The number of target texts for each source text: samples,
             or the best of a `BeamSampler`; by default one, not in a list.
         return_scores: Whether to return each text with its score.
+        progress: A function called after each batch with the number of texts that are
+            done and the number of all.
 
     Returns:
         A list of target texts, `str`; with `num_return_sequences` a list of lists, the
@@ -103,6 +105,7 @@ class TextToText:
         batch_size=64,
         num_return_sequences=None,
         return_scores=False,
+        progress=None,
     ):
         """Returns the target texts."""
         if batch_size < 1:
@@ -132,6 +135,8 @@ class TextToText:
             for place, i in enumerate(batch):
                 answers = texts[place * number : (place + 1) * number]
                 results[i] = answers if num_return_sequences else answers[0]
+            if progress is not None:
+                progress(start + len(batch), len(rows))
         return results
 
     def stream(self, text, *, max_length=None, seed=0):

@@ -15,13 +15,15 @@ IMPORTS = {
     "files": set(),
     "text": {"backend"},
     "layers": {"backend"},
-    "training": {"backend"},
+    "training": {"backend", "files"},
     "generation": {"backend"},
     "model": {"backend", "files", "layers"},
     "text_to_text": {"backend", "files", "text", "model", "generation"},
     "export": {"backend", "files", "generation", "text_to_text"},
-    "recipe": {"text", "model", "training", "text_to_text"},
-    "demo": {"backend", "text", "export", "recipe"},
+    "evaluation": {"text"},
+    "recipe": {"text", "model", "text_to_text"},
+    "run": {"evaluation", "files", "text", "text_to_text", "training"},
+    "demo": {"backend", "text", "export", "recipe", "run"},
 }
 # The doors of the house see every room.
 DOORS = {"keras_encdec", "cli", "__main__"}

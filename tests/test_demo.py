@@ -108,7 +108,7 @@ def test_marks_the_wrong_rows_of_the_table(capsys):
 def test_trains_on_no_word_that_is_held_out(tmp_path, training):
     with pytest.raises(Trained):
         run_demo(tmp_path / "g2p", words=500, held_out=100, seed=7)
-    [((sources, targets, *tokenizers), options)] = training
+    [((text_to_text, sources, targets), options)] = training
     known = pronunciations()
     assert len(set(sources)) == 400
     assert len(sources) == sum(len(known[word]) for word in set(sources))
@@ -116,7 +116,7 @@ def test_trains_on_no_word_that_is_held_out(tmp_path, training):
         target in known[word] for word, target in zip(sources, targets, strict=True)
     )
     assert not set(sources) & set(held_out_words(known, seed=7))
-    assert tokenizers[0] is not tokenizers[1]
+    assert text_to_text.source_tokenizer is not text_to_text.target_tokenizer
     assert options["seed"] == 7
 
 
@@ -124,9 +124,8 @@ def test_trains_on_no_word_that_is_held_out(tmp_path, training):
 def test_every_size_is_a_model(size, tmp_path, training):
     with pytest.raises(Trained):
         run_demo(tmp_path / "g2p", size=size, words=50, held_out=1)
-    [(_, options)] = training
-    assert demo.SIZES[size].items() <= options.items()
-    assert options["hidden_dim"] % options["num_heads"] == 0
+    [((text_to_text, *_), _)] = training
+    assert demo.SIZES[size].items() <= text_to_text.model.get_config().items()
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,16 @@ This room needs TensorFlow, whichever backend trains the model: its tokenizers a
 TensorFlow graphs, so that a SavedModel can take strings and return strings.
 """
 
-from keras_encdec.text.dataset import read_pairs, teacher_forcing, text_dataset
+from keras_encdec.text.dataset import (
+    read_lines,
+    read_pairs,
+    teacher_forcing,
+    text_dataset,
+)
 from keras_encdec.text.error_rates import sequence_error_rate, token_error_rate
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
+from keras_encdec.text.token_batches import TokenBatches
 from keras_encdec.text.tokenizers import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -18,8 +24,10 @@ __all__ = [
     "ByteTokenizer",
     "CharacterTokenizer",
     "SentencePieceTokenizer",
+    "TokenBatches",
     "Tokenizer",
     "WordTokenizer",
+    "read_lines",
     "read_pairs",
     "sequence_error_rate",
     "teacher_forcing",

@@ -165,8 +165,8 @@ def text_dataset(
 
     def encode(sources, targets):
         return (
-            _shortened(source_tokenizer.encode(sources), max_source_length),
-            _shortened(target_tokenizer.encode(targets), max_target_length),
+            shortened(source_tokenizer.encode(sources), max_source_length),
+            shortened(target_tokenizer.encode(targets), max_target_length),
         )
 
     def forced(source, labels):
@@ -199,7 +199,7 @@ def text_dataset(
         )
         return dataset.map(forced).prefetch(2).with_options(options)
 
-    _check_lists(sources, targets)
+    check_pairs(sources, targets)
     ids = encode(sources, targets)
     lengths = np.maximum(*(rows.row_lengths().numpy() for rows in ids))
     bucket_of = np.searchsorted(buckets, lengths)
@@ -261,9 +261,9 @@ def read_pairs(source_path, target_path=None):
             print(read_pairs(path))  # (['cat', 'dog'], ['Katze', 'Hund'])
         ```
     """
-    sources = _read_lines(source_path)
+    sources = read_lines(source_path)
     if target_path is not None:
-        targets = _read_lines(target_path)
+        targets = read_lines(target_path)
         if len(sources) != len(targets):
             raise ValueError(
                 "Parallel files must have the same number of lines; received "
@@ -282,12 +282,13 @@ def read_pairs(source_path, target_path=None):
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
-def _shortened(ids, length):
+def shortened(ids, length):
     """Cuts ragged rows `(B, None)` to a length; the last id of each row stays."""
     return tf.concat([ids[:, :-1][:, : length - 1], ids[:, -1:]], axis=1)
 
 
-def _check_lists(sources, targets):
+def check_pairs(sources, targets):
+    """Checks that two lists of texts are pairs, and that there are any."""
     if targets is None:
         raise ValueError(
             "`targets` may be None only if `sources` is a `tf.data.Dataset` of pairs; "
@@ -320,7 +321,31 @@ def _check_dataset_of_pairs(pairs, targets):
         )
 
 
-def _read_lines(path):
+def read_lines(path):
+    r"""Reads texts from a UTF-8 file, a line each.
+
+    Args:
+        path: The file's path; it is unpacked if its name ends in `.gz`.
+
+    Returns:
+        A list of `str`.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it is not UTF-8 or not gzip; it names the file and the line.
+
+    Example:
+        ```python
+        from pathlib import Path
+        from tempfile import TemporaryDirectory
+        from keras_encdec.text import read_lines
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "texts.en")
+            path.write_text("a cat\na dog\n", encoding="utf-8")
+            print(read_lines(path))  # ['a cat', 'a dog']
+        ```
+    """
     name = os.fspath(path)
     opened = gzip.open if name.endswith(".gz") else open
     try:

@@ -83,6 +83,40 @@ class Tokenizer(tf.Module):
         ids = tf.where(known, ids, tf.constant(self.unknown_id, ids.dtype))
         return self._to_texts(tf.ragged.boolean_mask(ids, keep))
 
+    def join(self, texts):
+        """Returns texts as `decode` would write them, were nothing unknown in them.
+
+        Texts that come split into subwords, as the references of such a corpus, are
+        joined to words; of other tokenizers they stay what they are.
+
+        Args:
+            texts: A list of texts, `str` or UTF-8 `bytes`.
+
+        Returns:
+            A list of `str`.
+        """
+        return [text.decode("utf-8", "replace") for text in as_bytes(texts)]
+
+    def sample(self, texts, *, alpha, seed):
+        """Like `encode`, with subwords drawn at random, where a tokenizer can do so.
+
+        Args:
+            texts: As of `encode`.
+            alpha: How strongly to vary.
+            seed: A 32-bit int.
+
+        Returns:
+            A `tf.RaggedTensor` of ids, int32 `(B, None)`.
+
+        Raises:
+            NotImplementedError: If the tokenizer has one way to split a text.
+        """
+        raise NotImplementedError(
+            "Only a SentencePieceTokenizer draws other subwords for a text; received "
+            f"{type(self).__name__}. Leave out the sampling, or train a SentencePiece "
+            "model."
+        )
+
     @classmethod
     def from_config(cls, config):
         """Builds the tokenizer that `get_config` described."""

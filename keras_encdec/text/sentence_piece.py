@@ -91,6 +91,7 @@ class SentencePieceTokenizer(Tokenizer):
                 "`SentencePieceTokenizer.train` does."
             )
         self._proto = proto
+        self._processor = None  # Made when it is needed: it is the model once more.
         self._size = processor.get_piece_size()
         with tf.init_scope():
             self._model = tensorflow_text.SentencepieceTokenizer(proto)
@@ -159,6 +160,52 @@ class SentencePieceTokenizer(Tokenizer):
     def vocabulary_size(self):
         """The number of ids, the four special ones included."""
         return self._size
+
+    def sample(self, texts, *, alpha, seed):
+        """Like `encode`, with subwords drawn at random, the same ones for a seed.
+
+        Trained on ever other subwords, a model learns how words are made (subword
+        regularization).
+
+        Args:
+            texts: As of `encode`.
+            alpha: For a unigram model the smoothing: a way to split a text is drawn
+                with its probability to the power of `alpha`. For a BPE model the
+                probability to leave out a merge (BPE-dropout).
+            seed: An int from 0 to 2**32 - 1.
+
+        Returns:
+            A `tf.RaggedTensor` of ids, int32 `(B, None)`, each row closed by `end_id`.
+
+        Raises:
+            TypeError: If `texts` is a single string or holds anything but strings.
+            ValueError: If `alpha` is not between 0 and 1.
+
+        Reference:
+            Kudo 2018, Subword Regularization; Provilkov et al. 2020, BPE-Dropout.
+        """
+        if not 0 <= alpha <= 1:
+            raise ValueError(
+                f"alpha must lie between 0 and 1; received {alpha}. Start with 0.1."
+            )
+        _, sentencepiece = _import_sentencepiece()
+        if self._processor is None:
+            self._processor = sentencepiece.SentencePieceProcessor(
+                model_proto=self._proto
+            )
+        sentencepiece.set_random_generator_seed(seed)
+        # One by one: a list would be shared out to threads, each with its own seed.
+        rows = [
+            self._processor.encode(
+                text.decode("utf-8", "replace"),
+                enable_sampling=True,
+                alpha=alpha,
+                nbest_size=-1,
+                add_eos=True,
+            )
+            for text in as_bytes(texts)
+        ]
+        return tf.ragged.constant(rows, tf.int32, ragged_rank=1)
 
     def _to_ids(self, texts):
         return self._model.tokenize(texts)

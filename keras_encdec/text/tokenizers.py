@@ -1,6 +1,7 @@
 """Tokenizers with a table of tokens: words, characters and bytes."""
 
 import collections
+import re
 
 import keras
 
@@ -60,11 +61,14 @@ class WordTokenizer(_TableTokenizer):
     Args:
         vocabulary: The words, a list of different `str` without whitespace in them.
             The word at index i has the id 4 + i.
+        continuation: What ends a piece of a word that the next piece continues, such
+            as `"@@"` of subword-nmt: `decode` then joins `"pul@@ ley"` to `"pulley"`.
+            None if words are whole.
 
     Raises:
         TypeError: If `vocabulary` is not a list of `str`.
         ValueError: If it is empty, repeats a word, or holds a text that is not one
-            word.
+            word; or if `continuation` is not one.
 
     Example:
         ```python
@@ -80,17 +84,21 @@ class WordTokenizer(_TableTokenizer):
     _separator = " "
     _unknown_text = "<unk>"
 
-    def __init__(self, vocabulary):
+    def __init__(self, vocabulary, continuation=None):
         vocabulary = _checked_vocabulary(
-            vocabulary,
-            lambda token: token.encode().split() == [token.encode()],
-            "one word, without whitespace",
+            vocabulary, _is_word, "one word, without whitespace"
         )
+        if continuation is not None and not _is_word(continuation):
+            raise ValueError(
+                "A continuation must be a sign without whitespace; received "
+                f"{continuation!r}. Give '@@' for texts split by subword-nmt."
+            )
         super().__init__(vocabulary)
         self.vocabulary = vocabulary
+        self.continuation = continuation
 
     @classmethod
-    def from_texts(cls, texts, *, max_size=None):
+    def from_texts(cls, texts, *, max_size=None, continuation=None):
         """Builds the tokenizer of the words in some texts, most frequent first.
 
         Args:
@@ -98,6 +106,7 @@ class WordTokenizer(_TableTokenizer):
                 or hold U+FFFD are left out.
             max_size: The largest number of words to keep, special ids not counted;
                 None keeps all. Equally frequent words stand in alphabetical order.
+            continuation: As of the class.
 
         Returns:
             A `WordTokenizer`.
@@ -114,15 +123,34 @@ class WordTokenizer(_TableTokenizer):
             print(list(tokenizer.vocabulary))  # ['b', 'a']
             ```
         """
-        return cls(_most_frequent(cls._split(as_string_tensor(texts)), max_size))
+        words = _most_frequent(cls._split(as_string_tensor(texts)), max_size)
+        return cls(words, continuation)
 
     @staticmethod
     def _split(texts):
         return tf.strings.split(texts)
 
+    def _to_texts(self, ids):
+        return self._joined(super()._to_texts(ids))
+
+    def _joined(self, texts):
+        if self.continuation is None:
+            return texts
+        return tf.strings.regex_replace(
+            texts, re.escape(self.continuation) + "( |$)", ""
+        )
+
+    def join(self, texts):
+        """Returns texts as `decode` would write them, were nothing unknown in them."""
+        joined = self._joined(as_string_tensor(texts)).numpy()
+        return [text.decode("utf-8", "replace") for text in joined]
+
     def get_config(self):
         """Returns the constructor's arguments."""
-        return {"vocabulary": list(self.vocabulary)}
+        return {
+            "vocabulary": list(self.vocabulary),
+            "continuation": self.continuation,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -228,6 +256,10 @@ class ByteTokenizer(_TableTokenizer):
     def get_config(self):
         """Returns the constructor's arguments: none."""
         return {}
+
+
+def _is_word(text):
+    return text.encode().split() == [text.encode()]
 
 
 def _checked_vocabulary(vocabulary, is_token, rule):

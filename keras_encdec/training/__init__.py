@@ -1,12 +1,23 @@
-"""What `compile` and `fit` need: losses, metrics and learning rate schedules."""
+"""What `compile` and `fit` need: losses, metrics, schedules, callbacks, objectives."""
 
+from keras_encdec.training.averaging import averaged_weights
+from keras_encdec.training.callbacks import GenerationScores, HeldOutLoss
+from keras_encdec.training.checkpoints import Checkpoints, average_weights
 from keras_encdec.training.losses import TokenCrossEntropy
 from keras_encdec.training.metrics import Perplexity, TokenAccuracy
+from keras_encdec.training.objectives import RDrop, WordDistillation
 from keras_encdec.training.schedules import InverseSquareRoot
 
 __all__ = [
+    "Checkpoints",
+    "GenerationScores",
+    "HeldOutLoss",
     "InverseSquareRoot",
     "Perplexity",
+    "RDrop",
     "TokenAccuracy",
     "TokenCrossEntropy",
+    "WordDistillation",
+    "average_weights",
+    "averaged_weights",
 ]

@@ -1,6 +1,9 @@
 """SentencePiece tokenizers against the `sentencepiece` package."""
 
+import collections
+import concurrent.futures
 import gzip
+import math
 
 import pytest
 import sentencepiece
@@ -105,3 +108,83 @@ def test_training_refuses():
         SentencePieceTokenizer.train("a b", 40)
     with pytest.raises(TypeError, match=r"received int \(1\) at index 1"):
         SentencePieceTokenizer.train(["a", 1], 40)
+
+
+# ---- Subwords drawn at random
+
+
+@pytest.fixture(scope="module")
+def unigram():
+    texts = ["a cat sat on the mat", "the cats that sat", "a hat at the mat"] * 3
+    return SentencePieceTokenizer.train(texts, 24, hard_vocab_limit=False)
+
+
+@pytest.fixture(scope="module")
+def bpe():
+    texts = ["a cat sat on the mat", "the cats that sat", "a hat at the mat"] * 3
+    return SentencePieceTokenizer.train(texts, 30, model_type="bpe")
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_samples_differ_but_say_the_same(kind, request):
+    tokenizer = request.getfixturevalue(kind)
+    texts = ["the cat sat", "", "a mat on the hat"]
+    draws = [tokenizer.sample(texts, alpha=0.5, seed=seed) for seed in range(20)]
+    for draw in draws:
+        assert draw.dtype == "int32" and draw.to_list()[1] == [2]
+        assert texts_of(tokenizer.decode(draw)) == texts
+    assert len({str(draw.to_list()) for draw in draws}) > 5
+    for seed, draw in enumerate(draws):
+        again = tokenizer.sample(texts, alpha=0.5, seed=seed)
+        assert again.to_list() == draw.to_list()
+
+
+def test_samples_are_the_same_in_any_thread(bpe):
+    texts = ["the cat sat on the mat"] * 5
+    expected = bpe.sample(texts, alpha=0.5, seed=3).to_list()
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        for _ in range(5):
+            draw = threads.submit(bpe.sample, texts, alpha=0.5, seed=3)
+            assert draw.result().to_list() == expected
+
+
+def test_without_dropout_of_merges_a_sample_is_the_encoding(bpe):
+    texts = ["the cat sat", "a mat on the hat"]
+    assert bpe.sample(texts, alpha=0, seed=1).to_list() == bpe.encode(texts).to_list()
+    letters = bpe.sample(["cat"], alpha=1, seed=1).to_list()[0]
+    assert len(letters) == len("▁cat") + 1
+
+
+def test_samples_of_a_unigram_model_follow_its_probabilities(unigram):
+    """By brute force over all ways to split a word, smoothed and normalized."""
+    processor, alpha = processor_of(unigram), 0.5
+    pieces = {
+        processor.id_to_piece(i): (i, processor.get_score(i))
+        for i in range(4, processor.get_piece_size())
+    }
+
+    def ways(text):
+        if not text:
+            yield (), 0.0
+        for end in range(1, len(text) + 1):
+            if text[:end] in pieces:
+                number, score = pieces[text[:end]]
+                for rest, others in ways(text[end:]):
+                    yield (number, *rest), score + others
+
+    found = dict(ways("▁that"))
+    assert len(found) > 2
+    weights = {way: math.exp(alpha * score) for way, score in found.items()}
+    draws = unigram.sample(["that"] * 4000, alpha=alpha, seed=0).to_list()
+    counts = collections.Counter(tuple(row[:-1]) for row in draws)
+    assert counts.keys() <= weights.keys()
+    for way, weight in weights.items():
+        share = weight / sum(weights.values())
+        deviation = math.sqrt(share * (1 - share) / 4000)
+        assert abs(counts[way] / 4000 - share) < 5 * deviation
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1])
+def test_samples_need_a_share(unigram, alpha):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        unigram.sample(["a"], alpha=alpha, seed=0)

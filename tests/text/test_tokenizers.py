@@ -1,5 +1,6 @@
 """What all tokenizers share, and those of tables against Python's own strings."""
 
+import gzip
 import json
 import random
 import subprocess
@@ -238,7 +239,7 @@ def test_words_of_texts_stand_by_frequency_then_alphabet():
     tokenizer = WordTokenizer.from_texts(texts)
     assert list(tokenizer.vocabulary) == ["c", "b", "a", "z", "é"]
     assert tokenizer.vocabulary_size == 9
-    assert tokenizer.get_config() == {"vocabulary": ["c", "b", "a", "z", "é"]}
+    assert tokenizer.get_config()["vocabulary"] == ["c", "b", "a", "z", "é"]
     smaller = WordTokenizer.from_texts(tf.constant(texts), max_size=2)
     assert list(smaller.vocabulary) == ["c", "b"]
 
@@ -380,3 +381,41 @@ def test_saved_model_answers_in_a_fresh_process(tmp_path):
         assert answer.numpy().tolist() == expected.numpy().tolist(), name
         in_session = (tmp_path / f"{name}.session").read_bytes()
         assert in_session.split(b"|") == expected.numpy().tolist(), name
+
+
+# ---- Words in pieces
+
+
+def test_pieces_of_a_word_are_joined():
+    texts = ["pul@@ ley sys@@ tem", "a@@", "@@ a", "x@@y z"]
+    tokenizer = WordTokenizer.from_texts(texts, continuation="@@")
+    decoded = tokenizer.decode(tokenizer.encode(texts)).numpy()
+    assert [text.decode() for text in decoded] == ["pulley system", "a", "a", "x@@y z"]
+    assert tokenizer.join(texts) == ["pulley system", "a", "a", "x@@y z"]
+    again = WordTokenizer.from_config(tokenizer.get_config())
+    assert again.join(["pul@@ ley"]) == ["pulley"]
+    assert WordTokenizer(["a"]).join(["pul@@ ley"]) == ["pul@@ ley"]
+
+
+def test_a_sign_of_continuation_is_taken_literally():
+    assert WordTokenizer(["a"], ".*").join(["a.* b c"]) == ["ab c"]
+
+
+def test_pieces_are_joined_as_subword_nmt_says(shared_data):
+    path = shared_data / "multi30k" / "bpe" / "valid.de.gz"
+    lines = gzip.decompress(path.read_bytes())
+    command = ["sed", "-r", "s/(@@ )|(@@ ?$)//g"]
+    done = subprocess.run(command, input=lines, capture_output=True, check=True)
+    tokenizer = WordTokenizer(["a"], continuation="@@")
+    assert tokenizer.join(lines.split(b"\n")[:-1]) == done.stdout.decode().splitlines()
+
+
+@pytest.mark.parametrize("continuation", ["", " ", "@ @"])
+def test_a_continuation_must_be_a_sign(continuation):
+    with pytest.raises(ValueError, match="without whitespace"):
+        WordTokenizer(["a"], continuation=continuation)
+
+
+def test_there_is_one_way_to_split_words():
+    with pytest.raises(NotImplementedError, match="received WordTokenizer"):
+        WordTokenizer(["a"]).sample(["a"], alpha=0.1, seed=0)

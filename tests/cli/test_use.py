@@ -1,7 +1,6 @@
 """The commands, run in this process, and what they print and write."""
 
 import importlib
-import inspect
 import io
 import os
 import re
@@ -23,20 +22,13 @@ from keras_encdec.model import EncoderDecoder
 from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
-    SentencePieceTokenizer,
     WordTokenizer,
     sequence_error_rate,
     token_error_rate,
 )
 from keras_encdec.text_to_text import TextToText
 
-ROOT = Path(__file__).resolve().parents[1]
-KINDS = {
-    "byte": ByteTokenizer,
-    "character": CharacterTokenizer,
-    "sentencepiece": SentencePieceTokenizer,
-    "word": WordTokenizer,
-}
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLERS = {
     "greedy": [],
     "random": ["--temperature", "3"],
@@ -44,8 +36,6 @@ SAMPLERS = {
     "top-p": ["--p", "0.99"],
 }
 LINES = [b"12", b"", b"caf\xe9 \xff", "día".encode(), b"12", b"3\r45"]
-# Of the true one, before a test replaces it.
-TRAIN = inspect.signature(keras_encdec.recipe.train)
 PAIRS = "one\teno\ntwo\towt\nthree\teerht\nfour\truof\n"
 
 
@@ -76,23 +66,6 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture
-def training(monkeypatch):
-    """Leaves out training; gives what it was asked for."""
-    given = types.SimpleNamespace(options=None)
-
-    def train(sources, targets, source_tokenizer, target_tokenizer, **options):
-        given.sources, given.targets = sources, targets
-        given.tokenizers = source_tokenizer, target_tokenizer
-        given.options = options
-        text_to_text = untrained(source_tokenizer, target_tokenizer)
-        text_to_text.training_seconds = 1.0
-        return text_to_text
-
-    monkeypatch.setattr(keras_encdec.recipe, "train", train)
-    return given
-
-
-@pytest.fixture
 def stdin(monkeypatch):
     def give(data):
         monkeypatch.setattr(
@@ -102,196 +75,9 @@ def stdin(monkeypatch):
     return give
 
 
-@pytest.fixture
-def run(capsys):
-    """Runs a command that must succeed; returns what it printed."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        status = main(list(map(str, arguments)))
-        printed = capsys.readouterr()
-        assert status == 0, printed.err
-        return printed
-
-    return run
-
-
-@pytest.fixture
-def error_of(capsys):
-    """Runs a command that must fail; returns the one line that it says."""
-
-    def error_of(*arguments):
-        capsys.readouterr()
-        try:
-            status = main(list(map(str, arguments)))
-        except SystemExit as leaving:  # What argparse finds, below its usage.
-            status = leaving.code
-        assert status == 2
-        printed = capsys.readouterr().err
-        assert "Traceback" not in printed
-        *usage, line = printed.splitlines()
-        assert not usage or usage[0].startswith("usage: keras-encdec")
-        assert re.match(r"keras-encdec( \w+)?: error: \S", line), printed
-        return line
-
-    return error_of
-
-
 def write(path, text):
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return str(path)
-
-
-# ---- The whole road
-
-
-def test_trains_generates_and_evaluates(tmp_path, run):
-    pairs = write(tmp_path / "pairs.tsv", PAIRS)
-    output = tmp_path / "new" / "model"
-    sizes = "--hidden-dim 16 --intermediate-dim 16 --num-heads 2 --num-layers 1"
-    printed = run(
-        *("train", "--source", pairs, "--output", output, "--tokenizer", "character"),
-        *("--validation-source", pairs, "--epochs", 1, "--max-length", 7),
-        *sizes.split(),
-    )
-    assert "4 pairs; 13 source and 13 target ids." in printed.out
-    assert "val_loss" in printed.out
-    assert f"saved in {output}." in printed.out
-    assert sorted(os.listdir(output)) == ["model.keras", "text_to_text.json"]
-    assert os.listdir(output.parent) == ["model"]
-
-    text_to_text = TextToText.load(output)
-    assert text_to_text.max_length == 7
-    count = f"Trained {text_to_text.model.count_params():,} parameters"
-    assert count in printed.out
-
-    sources = write(tmp_path / "sources.txt", "one\ntwo\n")
-    printed = run("generate", output, "--source", sources)
-    assert printed.out.splitlines() == text_to_text(["one", "two"])
-
-    printed = run("evaluate", output, "--source", pairs)
-    assert printed.out.startswith("texts                4 in ")
-
-
-# ---- train
-
-
-@pytest.mark.once
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-def test_train_makes_the_tokenizers(kind, shared, tmp_path, training, run):
-    pairs = write(tmp_path / "pairs.tsv", "a b c\td e\nb c a\te f f\n")
-    output = tmp_path / "model"
-    run(
-        *("train", "--source", pairs, "--output", output, "--tokenizer", kind),
-        *["--shared-vocabulary"] * shared,
-    )
-    source_tokenizer, target_tokenizer = training.tokenizers
-    assert (source_tokenizer is target_tokenizer) == shared
-    assert type(source_tokenizer) is type(target_tokenizer) is KINDS[kind]
-    knows = source_tokenizer.encode(["f"]).to_list()[0]
-    unknown = source_tokenizer.unknown_id in knows
-    assert unknown == (not shared and kind != "byte")
-    assert type(TextToText.load(output).target_tokenizer) is KINDS[kind]
-
-
-@pytest.mark.once
-def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run):
-    sources = write(tmp_path / "a.txt", "a b c\na\n")
-    targets = write(tmp_path / "b.txt", "d e f g h\r\nd d\r\n")
-    printed = run(
-        *("train", "--source", sources, "--target", targets),
-        *("--validation-source", targets, "--validation-target", sources),
-        *("--output", tmp_path / "model", "--tokenizer", "word"),
-        *("--vocabulary-size", 6, "--num-decoder-layers", 5, "--learning-rate", 0.5),
-        *("--hidden-dim", 1, "--intermediate-dim", 2, "--num-heads", 3),
-        *("--num-layers", 4, "--epochs", 6, "--batch-size", 7, "--max-length", 8),
-        *("--dropout", 0.1, "--label-smoothing", 0.2, "--seed", 9),
-    )
-    assert (training.sources, training.targets) == (
-        ["a b c", "a"],
-        ["d e f g h", "d d"],
-    )
-    assert [tokenizer.vocabulary for tokenizer in training.tokenizers] == [
-        ("a", "b"),
-        ("d", "e"),
-    ]
-    assert training.options == {
-        "validation": (training.targets, training.sources),
-        "hidden_dim": 1,
-        "intermediate_dim": 2,
-        "num_heads": 3,
-        "num_layers": 4,
-        "num_decoder_layers": 5,
-        "epochs": 6,
-        "batch_size": 7,
-        "max_length": 8,
-        "dropout": 0.1,
-        "label_smoothing": 0.2,
-        "learning_rate": 0.5,
-        "seed": 9,
-    }
-    assert "2 pairs; 6 source and 6 target ids." in printed.out
-
-
-@pytest.mark.once
-def test_train_leaves_the_recipe_its_defaults(tmp_path, training, run):
-    pairs = write(tmp_path / "pairs.tsv", PAIRS)
-    run(
-        *("train", "--source", pairs, "--output", tmp_path / "model"),
-        *("--tokenizer", "byte"),
-    )
-    parameters = TRAIN.parameters
-    assert training.options == {
-        name: parameters[name].default for name in training.options
-    }
-
-
-@pytest.mark.once
-def test_train_replaces_a_folder_only_if_told(tmp_path, training, run, error_of):
-    pairs = write(tmp_path / "pairs.tsv", PAIRS)
-    output = tmp_path / "model"
-    output.mkdir()
-    write(output / "old.txt", "old")
-    arguments = [
-        *("train", "--source", pairs, "--output", output, "--tokenizer", "byte")
-    ]
-    line = error_of(*arguments)
-    assert "is there already" in line and "--overwrite" in line
-    assert training.options is None, "trained for nothing"
-    assert os.listdir(output) == ["old.txt"]
-    run(*arguments, "--overwrite")
-    assert sorted(os.listdir(output)) == ["model.keras", "text_to_text.json"]
-
-
-@pytest.mark.once
-@pytest.mark.parametrize(
-    "arguments, says",
-    [
-        (["--source", "missing.tsv"], "'missing.tsv'"),
-        (["--source", "no_tab.txt"], "line 1 of 'no_tab.txt' has no tab"),
-        (["--source", "pairs.tsv", "--target", "no_tab.txt"], "same number of lines"),
-        (["--source", "latin.tsv"], "line 2 of 'latin.tsv'"),
-        (["--source", "empty.tsv"], ""),
-        (["--source", "pairs.tsv", "--validation-target", "pairs.tsv"], "-source"),
-        (["--source", "pairs.tsv", "--validation-source", "missing.tsv"], "missing"),
-        (["--source", "pairs.tsv", "--epochs", "0"], "--epochs: must be"),
-        (["--source", "pairs.tsv", "--epochs", "many"], "--epochs: must be"),
-        (["--source", "pairs.tsv", "--tokenizer", "letters"], "'letters'"),
-        ([], "--source"),
-    ],
-)
-def test_train_says_what_is_wrong_before_training(
-    arguments, says, tmp_path, monkeypatch, training, error_of
-):
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "pairs.tsv", PAIRS)
-    write(tmp_path / "no_tab.txt", "one\n")
-    write(tmp_path / "latin.tsv", b"a\tb\ncaf\xe9\td\n")
-    write(tmp_path / "empty.tsv", "")
-    assert says in error_of("train", "--output", "model", *arguments)
-    assert training.options is None
-    assert not (tmp_path / "model").exists()
 
 
 # ---- evaluate
@@ -320,9 +106,49 @@ def test_evaluate_takes_any_target_of_a_source_as_right(saved, tmp_path, run):
         "sequence": sequence_error_rate(right, references),
     }
     assert 0 < expected["sequence"] < 1 and expected["token"] > 0
-    assert printed.startswith("texts                4 in ")
-    rates = dict(re.findall(r"^(\w+) error rate +(\S+)$", printed, re.M))
+    assert printed.startswith("texts                7 in ")
+    rates = dict(re.findall(r"^(\w+) error rate = (\S+) of 4 texts$", printed, re.M))
     assert rates == {name: f"{rate:.2%}" for name, rate in expected.items()}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "options, same",
+    [
+        ([], []),
+        (
+            ["--lowercase", "--bleu-tokenize", "none"],
+            ["-lc", "--chrf-lowercase", "-tok", "none"],
+        ),
+    ],
+)
+def test_evaluate_agrees_with_the_command_of_sacrebleu(
+    options, same, saved, tmp_path, run
+):
+    sources = [str(number) for number in range(12, 40)]
+    texts = TextToText.load(saved)(sources)
+    references = [
+        " ".join(text.split()[: -1 - i % 2]).upper() if i % 3 else text + " , o ."
+        for i, text in enumerate(texts)
+    ]
+    source = write(tmp_path / "source.txt", "\n".join(sources) + "\n")
+    target = write(tmp_path / "target.txt", "\n".join(references) + "\n")
+    output = tmp_path / "generated.txt"
+    printed = run(
+        *("evaluate", saved, "--source", source, "--target", target),
+        *("--output", output, *options),
+    ).out
+    assert output.read_text("utf-8").splitlines() == texts
+    command = [sys.executable, "-m", "sacrebleu", target, "-i", str(output)]
+    theirs = subprocess.run(
+        [*command, "-m", "bleu", "chrf", "-w", "2", "-f", "text", *same],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    ours = [line for line in printed.splitlines() if re.match("BLEU|chrF", line)]
+    assert ours == [line.strip() for line in theirs if line]
+    assert " = 0.00 " not in ours[0]
 
 
 @pytest.mark.once
@@ -332,7 +158,9 @@ def test_evaluate_takes_any_target_of_a_source_as_right(saved, tmp_path, run):
         (["--source", "missing.tsv"], "'missing.tsv'"),
         (["--source", "no_tab.txt"], "has no tab"),
         (["--source", "pairs.tsv", "--target", "no_tab.txt"], "same number of lines"),
-        (["--source", "empty.tsv"], "at least one row"),
+        (["--source", "empty.tsv"], "at least one line"),
+        (["--source", "pairs.tsv", "--output", "no/x.txt"], "Make the folder first"),
+        (["--source", "pairs.tsv", "--bleu-tokenize", "words"], "'words'"),
     ],
 )
 def test_evaluate_says_what_is_wrong(
@@ -534,34 +362,6 @@ def test_export_writes_what_tensorflow_loads(saved, tmp_path, run, error_of):
 
 
 @pytest.mark.once
-def test_demo_passes_its_options_on(monkeypatch, run):
-    import keras_encdec.demo
-
-    given = []
-    monkeypatch.setattr(
-        keras_encdec.demo,
-        "run_demo",
-        lambda *args, **kwargs: given.append((args, kwargs)),
-    )
-    run(
-        *("demo", "--output", "x", "--size", "base", "--epochs", 3, "--words", 4),
-        *("--held-out", 5, "--batch-size", 6, "--learning-rate", 7, "--seed", 8),
-        "--overwrite",
-    )
-    options = {
-        "size": "base",
-        "epochs": 3,
-        "words": 4,
-        "held_out": 5,
-        "batch_size": 6,
-        "learning_rate": 7.0,
-        "seed": 8,
-        "overwrite": True,
-    }
-    assert given == [(("x",), options)]
-
-
-@pytest.mark.once
 def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys):
     def load(folder):
         raise KeyboardInterrupt
@@ -572,7 +372,9 @@ def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "generate", "export"])
+@pytest.mark.parametrize(
+    "command", ["demo", "vocabulary", "train", "evaluate", "generate", "export"]
+)
 def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as leaving:
         main([command, "--help"])
@@ -607,7 +409,7 @@ def test_runs_as_a_module_and_help_leaves_text_alone():
     )
     *help_lines, modules = done.stdout.splitlines()
     assert help_lines[0].startswith("usage: keras-encdec")
-    for room in ("text", "text_to_text", "export", "recipe", "demo"):
+    for room in ("text", "text_to_text", "export", "recipe", "run", "demo"):
         assert f"keras_encdec.{room}" not in modules.split()
 
 

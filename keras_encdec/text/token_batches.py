@@ -1,0 +1,268 @@
+"""Batches of about as many tokens, in few shapes, in an order given by numbers alone.
+
+Legend of shapes: B rows, S source, T target.
+"""
+
+import itertools
+
+import numpy as np
+
+from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.dataset import check_pairs, shortened, teacher_forcing
+
+tf = import_tensorflow()
+
+
+class TokenBatches:
+    """Batches of about `batch_tokens` tokens each, from pairs of texts.
+
+    Pairs of similar lengths share a bucket, and all batches of a bucket have one shape,
+    so that a compiler sees at most `num_shapes` of them. The buckets are chosen for the
+    texts: the one that wastes most on padding is split, by source or by target length,
+    where that saves most. To fill a bucket's batches, a few rows may be padding alone;
+    they weigh nothing.
+
+    A pass takes every pair once. Which pairs make up batch i, counted from the start
+    of training on, depends on the texts, the options and i alone: training goes on
+    after an interruption with `dataset(first=i)` as if there had been none.
+
+    Args:
+        sources: The source texts, a list of `str` or `bytes`.
+        targets: The target texts, as many.
+        source_tokenizer: A `Tokenizer`.
+        target_tokenizer: A `Tokenizer`; it may be the same.
+        batch_tokens: The most tokens of a batch, padding included, on that side,
+            source or target, that has more.
+        num_shapes: The most shapes of batches.
+        max_source_length: The largest number of source ids, the end id included; None
+            for no limit. A longer text is cut and keeps its end id.
+        max_target_length: The same for the labels.
+        shuffle: Whether pairs change batches, and batches places, from pass to pass.
+        sampling: None, or how strongly to draw other subwords for a text each time it
+            comes, the `alpha` of `SentencePieceTokenizer.sample`. A draw longer than
+            its bucket gives way to the usual subwords.
+        seed: The seed of all this.
+
+    Raises:
+        TypeError: If the texts are not strings.
+        ValueError: If the numbers of sources and targets differ, there are none, a
+            size is not positive, or a text alone has more than `batch_tokens` tokens.
+
+    Example:
+        ```python
+        from keras_encdec.text import ByteTokenizer, TokenBatches
+
+        tokenizer = ByteTokenizer()
+        words = ["a", "bc", "def", "ghij"] * 8
+        batches = TokenBatches(words, words, tokenizer, tokenizer, batch_tokens=32)
+        print(batches.shapes, f"{batches.padding:.0%} padding")
+        for (source, target), labels, weights in batches.dataset(count=len(batches)):
+            print(source.shape, target.shape)
+        # model.fit(batches.dataset(), steps_per_epoch=len(batches), epochs=10)
+        ```
+    """
+
+    def __init__(
+        self,
+        sources,
+        targets,
+        source_tokenizer,
+        target_tokenizer,
+        batch_tokens,
+        *,
+        num_shapes=16,
+        max_source_length=None,
+        max_target_length=None,
+        shuffle=True,
+        sampling=None,
+        seed=0,
+    ):
+        check_pairs(sources, targets)
+        for name, size in (
+            ("batch_tokens", batch_tokens),
+            ("num_shapes", num_shapes),
+            ("max_source_length", max_source_length),
+            ("max_target_length", max_target_length),
+        ):
+            if size is not None and size < 1:
+                raise ValueError(
+                    f"{name} must be a positive number; received {size}. Raise it."
+                )
+        self.shuffle = shuffle
+        self.sampling = sampling
+        self.seed = seed
+        self._sides = [
+            _Side(sources, source_tokenizer, max_source_length, sampling, [seed, 0]),
+            _Side(targets, target_tokenizer, max_target_length, sampling, [seed, 1]),
+        ]
+        lengths = np.stack([side.lengths for side in self._sides], axis=1)  # (B, 2)
+        if lengths.max() > batch_tokens:
+            row, _ = np.unravel_index(lengths.argmax(), lengths.shape)
+            raise ValueError(
+                f"A batch must hold at least one pair; pair {row} has "
+                f"{lengths.max()} tokens, and batch_tokens is {batch_tokens}. Raise "
+                "batch_tokens, or cut long texts with max_source_length and "
+                "max_target_length."
+            )
+        self._buckets = _split(lengths, batch_tokens, num_shapes)
+        self._numbers, self.shapes = [], []
+        for members in self._buckets:
+            longest = lengths[members].max(axis=0)
+            capacity = batch_tokens // int(longest.max())
+            number = -(-len(members) // capacity)
+            # Of about the same size, rather than full ones and a rest.
+            rows = -(-len(members) // number)
+            self._numbers.append(number)
+            self.shapes.append((rows, *longest.tolist()))
+        padded = sum(
+            number * rows * (source + target)
+            for number, (rows, source, target) in zip(
+                self._numbers, self.shapes, strict=True
+            )
+        )
+        self.tokens = lengths.sum(axis=0).tolist()
+        self.padding = 1 - sum(self.tokens) / padded
+
+    def __len__(self):
+        """The number of batches in a pass."""
+        return sum(self._numbers)
+
+    def dataset(self, first=0, count=None):
+        """Returns batches in their order, for `fit` or `evaluate`.
+
+        Args:
+            first: The number of the first batch, counted from the start of training;
+                pass p begins with batch `p * len(self)`.
+            count: The number of batches; None for no end, and then `fit` needs
+                `steps_per_epoch`.
+
+        Returns:
+            A `tf.data.Dataset` of `((source, target), labels, weights)`: int32
+            `(B, S)`, int32 `(B, T)`, int32 `(B, T)` and float32 `(B, T)`.
+        """
+        ids, weights = (tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
+        dataset = tf.data.Dataset.from_generator(
+            lambda: itertools.islice(self._batches(first), count),
+            output_signature=((ids, ids), ids, weights),
+        )
+        if count is not None:
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+        options = tf.data.Options()
+        # There is nothing to tune, and the tuner may hold up the end of `fit`.
+        options.autotune.enabled = False
+        return dataset.prefetch(2).with_options(options)
+
+    def _batches(self, first):
+        for number in itertools.count(first // len(self)):
+            skipped = max(0, first - number * len(self))
+            for place, (bucket, rows) in enumerate(self._pass(number)[skipped:]):
+                draw = number * len(self) + skipped + place
+                source, labels = (
+                    side.padded(rows, length, draw)
+                    for side, length in zip(
+                        self._sides, self.shapes[bucket][1:], strict=True
+                    )
+                )
+                target = self._sides[1].tokenizer
+                yield teacher_forcing(
+                    source,
+                    labels,
+                    start_id=target.start_id,
+                    padding_id=target.padding_id,
+                )
+
+    def _pass(self, number):
+        """The batches of a pass: a bucket and its rows, -1 for one of padding."""
+        random = np.random.default_rng([self.seed, number])
+        batches = []
+        for bucket, members in enumerate(self._buckets):
+            if self.shuffle:
+                members = random.permutation(members)
+            shape = self._numbers[bucket], self.shapes[bucket][0]
+            rows = np.full(shape, -1)
+            rows.flat[: len(members)] = members
+            batches += [(bucket, batch) for batch in rows]
+        if self.shuffle:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+        return batches
+
+
+class _Side:
+    """The texts of one side, and their ids."""
+
+    def __init__(self, texts, tokenizer, max_length, sampling, seed):
+        self.tokenizer = tokenizer
+        self._texts = texts if sampling is not None else None
+        self._max_length = max_length
+        self._sampling = sampling
+        self._seed = seed
+        self._rows = self._split_rows(tokenizer.encode(texts))
+        self.lengths = np.array([len(row) for row in self._rows])
+        if sampling is not None:
+            # Room for longer draws than the usual subwords.
+            drawn = self._draw(range(len(texts)), draw=0)
+            self.lengths = np.maximum(self.lengths, [len(row) for row in drawn])
+
+    def padded(self, rows, length, draw):
+        """Ids `(B, length)` of some rows, -1 for one of padding."""
+        padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
+        real = rows[rows >= 0]
+        usual = [self._rows[row] for row in real]
+        drawn = usual if self._sampling is None else self._draw(real, draw + 1)
+        for place, (some, others) in enumerate(zip(drawn, usual, strict=True)):
+            ids = some if len(some) <= length else others
+            padded[place, : len(ids)] = ids
+        return padded
+
+    def _draw(self, rows, draw):
+        seed = np.random.default_rng([*self._seed, draw]).integers(2**31)
+        texts = [self._texts[row] for row in rows]
+        ids = self.tokenizer.sample(texts, alpha=self._sampling, seed=int(seed))
+        return self._split_rows(ids)
+
+    def _split_rows(self, ids):
+        if self._max_length is not None:
+            ids = shortened(ids, self._max_length)
+        return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])
+
+
+def _split(lengths, batch_tokens, num_shapes):
+    """Splits rows of lengths `(B, 2)` into buckets, arrays of row numbers."""
+    buckets = [np.arange(len(lengths))]
+    splits = [_best_split(lengths, buckets[0], batch_tokens)]
+    while len(buckets) < num_shapes:
+        most = max(range(len(buckets)), key=lambda i: splits[i][0])
+        saved, parts = splits[most]
+        if saved <= 0:
+            break
+        buckets[most : most + 1] = parts
+        splits[most : most + 1] = [
+            _best_split(lengths, part, batch_tokens) for part in parts
+        ]
+    return buckets
+
+
+def _best_split(lengths, bucket, batch_tokens):
+    """The tokens of padding that a split of a bucket saves, and its two parts."""
+    best, parts = 0, None
+    number = np.arange(1, len(bucket))
+    for side in (0, 1):
+        ranked = bucket[np.argsort(lengths[bucket, side], kind="stable")]
+        ordered = lengths[ranked]
+        # The longest of each side in every beginning, and in every rest.
+        begun = np.maximum.accumulate(ordered)[:-1]
+        rest = np.maximum.accumulate(ordered[::-1])[::-1][1:]
+        sizes = number, len(bucket) - number
+        saved = len(bucket) * ordered.max(axis=0).sum() - sum(
+            size * longest.sum(axis=1)
+            for size, longest in zip(sizes, (begun, rest), strict=True)
+        )
+        # Equal lengths stay together, and each part fills a batch.
+        allowed = ordered[:-1, side] < ordered[1:, side]
+        for size, longest in zip(sizes, (begun, rest), strict=True):
+            allowed &= size * longest.max(axis=1) >= batch_tokens
+        saved = np.where(allowed, saved, 0)
+        if saved.max(initial=0) > best:
+            best, place = saved.max(), saved.argmax() + 1
+            parts = ranked[:place], ranked[place:]
+    return best, parts

@@ -1,0 +1,53 @@
+"""Moving averages of weights: used for evaluation, put aside for training."""
+
+import contextlib
+
+import keras
+
+
+@contextlib.contextmanager
+def averaged_weights(model):
+    """Gives a model the moving averages of its weights, as long as the block runs.
+
+    Without `use_ema=True` in the optimizer, nothing is changed. Unlike
+    `keras.callbacks.SwapEMAWeights`, which adds and subtracts, it brings back the very
+    same weights, so that evaluation leaves no trace in training.
+
+    Args:
+        model: A compiled `keras.Model`.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_encdec import EncoderDecoder, TokenCrossEntropy
+        from keras_encdec.training import averaged_weights
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        optimizer = keras.optimizers.Adam(use_ema=True, ema_momentum=0.9)
+        model.compile(optimizer, TokenCrossEntropy())
+        ids = np.array([[5, 7, 2]])
+        model.fit((ids, ids), ids, verbose=0)
+        with averaged_weights(model):
+            print(model.evaluate((ids, ids), ids, verbose=0))
+        ```
+
+    Reference:
+        Polyak and Juditsky 1992, Acceleration of Stochastic Approximation by Averaging.
+    """
+    optimizer = model.optimizer
+    # Mixed precision wraps the optimizer that averages.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    averages = optimizer._model_variables_moving_average
+    pairs = list(zip(optimizer._trainable_variables, averages, strict=True))
+    before = [keras.ops.convert_to_numpy(variable).copy() for variable, _ in pairs]
+    for variable, average in pairs:
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for (variable, _), value in zip(pairs, before, strict=True):
+            variable.assign(value)

@@ -1,0 +1,175 @@
+"""What a model may be trained for beside its labels: R-Drop, and a teacher's words.
+
+Each wraps a model, adds a term to the loss in training, and trains the model in place;
+evaluation knows nothing of it. Shapes: B batch, T target length, V vocabulary.
+"""
+
+import keras
+from keras import ops
+
+from keras_encdec.training.losses import token_weights
+
+
+class _Objective(keras.Model):
+    """A model to train, with a term to train it by.
+
+    A subclass defines `added_loss(x, y, y_pred, sample_weight, loss)`, from what
+    `compute_loss` takes and the loss of the labels to the loss to train with.
+    """
+
+    def __init__(self, model, name):
+        super().__init__(name=name)
+        self.model = model
+        self.term = keras.metrics.Mean(name=name)
+
+    def call(self, inputs, training=None):
+        """Returns what the model returns."""
+        return self.model(inputs, training=training)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Returns the loss: in training with the term, else that of the labels."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training:
+            return loss
+        return self.added_loss(x, y, y_pred, sample_weight, loss)
+
+    def mean_over_tokens(self, values, y, sample_weight):
+        """The mean of values `(B, T)` over the tokens that count; keeps it as a log."""
+        ignored = getattr(self.loss, "ignore_class", 0)
+        weights = token_weights(y, sample_weight, ignored)
+        total = ops.sum(values * weights)
+        mean = total / ops.maximum(ops.sum(weights), keras.config.epsilon())
+        self.term.update_state(mean)
+        return mean
+
+
+class RDrop(_Objective):
+    """Trains a model so that two draws of dropout predict the same.
+
+    Each batch goes through the model twice. The loss is half of the paper's, so that
+    it compares with that of a single pass: the mean of both passes' losses, and
+    `weight / 2` times the mean over the tokens of the two Kullback-Leibler divergences
+    between their predictions, averaged. The divergence is logged as `r_drop`.
+
+    Args:
+        model: The model to train in place, with dropout in it, from ids to logits
+            `(B, T, V)`; an `EncoderDecoder`.
+        weight: The paper's alpha; 5 is usual for translation.
+
+    Raises:
+        ValueError: If `weight` is not positive.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec import EncoderDecoder, TokenCrossEntropy
+        from keras_encdec.training import RDrop
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1, dropout=0.3)
+        trained = RDrop(model, weight=5)
+        trained.compile("adam", TokenCrossEntropy(label_smoothing=0.1))
+        ids = np.array([[5, 7, 2]])
+        trained.fit((ids, ids), ids, verbose=0)
+        print(model((ids, ids)).shape)
+        ```
+
+    Reference:
+        Liang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, equation 4.
+    """
+
+    def __init__(self, model, weight=5.0):
+        super().__init__(model, "r_drop")
+        if not weight > 0:
+            raise ValueError(
+                f"The weight of R-Drop must be positive; received {weight}. Train the "
+                "model itself for none."
+            )
+        self.weight = weight
+
+    def added_loss(self, x, y, y_pred, sample_weight, loss):
+        """Returns the loss of two passes that should agree."""
+        again = self.model(x, training=True)
+        second = super().compute_loss(x, y, again, sample_weight, training=False)
+        left, right = (
+            ops.log_softmax(ops.cast(logits, "float32")) for logits in (y_pred, again)
+        )
+        # Half the sum of both divergences.
+        divergence = ops.sum((ops.exp(left) - ops.exp(right)) * (left - right), -1) / 2
+        term = self.mean_over_tokens(divergence, y, sample_weight)
+        return (loss + second) / 2 + self.weight / 2 * term
+
+
+class WordDistillation(_Objective):
+    """Trains a model to predict as a teacher does, token by token.
+
+    The loss is `1 - weight` times that of the labels, and `weight` times the mean over
+    the tokens of the Kullback-Leibler divergence of the model's prediction from the
+    teacher's, which is logged as `word_distillation`.
+
+    Args:
+        model: The model to train in place, from ids to logits `(B, T, V)`; an
+            `EncoderDecoder`.
+        teacher: A trained model with the same vocabularies. It is frozen, and never
+            drops out.
+        weight: The teacher's share, above 0 and at most 1.
+        temperature: What both logits are divided by first: above 1, more is learned
+            of the less likely words. The divergence is multiplied by its square, which
+            keeps the gradients' size.
+
+    Raises:
+        ValueError: If `weight` or `temperature` is out of range, or the vocabularies
+            differ in size.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec import EncoderDecoder, TokenCrossEntropy
+        from keras_encdec.training import WordDistillation
+
+        teacher = EncoderDecoder(20, 32, 64, num_heads=2, num_layers=2)
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        trained = WordDistillation(model, teacher, weight=0.5, temperature=2)
+        trained.compile("adam", TokenCrossEntropy())
+        ids = np.array([[5, 7, 2]])
+        trained.fit((ids, ids), ids, verbose=0)
+        print(model((ids, ids)).shape)
+        ```
+
+    Reference:
+        Kim and Rush 2016, Sequence-Level Knowledge Distillation, section 3.1; Hinton
+        et al. 2015, Distilling the Knowledge in a Neural Network.
+    """
+
+    # Not `keras.distillation.Distiller`: that one counts padding and leaves out sample
+    # weights, and its teacher takes part in evaluation.
+
+    def __init__(self, model, teacher, weight=0.5, temperature=1.0):
+        super().__init__(model, "word_distillation")
+        if not (0 < weight <= 1 and temperature > 0):
+            raise ValueError(
+                "The teacher's weight must be above 0 and at most 1, the temperature "
+                f"positive; received {weight} and {temperature}."
+            )
+        sizes = [each.output.shape[-1] for each in (model, teacher)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                "Model and teacher must have the same target vocabulary; received "
+                f"{sizes[0]} and {sizes[1]} ids. Train both with the same tokenizers."
+            )
+        teacher.trainable = False
+        self.teacher = teacher
+        self.weight = weight
+        self.temperature = temperature
+
+    def added_loss(self, x, y, y_pred, sample_weight, loss):
+        """Returns the loss of the labels and of the teacher."""
+        taught = ops.stop_gradient(self.teacher(x, training=False))
+        left, right = (
+            ops.log_softmax(ops.cast(logits, "float32") / self.temperature)
+            for logits in (taught, y_pred)
+        )
+        divergence = ops.sum(ops.exp(left) * (left - right), -1) * self.temperature**2
+        term = self.mean_over_tokens(divergence, y, sample_weight)
+        return (1 - self.weight) * loss + self.weight * term

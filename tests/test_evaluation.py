@@ -1,0 +1,66 @@
+"""Scores of generated texts, against sacrebleu's functions and by hand."""
+
+import pytest
+import sacrebleu
+
+from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.text import sequence_error_rate, token_error_rate
+
+pytestmark = pytest.mark.once
+
+HYPOTHESES = ["The cat sat on the mat .", "a dog", "it's raining , again ."]
+REFERENCES = ["the cat sat on a mat .", "a dog barks", "It is raining again ."]
+SOURCES = ["x", "y", "z"]
+
+
+def test_scores_are_those_of_sacrebleu():
+    found = evaluate_texts(SOURCES, HYPOTHESES, REFERENCES, tokenize="none")
+    bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES], tokenize="none")
+    chrf = sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES])
+    assert found.values == {
+        "bleu": bleu.score,
+        "chrf": chrf.score,
+        "token_error_rate": token_error_rate(HYPOTHESES, REFERENCES),
+        "sequence_error_rate": 1.0,
+    }
+    assert "tok:none" in found.report[0] and "chrF2|" in found.report[1]
+
+
+def test_case_may_be_ignored():
+    found = evaluate_texts(SOURCES, HYPOTHESES, REFERENCES, lowercase=True)
+    bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES], lowercase=True)
+    assert found.bleu == bleu.score and "case:lc" in found.report[0]
+    assert found.bleu > evaluate_texts(SOURCES, HYPOTHESES, REFERENCES).bleu
+
+
+def test_any_target_of_a_source_is_right():
+    sources = ["read", "lead", "read"]
+    hypotheses, references = ["R EH D", "L IY", "R EH D"], ["R IY D", "L EH", "R EH D"]
+    found = evaluate_texts(sources, hypotheses, references)
+    several = [["R IY D", "R EH D"], ["L EH"]]
+    assert found.sequence_error_rate == sequence_error_rate(hypotheses[:2], several)
+    assert found.token_error_rate == token_error_rate(hypotheses[:2], several)
+    assert found.report[-1] == "sequence error rate = 50.00% of 2 texts"
+
+
+def test_the_scale_of_the_published_metric(shared_data):
+    # The published reference length, of lower-case words joined from their pieces.
+    from keras_encdec.text import WordTokenizer, read_lines
+
+    lines = read_lines(shared_data / "multi30k" / "bpe" / "test.2016.de.gz")
+    words = WordTokenizer(["a"], continuation="@@").join(lines)
+    report = evaluate_texts(lines, words, words, tokenize="none").report
+    assert "ref_len = 12103)" in report[0]
+
+
+@pytest.mark.parametrize(
+    "texts, options, message",
+    [
+        ((["x"], ["a", "b"], ["a"]), {}, "received 1, 2 and 1"),
+        (([], [], []), {}, "at least one line"),
+        ((["x"], ["a"], ["a"]), {"tokenize": "words"}, "'words'"),
+    ],
+)
+def test_refuses_what_cannot_be_scored(texts, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_texts(*texts, **options)

@@ -1,0 +1,202 @@
+"""Going on exactly after an interruption, the best epoch, and means of weights."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from keras_encdec.model import EncoderDecoder
+from keras_encdec.training import Checkpoints, TokenCrossEntropy, average_weights
+
+IDS = np.arange(4, 20).reshape(4, 4)
+ROWS = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+
+
+def options():
+    """All that an optimizer may keep between updates."""
+    return {
+        "learning_rate": keras.optimizers.schedules.CosineDecay(1e-2, 9),
+        "use_ema": True,
+        "ema_momentum": 0.9,
+        "gradient_accumulation_steps": 3,
+        "global_clipnorm": 1.0,
+    }
+
+
+def transformer(seed=0):
+    keras.utils.set_random_seed(seed)
+    model = EncoderDecoder(20, 16, 32, 2, 1, dropout=0.3)
+    optimizer = keras.optimizers.Adam(**options())
+    model.compile(optimizer, TokenCrossEntropy(), jit_compile=False)
+    return model, ((IDS, IDS[:, ::-1]), IDS)
+
+
+def dense(seed=0, dtype="float32", units=3, learning_rate=1e-2, **optimizer):
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(units, dtype=dtype),
+            keras.layers.Dropout(0.5),
+        ]
+    )
+    optimizer = keras.optimizers.Adam(learning_rate, **optimizer)
+    model.compile(optimizer, "mse", jit_compile=False)
+    return model, (ROWS, ROWS)
+
+
+def fit(model_and_data, checkpoints, epochs=4, callbacks=()):
+    model, data = model_and_data
+    model.fit(
+        *data,
+        batch_size=2,
+        shuffle=False,
+        epochs=epochs,
+        initial_epoch=checkpoints.restore(model),
+        callbacks=[*callbacks, checkpoints],
+        verbose=0,
+    )
+    return model
+
+
+def assert_same(left, right):
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(keras.callbacks.Callback):
+    """Leaves in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch == self.epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now:
+            raise Killed
+
+
+class Logs(keras.callbacks.Callback):
+    """Adds values of its own to the logs."""
+
+    def __init__(self, **values):
+        super().__init__()
+        self.values = values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update({name: values[epoch] for name, values in self.values.items()})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        transformer,
+        dense,
+        lambda seed=0: dense(seed, "mixed_float16"),
+        lambda seed=0: dense(seed, **options()),
+    ],
+    ids=["transformer", "dense", "mixed_float16", "all options"],
+)
+def test_goes_on_exactly(tmp_path, make):
+    straight = Checkpoints(tmp_path / "straight", monitor="loss")
+    whole = fit(make(), straight)
+    for epoch in (0, 2):
+        with pytest.raises(Killed):
+            # As in a new process: all is as at the start, but for the folder.
+            killed = Checkpoints(tmp_path / "killed", monitor="loss")
+            fit(make(), killed, callbacks=[Kill(epoch)])
+    # Restored over whatever else was drawn.
+    gone_on = Checkpoints(tmp_path / "killed", monitor="loss")
+    model = fit(make(seed=5), gone_on)
+    assert gone_on.history == straight.history and len(gone_on.history) == 4
+    for left, right in (
+        (model.variables, whole.variables),
+        (model.optimizer.variables, whole.optimizer.variables),
+    ):
+        assert_same(*(map(keras.ops.convert_to_numpy, part) for part in (left, right)))
+
+
+def test_keeps_the_newest(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2, monitor="loss")
+    fit(dense(), checkpoints)
+    names = ["epoch-00003.safetensors", "epoch-00004.safetensors"]
+    assert [path.name for path in checkpoints.paths] == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    with safetensors.safe_open(checkpoints.paths[-1], "numpy") as file:
+        history = json.loads(file.metadata()["history"])
+    assert history == checkpoints.history
+
+
+@pytest.mark.parametrize("mode, best, saved", [("max", 2, [0, 1, 2]), ("min", 0, [0])])
+def test_saves_the_best_and_knows_it_again(tmp_path, mode, best, saved):
+    seen = []
+    options = {"monitor": "val_bleu", "mode": mode}
+    checkpoints = Checkpoints(
+        tmp_path, save_best=lambda: seen.append(len(checkpoints.history) - 1), **options
+    )
+    fit(dense(), checkpoints, callbacks=[Logs(val_bleu=[3.0, 4.0, 9.0, 5.0])])
+    assert checkpoints.best_epoch == best and seen == saved
+    again = Checkpoints(tmp_path, **options)
+    assert again.best_epoch is None
+    assert again.restore(dense()[0]) == 4 and again.best_epoch == best
+
+
+def test_a_loss_that_is_no_number_is_never_the_best(tmp_path):
+    checkpoints = Checkpoints(tmp_path, monitor="x")
+    losses = [5.0, float("nan"), 4.0, float("inf")]
+    fit(dense(), checkpoints, callbacks=[Logs(x=losses)])
+    assert checkpoints.best_epoch == 2
+
+
+def test_patience_counts_over_an_interruption(tmp_path):
+    logs = Logs(x=[1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+    options = {"monitor": "x", "patience": 3}
+    fit(dense(), Checkpoints(tmp_path, **options), epochs=2, callbacks=[logs])
+    checkpoints = Checkpoints(tmp_path, **options)
+    fit(dense(), checkpoints, epochs=6, callbacks=[logs])
+    assert len(checkpoints.history) == 4 and checkpoints.is_over
+    again = Checkpoints(tmp_path, **options)
+    again.restore(dense()[0])
+    assert again.is_over
+
+
+def test_mean_of_weights(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=3, monitor="loss")
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(self.model.get_weights())
+
+    fit(dense(), checkpoints, callbacks=[Look()])
+    model, _ = dense(seed=8)
+    average_weights(checkpoints.paths, model)
+    for mean, *weights in zip(model.get_weights(), *seen[1:], strict=True):
+        np.testing.assert_allclose(mean, np.mean(weights, axis=0), atol=1e-6)
+
+
+def test_refuses_what_does_not_fit(tmp_path):
+    fit(dense(), Checkpoints(tmp_path, monitor="loss"), epochs=1)
+    checkpoints = Checkpoints(tmp_path, monitor="loss")
+    for other, _ in (dense(use_ema=True), dense(units=1)):
+        with pytest.raises(ValueError, match="the model and the optimizer it began"):
+            checkpoints.restore(other)
+    with pytest.raises(ValueError, match="at least one checkpoint"):
+        average_weights([], other)
+    for wrong in ({"keep": 0}, {"patience": 0}, {"mode": "best"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Checkpoints(tmp_path, **wrong)
+
+
+def test_refuses_a_log_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="monitor='val_bleu' and the logs loss"):
+        fit(dense(), Checkpoints(tmp_path, monitor="val_bleu"), epochs=1)

@@ -1,0 +1,166 @@
+"""R-Drop and distillation, against their formulas in PyTorch."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from keras_encdec.model import EncoderDecoder
+from keras_encdec.training import RDrop, TokenCrossEntropy, WordDistillation
+
+SOURCE = np.array([[5, 7, 9, 2], [8, 2, 0, 0], [4, 4, 6, 2]])
+LABELS = np.array([[9, 7, 2], [6, 2, 0], [2, 0, 0]])
+TARGET = np.array([[1, 9, 7], [1, 6, 0], [1, 0, 0]])
+DATA = (SOURCE, TARGET), LABELS
+REAL = LABELS != 0
+
+
+def transformer(seed=0, dropout=0.0, **options):
+    keras.utils.set_random_seed(seed)
+    return EncoderDecoder(12, 16, 32, 2, 1, dropout=dropout, **options)
+
+
+def fit(trained, epochs=1, optimizer=None):
+    optimizer = optimizer or keras.optimizers.SGD(0.1)
+    loss = TokenCrossEntropy(label_smoothing=0.1)
+    trained.compile(optimizer, loss, jit_compile=False)
+    options = {"batch_size": 3, "epochs": epochs, "shuffle": False, "verbose": 0}
+    history = trained.fit(*DATA, **options).history
+    return {name: values[-1] for name, values in history.items()}
+
+
+def log_probabilities(logits):
+    logits = torch.tensor(keras.ops.convert_to_numpy(logits))
+    return torch.log_softmax(logits, -1)
+
+
+def divergence(left, right, weights=REAL):
+    """The mean over tokens of KL(left || right), by PyTorch."""
+    weights = torch.tensor(weights)
+    tokens = torch.nn.functional.kl_div(
+        right, left, reduction="none", log_target=True
+    ).sum(-1)
+    return float((tokens * weights).sum() / weights.sum())
+
+
+def losses(*logits):
+    loss = TokenCrossEntropy(label_smoothing=0.1)
+    arrays = (keras.ops.convert_to_numpy(each) for each in logits)
+    return [float(loss(LABELS, each)) for each in arrays]
+
+
+class Scripted(keras.Model):
+    """A model whose second pass, in training, differs as it is told."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def call(self, inputs, training=None):
+        return keras.ops.convert_to_tensor(self.second if training else self.first)
+
+
+def test_r_drop_is_half_of_the_paper():
+    random = np.random.default_rng(0)
+    logits = [random.normal(size=(3, 3, 12)).astype("float32") for _ in range(2)]
+    trained = RDrop(Scripted(*logits), weight=4.0)
+    trained.compile(loss=TokenCrossEntropy(label_smoothing=0.1))
+    first = trained(DATA[0])
+    loss = trained.compute_loss(DATA[0], LABELS, first, None, training=True)
+    left, right = map(log_probabilities, logits)
+    both = divergence(left, right) + divergence(right, left)
+    paper = sum(losses(*logits)) + 4.0 / 2 * both
+    np.testing.assert_allclose(float(loss), paper / 2, rtol=1e-5)
+    np.testing.assert_allclose(float(trained.term.result()), both / 2, rtol=1e-5)
+    plain = trained.compute_loss(DATA[0], LABELS, first, None, training=False)
+    np.testing.assert_allclose(float(plain), losses(logits[0])[0], rtol=1e-5)
+
+
+def test_r_drop_without_dropout_is_plain_training():
+    plain, wrapped = transformer(), transformer()
+    expected = fit(plain, epochs=3)
+    found = fit(RDrop(wrapped), epochs=3)
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-5)
+    assert found["r_drop"] < 1e-6
+    for one, other in zip(plain.get_weights(), wrapped.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_r_drop_draws_twice_and_brings_the_draws_together():
+    rates = {}
+    for weight in (1e-6, 20.0):
+        model = transformer(dropout=0.4)
+        adam = keras.optimizers.Adam(1e-2)
+        rates[weight] = fit(RDrop(model, weight), epochs=30, optimizer=adam)["r_drop"]
+    assert rates[1e-6] > 1e-3, "both passes are the same"
+    assert rates[20.0] < 0.7 * rates[1e-6]
+
+
+def test_distillation_is_the_divergence_from_the_teacher():
+    model, teacher = transformer(), transformer(1)
+    logits = [each(DATA[0]) for each in (model, teacher)]
+    right, left = (
+        torch.log_softmax(torch.tensor(keras.ops.convert_to_numpy(each)) / 2, -1)
+        for each in logits
+    )
+    expected = 4 * divergence(left, right)
+    found = fit(WordDistillation(model, teacher, weight=0.3, temperature=2.0))
+    np.testing.assert_allclose(found["word_distillation"], expected, rtol=1e-5)
+    total = 0.7 * losses(logits[0])[0] + 0.3 * expected
+    np.testing.assert_allclose(found["loss"], total, rtol=1e-5)
+
+
+def test_a_pupil_becomes_like_its_teacher():
+    model, teacher = transformer(), transformer(1, dropout=0.5)
+    before = teacher.get_weights()
+    trained = WordDistillation(model, teacher, weight=1.0)
+    first = fit(trained)["word_distillation"]
+    last = fit(trained, epochs=60, optimizer=keras.optimizers.Adam(1e-2))
+    assert last["word_distillation"] < first / 20
+    for one, other in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("make", [RDrop, lambda m: WordDistillation(m, transformer(1))])
+def test_tokens_without_weight_count_nothing(make):
+    weights = REAL * np.array([[1.0], [0.0], [2.0]], "float32")
+    changed = [array.copy() for array in (SOURCE, TARGET, LABELS)]
+    for array in changed:
+        array[1] = array[1] * 0 + [5, 6, 7, 8][: array.shape[1]]
+    found = []
+    for source, target, labels in ((SOURCE, TARGET, LABELS), changed):
+        trained = make(transformer())
+        trained.compile("sgd", TokenCrossEntropy(), jit_compile=False)
+        data = (source, target), labels, weights
+        found.append(trained.train_on_batch(*data, return_dict=True))
+    assert found[0].keys() == found[1].keys()
+    for name in found[0]:
+        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [RDrop, lambda m: WordDistillation(m, transformer(1))])
+def test_trains_in_mixed_precision_with_all_options(make):
+    model = transformer(dropout=0.1, dtype="mixed_float16")
+    before = model.get_weights()
+    optimizer = keras.optimizers.Adam(
+        1e-2, global_clipnorm=1.0, use_ema=True, gradient_accumulation_steps=2
+    )
+    trained = make(model)
+    assert np.isfinite(fit(trained, epochs=4, optimizer=optimizer)["loss"])
+    changed = [
+        np.any(one != other)
+        for one, other in zip(before, model.get_weights(), strict=True)
+    ]
+    assert sum(changed) > len(changed) / 2
+
+
+@pytest.mark.once
+def test_refuses_what_makes_no_sense():
+    model = transformer()
+    with pytest.raises(ValueError, match="must be positive"):
+        RDrop(model, 0)
+    for options in ({"weight": 0}, {"weight": 1.1}, {"temperature": 0}):
+        with pytest.raises(ValueError, match="above 0 and at most 1"):
+            WordDistillation(model, transformer(1), **options)
+    with pytest.raises(ValueError, match="received 12 and 13"):
+        WordDistillation(model, EncoderDecoder(13, 16, 32, 2, 1))
