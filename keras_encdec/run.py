@@ -102,8 +102,8 @@ def train(
         sampling: As of `TokenBatches`.
         ema: None, or the momentum of an exponential moving average of the weights,
             which is then what is evaluated and kept.
-        average: With a folder, over how many of the last epochs to take the mean of
-            the weights in the end; it is kept if it is better than the best epoch.
+        average: Over how many of the last epochs to take the mean of the weights in
+            the end; with validation it is kept if it is better than the best epoch.
         monitor: What to judge an epoch by: `"loss"`, `"bleu"`, `"chrf"`,
             `"token_error_rate"` or `"sequence_error_rate"`. Without validation, the
             loss in training.
@@ -206,26 +206,31 @@ def train(
         )
         done = checkpoints.restore(trained)
         if done < epochs and not checkpoints.is_over:
-            keepers = [checkpoints, _LogFile(checkpoints, folder / "log.csv")]
+            log_file = keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: _write_log(checkpoints, folder)
+            )
             try:
                 trained.fit(
                     batches.dataset(first=done * steps),
                     steps_per_epoch=steps,
                     epochs=epochs,
                     initial_epoch=done,
-                    callbacks=[*judges, *callbacks, *keepers],
+                    callbacks=[*judges, *callbacks, checkpoints, log_file],
                     shuffle=False,
                     verbose=verbose,
                 )
             except KeyboardInterrupt:
-                print("\nInterrupted; the model is as it was at this moment.")
+                print("\nInterrupted; with its folder it goes on from the last epoch.")
                 return checkpoints.history
+        # Again, for a kill may have come between a checkpoint and its line.
+        _write_log(checkpoints, folder)
         if average > 1:
             average_weights(checkpoints.paths, trained)
             logs = {}
             for judge in judges:
                 logs.update(judge.measure(trained))
-            if checkpoints.is_better(logs.get(monitor)):
+            # Without validation there is nothing to tell which one is better.
+            if not judges or checkpoints.is_better(logs[monitor]):
                 text_to_text.save(folder / "best", overwrite=True)
         model.set_weights(TextToText.load(folder / "best").model.get_weights())
     return checkpoints.history
@@ -291,19 +296,12 @@ def _scores(text_to_text, sources, references):
     return GenerationScores(text_to_text, sources, references, score)
 
 
-class _LogFile(keras.callbacks.Callback):
+def _write_log(checkpoints, folder):
     """Writes the logs of all epochs, those before an interruption too."""
-
-    def __init__(self, checkpoints, path):
-        super().__init__()
-        self.checkpoints = checkpoints
-        self.path = path
-
-    def on_epoch_end(self, epoch, logs=None):
-        history = self.checkpoints.history
-        names = list(dict.fromkeys(name for logs in history for name in logs))
-        with new_file(self.path) as path, open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, ["epoch", *names])
-            writer.writeheader()
-            for number, logs in enumerate(history, start=1):
-                writer.writerow({"epoch": number, **logs})
+    history = checkpoints.history
+    names = list(dict.fromkeys(name for logs in history for name in logs))
+    with new_file(folder / "log.csv") as path, open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", *names])
+        writer.writeheader()
+        for number, logs in enumerate(history, start=1):
+            writer.writerow({"epoch": number, **logs})

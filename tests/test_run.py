@@ -107,7 +107,7 @@ def test_goes_on_after_an_interruption_with_the_same_end(tmp_path, capsys):
 def test_needs_neither_folder_nor_validation():
     text_to_text = untrained()
     before = weights_of(text_to_text)
-    logs = train(text_to_text, SOURCES, TARGETS, epochs=5, **QUICK)
+    logs = train(text_to_text, SOURCES, TARGETS, epochs=5, average=2, **QUICK)
     assert [set(log) for log in logs] == [{"loss", "token_accuracy"}] * 5
     assert not are_equal(before, weights_of(text_to_text))
 

@@ -1,6 +1,7 @@
 """The commands that train: demo, vocabulary, train."""
 
 import hashlib
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -124,7 +125,9 @@ def _add_train(parser):
 
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--initial", type=saved_folder, help="trained model to go on from"
+        "--initial",
+        type=saved_folder,
+        help="trained model to go on from, with its vocabulary, sizes and dropout",
     )
     for option, default in (
         ("--hidden-dim", 256),
@@ -263,6 +266,8 @@ def train(source, target, output, overwrite, **options):
         validation = read_pairs(*validation_files)
     elif validation_files[1] is not None:
         raise ValueError("--validation-target needs --validation-source beside it.")
+    if options["tensorboard"]:
+        _check_tensorboard()
     record = {**options, "texts": _digest(pairs), "validation": _digest(validation)}
     folder = pathlib.Path(output)
     if overwrite and (folder / OPTIONS_FILE).is_file():
@@ -333,6 +338,15 @@ def _untrained(sources, targets, max_length, seed, vocabulary, model):
             for kind, texts in zip(kinds, (sources, targets), strict=True)
         ]
     return build(*tokenizers, max_length=max_length, seed=seed, **model)
+
+
+def _check_tensorboard():
+    # Before the work: TensorFlow misses it only when there is something to log.
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            "--tensorboard needs the package tensorboard, which is not installed. "
+            "Install it with `pip install 'keras-encdec[tensorboard]'`."
+        )
 
 
 def _check_same(folder, record):

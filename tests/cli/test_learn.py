@@ -1,6 +1,7 @@
 """The commands that train, run in this process, and what they leave."""
 
 import csv
+import importlib.util
 import inspect
 import json
 import os
@@ -13,6 +14,7 @@ import types
 import numpy as np
 import pytest
 import safetensors.numpy
+import tensorflow as tf
 
 import keras_encdec.run
 from keras_encdec.text import (
@@ -68,14 +70,22 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
         *("train", "--source", pairs, "--output", output, "--tokenizer", "character"),
         *("--validation-source", pairs, "--epochs", 2, "--max-length", 7),
         *("--monitor", "chrf", "--average", 2, "--ema", 0.5, *SMALL),
+        "--tensorboard",
     ).out
     assert "13 source and 13 target ids." in printed
     assert "4 pairs; a pass over them is 1 batches of 1 shapes" in printed
     assert printed.count("  source     three\n  reference  eerht\n") == 3
     assert f"The best model is in {output / 'best'}" in printed
     assert sorted(os.listdir(output)) == [
-        *("best", "checkpoints", "log.csv", "options.json")
+        *("best", "checkpoints", "log.csv", "options.json", "tensorboard")
     ]
+    logged = {
+        value.tag
+        for path in output.glob("tensorboard/*/events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    assert {"epoch_loss", "epoch_bleu", "epoch_chrf"} < logged
     with open(output / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -97,6 +107,7 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
         *("train", "--source", pairs, "--output", output, "--tokenizer", "character"),
         *("--validation-source", pairs, "--epochs", 2, "--max-length", 7),
         *("--monitor", "chrf", "--average", 2, "--ema", 0.5, *SMALL),
+        "--tensorboard",
     ]
     assert f"Going on with {output}" in run(*again).out
     after = safetensors.numpy.load_file(
@@ -253,6 +264,16 @@ def test_train_starts_from_a_trained_model_and_takes_a_teacher(
     teacher = training.options["teacher"]
     assert teacher is not training.text_to_text.model
     np.testing.assert_array_equal(teacher.get_weights()[0], weights[0])
+
+
+@pytest.mark.once
+def test_train_says_that_tensorboard_is_missing(
+    tmp_path, pairs, monkeypatch, training, error_of
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    command = ["train", "--source", pairs, "--output", tmp_path / "run"]
+    assert "keras-encdec[tensorboard]" in error_of(*command, "--tensorboard")
+    assert training.options is None
 
 
 @pytest.mark.once

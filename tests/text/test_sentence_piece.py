@@ -133,7 +133,7 @@ def test_samples_differ_but_say_the_same(kind, request):
     for draw in draws:
         assert draw.dtype == "int32" and draw.to_list()[1] == [2]
         assert texts_of(tokenizer.decode(draw)) == texts
-    assert len({str(draw.to_list()) for draw in draws}) > 5
+    assert len({str(draw.to_list()) for draw in draws}) > 2
     for seed, draw in enumerate(draws):
         again = tokenizer.sample(texts, alpha=0.5, seed=seed)
         assert again.to_list() == draw.to_list()
