@@ -43,9 +43,13 @@ def averaged_weights(model):
         return
     averages = optimizer._model_variables_moving_average
     pairs = list(zip(optimizer._trainable_variables, averages, strict=True))
-    before = [keras.ops.convert_to_numpy(variable).copy() for variable, _ in pairs]
-    for variable, average in pairs:
-        variable.assign(average)
+    # Copies: JAX gives away the buffers of what it trains or evaluates.
+    before, values = (
+        [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+        for variables in zip(*pairs, strict=True)
+    )
+    for (variable, _), value in zip(pairs, values, strict=True):
+        variable.assign(value)
     try:
         yield
     finally:
