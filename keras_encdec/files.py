@@ -54,6 +54,30 @@ def new_folder(path, *, overwrite=False):
         shutil.rmtree(work)
 
 
+def recover_folder(path):
+    """Brings a folder back that a kill caught while `new_folder` replaced it.
+
+    What killed writers left beside it is removed: no other process may be writing it.
+
+    Args:
+        path: The place of the folder, `str` or `Path`.
+
+    Example:
+        ```python
+        import tempfile
+        from keras_encdec.files import recover_folder
+
+        recover_folder(tempfile.mkdtemp() + "/run")
+        ```
+    """
+    path = pathlib.Path(path)
+    for work in path.parent.glob(f".{path.name}.*"):
+        # The old one is put aside only when the new one is whole.
+        if (work / "old").is_dir() and not path.exists():
+            (work / "new").rename(path)
+        shutil.rmtree(work)
+
+
 @contextlib.contextmanager
 def new_file(path):
     """Gives a file to write, which takes its place when all is written.

@@ -9,6 +9,8 @@ from keras_encdec.backend import (
     compile_function,
     import_tensorflow,
     inference_mode,
+    random_state,
+    set_random_state,
     write_at,
 )
 
@@ -118,3 +120,16 @@ def test_says_what_to_do_without_tensorflow(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(ImportError, match="needs TensorFlow.*pip install tensorflow"):
         import_tensorflow()
+
+
+def test_random_state_brings_back_what_the_backend_draws_by_itself():
+    layer = keras.layers.Dropout(0.5)
+    ones = keras.ops.ones((4, 8))
+    layer.build(ones.shape)
+    seed = np.array(ops.convert_to_numpy(layer.seed_generator.state))
+    state = random_state()
+    first = keras.ops.convert_to_numpy(layer(ones, training=True))
+    set_random_state(state)
+    layer.seed_generator.state.assign(seed)
+    again = keras.ops.convert_to_numpy(layer(ones, training=True))
+    np.testing.assert_array_equal(first, again)

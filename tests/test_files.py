@@ -1,8 +1,17 @@
+import contextlib
+import os
+import pathlib
+import shutil
+
 import pytest
 
-from keras_encdec.files import new_folder
+from keras_encdec.files import new_file, new_folder, recover_folder
 
 pytestmark = pytest.mark.once
+
+
+class Killed(Exception):
+    pass
 
 
 def contents(folder):
@@ -71,3 +80,41 @@ def test_refuses_to_replace_what_it_must_not(tmp_path, overwrite):
         with new_folder(place, overwrite=overwrite):
             raise AssertionError("the block must not run")
     assert contents(tmp_path) == before
+
+
+def test_a_folder_is_recovered_after_a_kill_at_any_time(tmp_path, monkeypatch):
+    place = tmp_path / "run"
+    for renames in range(3):  # The kill comes before the first rename, and so on.
+        with new_folder(place, overwrite=True) as folder:
+            (folder / "note.txt").write_text("old")
+        done = []
+
+        def rename(self, target, done=done, renames=renames):
+            if len(done) == renames:
+                raise Killed
+            done.append(self)
+            return os.rename(self, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pathlib.Path, "rename", rename)
+            # A kill leaves no time to clean up.
+            patched.setattr(shutil, "rmtree", lambda path: None)
+            with contextlib.suppress(Killed):
+                with new_folder(place, overwrite=True) as folder:
+                    (folder / "note.txt").write_text("new")
+        recover_folder(place)
+        expected = "old" if renames == 0 else "new"
+        assert (place / "note.txt").read_text() == expected
+        assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    place = tmp_path / "note.txt"
+    with pytest.raises(Killed), new_file(place) as file:
+        file.write_text("half")
+        raise Killed
+    assert not os.listdir(tmp_path)
+    for text in ("first", "second"):
+        with new_file(place) as file:
+            file.write_text(text)
+        assert place.read_text() == text and os.listdir(tmp_path) == ["note.txt"]

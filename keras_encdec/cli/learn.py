@@ -13,7 +13,7 @@ from keras_encdec.cli.arguments import (
     saved_folder,
     share,
 )
-from keras_encdec.files import new_file, new_folder
+from keras_encdec.files import new_file, new_folder, recover_folder
 
 TOKENIZERS = ("sentencepiece", "word", "character", "byte")
 OPTIONS_FILE = "options.json"
@@ -277,6 +277,7 @@ def train(source, target, output, overwrite, **options):
     initial = options.pop("initial")
     if folder.exists():
         _check_same(folder, record)
+        recover_folder(folder / "best")
         print(f"Going on with {output}.")
     else:
         if initial is not None:
