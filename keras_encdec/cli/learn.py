@@ -253,7 +253,7 @@ def train(source, target, output, overwrite, **options):
     import keras
 
     from keras_encdec import run
-    from keras_encdec.text import read_pairs
+    from keras_encdec.text import SentencePieceTokenizer, read_pairs
     from keras_encdec.text_to_text import TextToText
 
     pairs = read_pairs(source, target)
@@ -292,6 +292,10 @@ def train(source, target, output, overwrite, **options):
             )
         with new_folder(folder) as new:
             text_to_text.save(new / "best")
+            for side in ("source", "target"):
+                tokenizer = getattr(text_to_text, f"{side}_tokenizer")
+                if isinstance(tokenizer, SentencePieceTokenizer):
+                    (new / f"{side}.model").write_bytes(tokenizer.proto)
             (new / OPTIONS_FILE).write_text(json.dumps(record, indent=2))
     keras.utils.set_random_seed(options["seed"])
     # Loaded even if it was just begun, so that going on is the same.

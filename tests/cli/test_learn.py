@@ -366,6 +366,9 @@ def test_a_vocabulary_is_learned_and_shared(kind, tmp_path, training, run):
     text_to_text = training.text_to_text
     assert text_to_text.source_tokenizer.proto == model.read_bytes()
     assert text_to_text.target_tokenizer.proto == model.read_bytes()
+    for side in ("source", "target"):
+        stored = tmp_path / "run" / f"{side}.model"
+        assert stored.read_bytes() == model.read_bytes()
     embeddings = (
         text_to_text.model.source_embedding,
         text_to_text.model.target_embedding,
