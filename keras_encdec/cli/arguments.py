@@ -59,3 +59,12 @@ def share(text):
             f"must be a number of at least 0 and less than 1; received {text!r}"
         )
     return number
+
+
+def check_folder_of(output):
+    """Checks, before the work and not after it, that a file can be written there."""
+    if not pathlib.Path(output).parent.is_dir():
+        raise FileNotFoundError(
+            f"--output must be a file in a folder that is there; received {output!r}. "
+            "Make the folder first."
+        )

@@ -9,6 +9,7 @@ import shutil
 from keras_encdec.cli.arguments import (
     add_command,
     add_pairs,
+    check_folder_of,
     positive,
     saved_folder,
     share,
@@ -223,12 +224,7 @@ def vocabulary(input, output, size, type, character_coverage):
     """Learns a SentencePiece vocabulary from raw text files, joint if several."""
     from keras_encdec.text import SentencePieceTokenizer, read_lines
 
-    if not pathlib.Path(output).parent.is_dir():
-        # Before the work, not after it.
-        raise FileNotFoundError(
-            f"--output must be a file in a folder that is there; received {output!r}. "
-            "Make the folder first."
-        )
+    check_folder_of(output)
     texts = [line for path in input for line in read_lines(path)]
     tokenizer = SentencePieceTokenizer.train(
         texts,
@@ -242,7 +238,15 @@ def vocabulary(input, output, size, type, character_coverage):
     print(f"{tokenizer.vocabulary_size:,} ids from {len(texts):,} lines: {output}")
 
 
-def train(source, target, output, overwrite, **options):
+def train(
+    source,
+    target,
+    validation_source,
+    validation_target,
+    output,
+    overwrite,
+    **options,
+):
     """Trains a model on pairs of texts, in a folder that holds all of the run.
 
     Interrupted, even by a kill, it goes on from its last epoch when the same command is
@@ -257,14 +261,10 @@ def train(source, target, output, overwrite, **options):
     from keras_encdec.text_to_text import TextToText
 
     pairs = read_pairs(source, target)
-    validation_files = (
-        options.pop("validation_source"),
-        options.pop("validation_target"),
-    )
     validation = None
-    if validation_files[0] is not None:
-        validation = read_pairs(*validation_files)
-    elif validation_files[1] is not None:
+    if validation_source is not None:
+        validation = read_pairs(validation_source, validation_target)
+    elif validation_target is not None:
         raise ValueError("--validation-target needs --validation-source beside it.")
     if options["tensorboard"]:
         _check_tensorboard()

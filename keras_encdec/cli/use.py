@@ -4,7 +4,13 @@ import pathlib
 import sys
 import time
 
-from keras_encdec.cli.arguments import add_command, add_pairs, add_saved, positive
+from keras_encdec.cli.arguments import (
+    add_command,
+    add_pairs,
+    add_saved,
+    check_folder_of,
+    positive,
+)
 from keras_encdec.files import new_file
 
 SAMPLERS = ("greedy", "beam", "random", "top-k", "top-p", "min-p", "typical")
@@ -66,7 +72,8 @@ def evaluate(saved, source, target, output, bleu_tokenize, lowercase, **search):
     from keras_encdec.evaluation import evaluate_texts
     from keras_encdec.text import read_pairs
 
-    _check_folder_of(output)
+    if output is not None:
+        check_folder_of(output)
     sources, references = read_pairs(source, target)
     text_to_text, options = _searching(saved, **search)
     start = time.perf_counter()
@@ -89,7 +96,7 @@ def generate(saved, source, output, n_best, **search):
     With --n-best each text has a line `line number<tab>score<tab>text`.
     """
     if output != "-":
-        _check_folder_of(output)
+        check_folder_of(output)
     text_to_text, options = _searching(saved, n_best=n_best, **search)
     # Bytes, so that a line of invalid UTF-8 is a source like any other. Not
     # `splitlines`, which also splits at a carriage return within a line.
@@ -169,15 +176,6 @@ def _searching(
         max_length=max_length or loaded.max_length,
     )
     return text_to_text, {"seed": seed, "batch_size": batch_size}
-
-
-def _check_folder_of(output):
-    # Before the work, not after it.
-    if output is not None and not pathlib.Path(output).parent.is_dir():
-        raise FileNotFoundError(
-            f"--output must be a file in a folder that is there; received {output!r}. "
-            "Make the folder first."
-        )
 
 
 def _write_lines(output, texts):

@@ -177,10 +177,6 @@ def text_dataset(
         return (source, target), labels, tf.cast(real, tf.float32)
 
     paddings = (source_tokenizer.padding_id, target_tokenizer.padding_id)
-    options = tf.data.Options()
-    # There is nothing to tune, and the tuner may hold up the end of `fit` for seconds.
-    options.autotune.enabled = False
-
     if isinstance(sources, tf.data.Dataset):
         _check_dataset_of_pairs(sources, targets)
         if shuffle:
@@ -197,7 +193,7 @@ def text_dataset(
             pad_to_bucket_boundary=True,
             drop_remainder=drop_remainder,
         )
-        return dataset.map(forced).prefetch(2).with_options(options)
+        return prefetched(dataset.map(forced))
 
     check_pairs(sources, targets)
     ids = encode(sources, targets)
@@ -229,7 +225,7 @@ def text_dataset(
         window_size=batch_size,
     )
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.map(padded).map(forced).prefetch(2).with_options(options)
+    return prefetched(dataset.map(padded).map(forced))
 
 
 def read_pairs(source_path, target_path=None):
@@ -280,6 +276,14 @@ def read_pairs(source_path, target_path=None):
                 "Correct the line, or give the file of targets as `target_path`."
             )
     return [row[0] for row in rows], [row[1] for row in rows]
+
+
+def prefetched(dataset):
+    """Makes the next batches of a dataset while one is trained on, without tuning."""
+    options = tf.data.Options()
+    # There is nothing to tune, and the tuner may hold up the end of `fit` for seconds.
+    options.autotune.enabled = False
+    return dataset.prefetch(2).with_options(options)
 
 
 def shortened(ids, length):

@@ -8,7 +8,12 @@ import itertools
 import numpy as np
 
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.text.dataset import check_pairs, shortened, teacher_forcing
+from keras_encdec.text.dataset import (
+    check_pairs,
+    prefetched,
+    shortened,
+    teacher_forcing,
+)
 
 tf = import_tensorflow()
 
@@ -147,10 +152,7 @@ class TokenBatches:
         )
         if count is not None:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-        options = tf.data.Options()
-        # There is nothing to tune, and the tuner may hold up the end of `fit`.
-        options.autotune.enabled = False
-        return dataset.prefetch(2).with_options(options)
+        return prefetched(dataset)
 
     def _batches(self, first):
         for number in itertools.count(first // len(self)):
