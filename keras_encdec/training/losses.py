@@ -124,12 +124,35 @@ def token_cross_entropy(labels, logits, *, label_smoothing=0.0, ignore_class=Non
     logits = ops.cast(logits, "float32")  # (B, T, V)
     if ignore_class is not None:
         labels = ops.where(labels == ignore_class, 0, labels)
-    chosen = ops.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]  # (B, T)
-    if label_smoothing:
-        chosen = (1 - label_smoothing) * chosen + label_smoothing * ops.mean(
-            logits, axis=-1
-        )
-    return ops.logsumexp(logits, axis=-1) - chosen
+    return _smoothed_cross_entropy(labels, label_smoothing)(logits)
+
+
+def _smoothed_cross_entropy(labels, smoothing):
+    """The cross entropy with some labels, as a function of float32 logits."""
+    labels = labels[..., None]  # (B, T, 1)
+
+    # The gradient is known in one expression; derived step by step it would take
+    # several more arrays of the size of the logits, and scatter into one of them.
+    @ops.custom_gradient
+    def cross_entropy(logits):
+        log_sum = ops.logsumexp(logits, axis=-1, keepdims=True)  # (B, T, 1)
+        chosen = ops.take_along_axis(logits, labels, axis=-1)
+        if smoothing:
+            mean = ops.mean(logits, axis=-1, keepdims=True)
+            chosen = (1 - smoothing) * chosen + smoothing * mean
+
+        def gradient(*args, upstream=None):
+            # PyTorch gives the arguments beside the upstream gradient.
+            upstream = (args[-1] if upstream is None else upstream)[..., None]
+            ids = ops.arange(logits.shape[-1], dtype=labels.dtype)
+            probability = ops.exp(logits - log_sum)
+            taken = ops.where(ids == labels, 1 - smoothing, 0.0)
+            spread = smoothing / logits.shape[-1]
+            return (probability - taken - spread) * upstream
+
+        return ops.squeeze(log_sum - chosen, -1), gradient
+
+    return cross_entropy
 
 
 def token_weights(labels, sample_weight=None, ignore_class=0):
