@@ -27,10 +27,10 @@ from keras_encdec import (
     WordTokenizer,
     export_saved_model,
 )
-from keras_encdec.export import _refuse_ops
+from keras_encdec.export.saved_model import _refuse_ops
 from keras_encdec.generation import MinimumLength, NoRepeatNGram
 
-CORPUS = Path(__file__).resolve().parents[2] / "shared/data/multi30k/raw/val.de.gz"
+CORPUS = Path(__file__).resolve().parents[3] / "shared/data/multi30k/raw/val.de.gz"
 HOSTILE = [
     "",
     "   ",

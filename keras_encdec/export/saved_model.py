@@ -150,7 +150,7 @@ def _refuse_ops(folder):
 def _write_in_child(text_to_text, folder, max_length):
     with tempfile.TemporaryDirectory() as saved:
         text_to_text.save(saved, overwrite=True)
-        package = pathlib.Path(__file__).parents[1]
+        package = pathlib.Path(__file__).parents[2]
         paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,
