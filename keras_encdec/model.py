@@ -227,16 +227,16 @@ class EncoderDecoder(keras.Model):
             object.__setattr__(self, name_of_part, part)
         source = keras.Input((None,), dtype="int32", name="source")
         target = keras.Input((None,), dtype="int32", name="target")
-        logits = self._decode(target, self._encode(source))
+        logits = self._decode(target, self.encode_hidden(source))
         super().__init__((source, target), logits, name=name)
         for name_of_part, part in parts.items():
             setattr(self, name_of_part, part)
         self.dtype_policy = policy
-        self.padding_id = padding_id
-        self.max_length = max_length
+        self.padding_id, self.max_length = padding_id, max_length
         self._config = config
 
-    def _encode(self, source):
+    def encode_hidden(self, source):
+        """Returns the encoder's output `(B, S, D)` for token ids `(B, S)`, int32."""
         x = self.source_embedding(source)
         bias = None if self.encoder_bias is None else self.encoder_bias(x)
         for block in self.encoder_blocks:
@@ -265,7 +265,7 @@ class EncoderDecoder(keras.Model):
             The memory of `step`: for each decoder block the keys and values of its
             cross-attention, and the source padding mask `(B, 1, 1, S)`.
         """
-        encoded = self._encode(source)
+        encoded = self.encode_hidden(source)
         mask = padding_mask(source, self.padding_id)
         return tuple(block.remember(encoded) for block in self.decoder_blocks), mask
 

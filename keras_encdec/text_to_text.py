@@ -1,5 +1,6 @@
 """Text to text: tokenizers, a model and a sampler as one function of strings."""
 
+import importlib
 import itertools
 import json
 import pathlib
@@ -139,6 +140,25 @@ class TextToText:
                 progress(start + len(batch), len(rows))
         return results
 
+    def with_sampler(self, sampler, *, max_length=None):
+        """Returns the same `TextToText` with another sampler; the model is shared.
+
+        Args:
+            sampler: A `Sampler`.
+            max_length: The largest number of tokens to generate, if another one too.
+
+        Returns:
+            A `TextToText`.
+        """
+        return type(self)(
+            self.source_tokenizer,
+            self.target_tokenizer,
+            self.model,
+            sampler,
+            processors=self.generator.processors,
+            max_length=max_length or self.max_length,
+        )
+
     def stream(self, text, *, max_length=None, seed=0):
         """Yields the target text of one source text, piece by piece as it comes.
 
@@ -217,11 +237,14 @@ class TextToText:
             (new / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder, modules=()):
         """Reads what `save` wrote; nothing in it can run code.
 
         Args:
             folder: The folder.
+            modules: Modules to import before, by name, that register custom objects
+                with `keras.saving.register_keras_serializable`: no other code than
+                theirs, Keras's and this library's can be named by what is read.
 
         Returns:
             A `TextToText`.
@@ -230,6 +253,8 @@ class TextToText:
             FileNotFoundError: If a file is missing.
             ValueError: If a file is not what `save` wrote.
         """
+        for module in modules:
+            importlib.import_module(module)
         folder = pathlib.Path(folder)
         for file in (MODEL_FILE, CONFIG_FILE):
             if not (folder / file).is_file():
@@ -263,6 +288,6 @@ class TextToText:
         ) as error:
             raise ValueError(
                 f"{str(folder)!r} must hold what TextToText.save wrote; it could not "
-                f"be read: {error} Save it again, or import the module that registers "
-                "its own classes first."
+                f"be read: {error} Save it again, or name the module that registers "
+                "its own classes in `modules`."
             ) from error

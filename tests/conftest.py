@@ -48,6 +48,13 @@ def load_test_module():
     return load
 
 
+@pytest.fixture(scope="session")
+def program(load_test_module, tmp_path_factory):
+    """A server without Python, built once."""
+    module = load_test_module("serving/program.py")
+    return module.Program(tmp_path_factory.mktemp("program"))
+
+
 @pytest.fixture
 def run_layer_test():
     """Keras's own test of a layer, without the warnings it causes itself."""

@@ -19,7 +19,8 @@ IMPORTS = {
     "generation": {"backend"},
     "model": {"backend", "files", "layers"},
     "text_to_text": {"backend", "files", "text", "model", "generation"},
-    "export": {"backend", "files", "generation", "text_to_text"},
+    "serving": set(),
+    "export": {"backend", "files", "generation", "serving", "text_to_text"},
     "evaluation": {"text"},
     "recipe": {"text", "model", "text_to_text"},
     "run": {"evaluation", "files", "text", "text_to_text", "training"},
@@ -32,7 +33,7 @@ MAY_ASK_WHICH_BACKEND_RUNS = {"backend", "export"}
 MAY_IMPORT = {
     "jax": {"backend"},
     "torch": {"backend"},
-    "tensorflow": {"backend", "text", "export"},
+    "tensorflow": {"backend", "text", "export", "serving"},
     "tensorflow_text": {"backend", "text", "export"},
     "keras_hub": {"backend", "text", "export"},
 }

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("", ".generation", ".layers", ".text", ".training")
+ROOMS = ("", ".export", ".generation", ".layers", ".serving", ".text", ".training")
 BLOCK = re.compile(r"^ *```python\n(.*?)^ *```$", re.M | re.S)
 
 

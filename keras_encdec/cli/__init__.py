@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from keras_encdec.cli import learn, use
+from keras_encdec.cli import export, learn, use
 
 
 def main(arguments=None):
@@ -34,6 +34,7 @@ def main(arguments=None):
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     learn.add_commands(commands)
     use.add_commands(commands)
+    export.add_commands(commands)
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
     try:

@@ -31,6 +31,13 @@ def add_saved(parser):
     parser.add_argument(
         "saved", type=saved_folder, help="folder that train or demo wrote"
     )
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        help="module to import that registers custom objects of the model; may be "
+        "given again for more",
+    )
 
 
 def saved_folder(text):

@@ -315,7 +315,7 @@ def train(
         f"The best model is in {folder / 'best'}. Next:\n"
         f"  keras-encdec evaluate {output} --source FILE --target FILE\n"
         f"  keras-encdec generate {output} --source FILE\n"
-        f"  keras-encdec export {output} saved_models/{folder.name}/1"
+        f"  keras-encdec export {output} saved_models/{folder.name}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands that use a trained model: evaluate, generate, export."""
+"""The commands that use a trained model: evaluate, generate."""
 
 import pathlib
 import sys
@@ -39,12 +39,6 @@ def add_commands(commands):
     )
     _add_search(added)
 
-    added = add_command(commands, export, "write a SavedModel: strings in, strings out")
-    add_saved(added)
-    added.add_argument("path", help="folder to write, such as saved_models/en-de/1")
-    added.add_argument("--max-length", type=positive, help="largest number of tokens")
-    added.add_argument("--overwrite", action="store_true", help="replace the folder")
-
 
 def _add_search(parser):
     parser.add_argument("--sampler", choices=SAMPLERS, default="greedy")
@@ -63,7 +57,7 @@ def _add_search(parser):
     parser.add_argument("--batch-size", type=positive, default=64)
 
 
-def evaluate(saved, source, target, output, bleu_tokenize, lowercase, **search):
+def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **search):
     """Scores the texts generated for some sources against the true ones.
 
     BLEU and chrF are sacrebleu's, with its signatures. In the error rates, lines with
@@ -75,7 +69,7 @@ def evaluate(saved, source, target, output, bleu_tokenize, lowercase, **search):
     if output is not None:
         check_folder_of(output)
     sources, references = read_pairs(source, target)
-    text_to_text, options = _searching(saved, **search)
+    text_to_text, options = _searching(saved, module, **search)
     start = time.perf_counter()
     hypotheses = text_to_text(sources, progress=_show_progress, **options)
     seconds = time.perf_counter() - start
@@ -90,14 +84,14 @@ def evaluate(saved, source, target, output, bleu_tokenize, lowercase, **search):
         print(line)
 
 
-def generate(saved, source, output, n_best, **search):
+def generate(saved, module, source, output, n_best, **search):
     """Generates a text for each line of a file or of standard input.
 
     With --n-best each text has a line `line number<tab>score<tab>text`.
     """
     if output != "-":
         check_folder_of(output)
-    text_to_text, options = _searching(saved, n_best=n_best, **search)
+    text_to_text, options = _searching(saved, module, n_best=n_best, **search)
     # Bytes, so that a line of invalid UTF-8 is a source like any other. Not
     # `splitlines`, which also splits at a carriage return within a line.
     if source == "-":
@@ -126,21 +120,9 @@ def generate(saved, source, output, n_best, **search):
     print(f"{len(lines):,} texts in {seconds:.1f} s, {rate:,.1f}/s", file=sys.stderr)
 
 
-def export(saved, path, max_length, overwrite):
-    """Writes a SavedModel: strings in, strings out, for TF Serving."""
-    from keras_encdec.export import export_saved_model
-    from keras_encdec.text_to_text import TextToText
-
-    path = export_saved_model(
-        TextToText.load(saved), path, max_length=max_length, overwrite=overwrite
-    )
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    print(f"Wrote {path} ({size / 1e6:.1f} MB). Its signatures:")
-    print(f"  saved_model_cli show --dir {path} --all")
-
-
 def _searching(
     saved,
+    modules,
     sampler,
     beams,
     length_penalty,
@@ -167,13 +149,8 @@ def _searching(
     }[sampler]()
     # Before the model is loaded, not after it.
     sampler.rows_per_source(n_best)
-    loaded = TextToText.load(saved)
-    text_to_text = TextToText(
-        loaded.source_tokenizer,
-        loaded.target_tokenizer,
-        loaded.model,
-        sampler,
-        max_length=max_length or loaded.max_length,
+    text_to_text = TextToText.load(saved, modules).with_sampler(
+        sampler, max_length=max_length
     )
     return text_to_text, {"seed": seed, "batch_size": batch_size}
 

@@ -1,22 +1,14 @@
-"""SavedModel export: strings in, strings out, from any backend.
+"""SavedModel export: strings in, strings out, from any backend, for TF Serving."""
 
-The graph is TensorFlow's. Under JAX and PyTorch the model is saved, and a child process
-under the TensorFlow backend loads and exports it.
-"""
-
-import os
 import pathlib
-import subprocess
-import sys
-import tempfile
-
-import keras
-from keras import ops
 
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.export.child import run_under_tensorflow
+from keras_encdec.export.proof import example_requests, prove
+from keras_encdec.export.signatures import SIGNATURES, Signatures
+from keras_encdec.export.warm_up import write_warm_up
 from keras_encdec.files import new_folder
-from keras_encdec.generation import RandomSampler, generate, row_seeds
-from keras_encdec.text_to_text import TextToText
+from keras_encdec.generation import BeamSampler
 
 tf = import_tensorflow()
 
@@ -24,20 +16,58 @@ tf = import_tensorflow()
 REFUSED_OPS = ("Xla", "PyFunc", "EagerPyFunc")
 
 
-def export_saved_model(text_to_text, path, *, max_length=None, overwrite=False):
+def export_saved_model(
+    text_to_text,
+    path,
+    *,
+    signatures=SIGNATURES,
+    max_length=None,
+    num_beams=5,
+    length_penalty=1.0,
+    jit=False,
+    warm_up=False,
+    proof_texts=None,
+    modules=(),
+    overwrite=False,
+):
     """Writes a SavedModel that takes strings and returns strings.
 
     Tokenizers, encoder and the whole loop are in the graph, for batches and texts of
-    any size. Its signature `serving_default` maps `text` `(B,)` to `text` `(B,)`. If
-    the sampler is a random one, it draws as Python does with seed 0, and a second
-    signature `sample` also takes `seed` `(B,)`, int32, a seed for each row.
+    any size:
+
+    | signature | inputs | outputs |
+    | --- | --- | --- |
+    | `serving_default` | `text` | `text`, by the sampler of `text_to_text` |
+    | `generate` | `text`, `max_length` | `text` |
+    | `beam` | `text` | `text` and `score` `(B, K)`, the best first |
+    | `sample` | `text`, `seed`, `temperature`, `top_k`, `top_p` | `text` |
+    | `score` | `text`, `reference` | `score`, the log-probability, and `length` |
+    | `logits` | ids `source` `(B, S)`, `target` `(B, T)` | `logits` `(B, T, V)` |
+    | `encode` | `text` | `hidden` `(B, S, D)`, `mask` `(B, S)`, `pooled` `(B, D)` |
+
+    Where nothing else is said an input or output has a value for each row, `(B,)`. A
+    random sampler draws in `serving_default` and `generate` as Python does with seed 0.
 
     Args:
         text_to_text: A `TextToText`, under any backend.
         path: The folder to write, such as `saved_models/g2p/1`; TF Serving serves the
             largest number.
+        signatures: Which of the signatures to write.
         max_length: The largest number of tokens to generate; by default that of
             `text_to_text`.
+        num_beams: The number of beams K of `beam`, unless the sampler of
+            `text_to_text` is a `BeamSampler`, which is then used there.
+        length_penalty: The length penalty of these beams.
+        jit: Whether XLA compiles the search, for batches and sources padded to powers
+            of two: faster for small models, and only for a server that was started
+            with `--xla_cpu_compilation_enabled`.
+        warm_up: Whether to write requests that TF Serving sends itself before it
+            serves; needs the extra `serving`.
+        proof_texts: None, or texts on which the SavedModel, loaded in a fresh process
+            without Keras, must answer what Python answers before it is put in its
+            place; `assets.extra/report.json` then tells sizes and latencies.
+        modules: Modules to import before, by name, that register custom objects of the
+            model, its sampler or processors.
         overwrite: Whether to replace a folder that is there already.
 
     Returns:
@@ -45,8 +75,9 @@ def export_saved_model(text_to_text, path, *, max_length=None, overwrite=False):
 
     Raises:
         FileExistsError: If the folder is there and `overwrite` is False.
-        RuntimeError: If the child process fails, or the graph holds an op that TF
-            Serving cannot run.
+        ValueError: If a signature is unknown.
+        RuntimeError: If the child process fails, the graph holds an op that TF Serving
+            cannot run, or the SavedModel does not answer what Python answers.
 
     Example:
         ```python
@@ -59,77 +90,71 @@ def export_saved_model(text_to_text, path, *, max_length=None, overwrite=False):
         tokenizer = ByteTokenizer()
         model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1)
         text_to_text = TextToText(tokenizer, tokenizer, model, max_length=8)
-        path = export_saved_model(text_to_text, tempfile.mkdtemp() + "/bytes/1")
+        path = tempfile.mkdtemp() + "/bytes/1"
+        path = export_saved_model(text_to_text, path, signatures=["serving_default"])
         serve = tf.saved_model.load(path).signatures["serving_default"]
         print(serve(text=tf.constant(["one text"]))["text"])
         ```
     """
+    unknown = [name for name in signatures if name not in SIGNATURES]
+    if unknown or not signatures:
+        raise ValueError(
+            f"signatures must be some of {', '.join(SIGNATURES)}; received "
+            f"{list(signatures)!r}."
+        )
     max_length = text_to_text.max_length if max_length is None else max_length
+    beams = text_to_text.sampler
+    if not isinstance(beams, BeamSampler):
+        beams = BeamSampler(num_beams, length_penalty)
     with new_folder(path, overwrite=overwrite) as folder:
-        if keras.config.backend() == "tensorflow":
-            _write(text_to_text, folder, max_length)
-        else:
-            _write_in_child(text_to_text, folder, max_length)
+        run_under_tensorflow(
+            write_saved_model,
+            text_to_text,
+            folder,
+            modules=modules,
+            signatures=list(signatures),
+            max_length=max_length,
+            num_beams=num_beams,
+            length_penalty=length_penalty,
+            jit=jit,
+        )
+        if warm_up:
+            write_warm_up(folder, example_requests(signatures, max_length))
+        if proof_texts is not None:
+            prove(text_to_text, folder, proof_texts, signatures, max_length, beams)
     return pathlib.Path(path)
 
 
-def _write(text_to_text, folder, max_length):
-    module = tf.Module()
-    # Variables and tokenizers, not the model: a Keras model would bring its own
-    # functions and names along.
-    module.parameters = [variable.value for variable in text_to_text.model.variables]
-    module.tokenizers = (text_to_text.source_tokenizer, text_to_text.target_tokenizer)
-
-    @tf.function(
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec((None,), tf.string),
-            tf.TensorSpec((None,), tf.int32),
-        ],
-    )
-    def answer(texts, seeds):
-        source = text_to_text.source_tokenizer.encode(texts).to_tensor(
-            text_to_text.source_tokenizer.padding_id
-        )
-        ids = generate(
-            text_to_text.model,
-            text_to_text.sampler,
-            source,
-            tf.fill(tf.shape(texts), max_length),
-            seeds,
-            max_length=max_length,
-            start_id=text_to_text.target_tokenizer.start_id,
-            end_id=text_to_text.target_tokenizer.end_id,
-            padding_id=text_to_text.target_tokenizer.padding_id,
-            processors=text_to_text.generator.processors,
-        ).ids[:, 0]
-        return {"text": text_to_text.target_tokenizer.decode(ids)}
-
-    @tf.function(
-        autograph=False,
-        input_signature=[tf.TensorSpec((None,), tf.string, name="text")],
-    )
-    def serving_default(text):
-        return answer(text, row_seeds(0, ops.shape(text)[0]))
-
-    @tf.function(
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec((None,), tf.string, name="text"),
-            tf.TensorSpec((None,), tf.int32, name="seed"),
-        ],
-    )
-    def sample(text, seed):
-        return answer(text, seed)
-
-    signatures = {"serving_default": serving_default}
-    if isinstance(text_to_text.sampler, RandomSampler):
-        signatures["sample"] = sample
-    tf.saved_model.save(module, str(folder), signatures=signatures)
+def write_saved_model(
+    text_to_text, folder, *, signatures, max_length, num_beams, length_penalty, jit
+):
+    """Writes the SavedModel of `export_saved_model`, under the TensorFlow backend."""
+    beams = text_to_text.sampler
+    if not isinstance(beams, BeamSampler):
+        beams = BeamSampler(num_beams, length_penalty)
+    served = Signatures(text_to_text, max_length, beams, jit)
+    functions = served.functions(signatures)
+    tf.saved_model.save(served.module, str(folder), signatures=functions)
     _refuse_ops(folder)
 
 
-def _refuse_ops(folder):
+def operations(folder):
+    """Returns the names of the ops in the graph of a SavedModel, a set.
+
+    Args:
+        folder: The folder of the SavedModel.
+
+    Example:
+        ```python
+        import tempfile
+        import tensorflow as tf
+        from keras_encdec.export.saved_model import operations
+
+        folder = tempfile.mkdtemp()
+        tf.saved_model.save(tf.Module(), folder)
+        print(operations(folder))
+        ```
+    """
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel()
@@ -138,40 +163,14 @@ def _refuse_ops(folder):
     nodes = [*graph.node]
     for function in graph.library.function:
         nodes.extend(function.node_def)
-    refused = sorted({node.op for node in nodes if node.op.startswith(REFUSED_OPS)})
+    return {node.op for node in nodes}
+
+
+def _refuse_ops(folder):
+    refused = sorted(op for op in operations(folder) if op.startswith(REFUSED_OPS))
     if refused:
         raise RuntimeError(
             "A SavedModel must hold only ops that TF Serving runs without XLA and "
             f"Python; this one holds {', '.join(refused)}. Replace the layer, sampler "
             "or tokenizer that uses them."
         )
-
-
-def _write_in_child(text_to_text, folder, max_length):
-    with tempfile.TemporaryDirectory() as saved:
-        text_to_text.save(saved, overwrite=True)
-        package = pathlib.Path(__file__).parents[2]
-        paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
-            **os.environ,
-            "KERAS_BACKEND": "tensorflow",
-            "CUDA_VISIBLE_DEVICES": "",
-            "PYTHONPATH": os.pathsep.join(paths),
-        }
-        child = subprocess.run(
-            [sys.executable, "-m", __name__, saved, str(folder), str(max_length)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-    if child.returncode:
-        raise RuntimeError(
-            "The child process that exports under the TensorFlow backend failed; "
-            f"the end of its output:\n{child.stdout[-4000:]}"
-        )
-
-
-if __name__ == "__main__":
-    _write(TextToText.load(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

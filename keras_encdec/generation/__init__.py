@@ -22,6 +22,7 @@ from keras_encdec.generation.repetition import (
 from keras_encdec.generation.samplers import (
     GreedySampler,
     MinPSampler,
+    PerRowSampler,
     RandomSampler,
     TopKSampler,
     TopPSampler,
@@ -44,6 +45,7 @@ __all__ = [
     "MinPSampler",
     "MinimumLength",
     "NoRepeatNGram",
+    "PerRowSampler",
     "Processor",
     "RandomSampler",
     "RepetitionPenalty",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -165,10 +166,7 @@ class TopPSampler(RandomSampler):
     def truncate(self, logits):
         """Returns the logits with -inf below the last one needed to reach p."""
         ordered = ops.flip(ops.sort(logits, axis=-1), axis=-1)
-        probabilities = ops.softmax(ordered, axis=-1)
-        before = ops.cumsum(probabilities, axis=-1) - probabilities
-        needed = ops.where(before < self.p, ordered, float("inf"))
-        last = ops.min(needed, axis=-1, keepdims=True)
+        last = _last_to_reach(self.p, ordered)
         return ops.where(logits < last, -float("inf"), logits)
 
 
@@ -257,3 +255,58 @@ class TypicalSampler(RandomSampler):
         )
         farthest = ops.max(farthest, axis=-1, keepdims=True)
         return ops.where(distance > farthest, -float("inf"), logits)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PerRowSampler(Sampler):
+    """Draws with a temperature, k and p of its own for each row, which are tensors.
+
+    It serves inside a graph that takes them as inputs, and is neither compared nor
+    saved. With the same options for all rows it draws what `RandomSampler`,
+    `TopKSampler` or `TopPSampler` draw; with both k and p, p is reached among the k.
+
+    Args:
+        temperature: `(R,)`, float32; a row with 0 or less takes the most likely token.
+        k: `(R,)`, int32; a row with 0 or less has no such limit.
+        p: `(R,)`, float32; a row with 0 or less, or 1 or more, has no such limit.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.generation import PerRowSampler
+
+        temperature, k, p = ops.array([0.0, 1.0]), ops.array([0, 2]), ops.ones(2)
+        logits = ops.array([[0.1, 0.7, 0.2], [0.1, 0.7, 0.2]])
+        print(PerRowSampler(temperature, k, p)(logits, ops.array([0.5, 0.9])))
+        ```
+    """
+
+    temperature: Any
+    k: Any
+    p: Any
+
+    def __call__(self, logits, uniform):
+        """Returns the ids picked, `(R,)`, int32."""
+        temperature, k, p = (x[:, None] for x in (self.temperature, self.k, self.p))
+        hot = temperature > 0
+        likely = GreedySampler()(logits, uniform)
+        logits = logits - ops.max(logits, axis=-1, keepdims=True)
+        logits = logits / ops.where(hot, temperature, 1.0)
+        size = logits.shape[-1]
+        ordered = ops.flip(ops.sort(logits, axis=-1), axis=-1)
+        places = ops.where(k > 0, ops.minimum(k, size), size) - 1
+        kth = ops.take_along_axis(ordered, places, axis=-1)
+        among = ops.where(ordered < kth, -float("inf"), ordered)
+        share = ops.where(ops.logical_and(p > 0, p < 1), p, float("inf"))
+        last = ops.maximum(kth, _last_to_reach(share, among))
+        kept = ops.where(logits < last, -float("inf"), logits)
+        drawn = RandomSampler()(kept, uniform)
+        return ops.where(hot[:, 0], drawn, likely)
+
+
+def _last_to_reach(p, ordered):
+    """The logit `(R, 1)` of the last token needed to reach p, the largest first."""
+    probabilities = ops.softmax(ordered, axis=-1)
+    before = ops.cumsum(probabilities, axis=-1) - probabilities
+    needed = ops.where(before < p, ordered, float("inf"))
+    return ops.min(needed, axis=-1, keepdims=True)

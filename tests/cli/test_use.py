@@ -12,9 +12,7 @@ from pathlib import Path
 
 import keras
 import pytest
-import tensorflow as tf
 
-import keras_encdec.export
 import keras_encdec.recipe
 import keras_encdec.text_to_text
 from keras_encdec.cli import main
@@ -339,31 +337,12 @@ def test_a_broken_saved_folder_is_an_error_that_names_it(
     assert str(folder) in error_of("generate", folder)
 
 
-# ---- export
-
-
-@pytest.mark.once
-def test_export_writes_what_tensorflow_loads(saved, tmp_path, run, error_of):
-    path = tmp_path / "models" / "1"
-    printed = run("export", saved, path, "--max-length", 4)
-    assert f"Wrote {path} (" in printed.out
-    texts = ["12", "", "345"]
-    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
-    answers = [x.decode() for x in serve(text=tf.constant(texts))["text"].numpy()]
-    assert answers == TextToText.load(saved)(texts, max_length=4)
-
-    assert "is there already" in error_of("export", saved, path)
-    before = (path / "saved_model.pb").stat().st_mtime_ns
-    run("export", saved, path, "--overwrite")
-    assert (path / "saved_model.pb").stat().st_mtime_ns > before
-
-
 # ---- The program
 
 
 @pytest.mark.once
 def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys):
-    def load(folder):
+    def load(folder, modules):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TextToText, "load", load)

@@ -2,9 +2,6 @@
 
 import dataclasses
 import gzip
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -20,14 +17,17 @@ from keras_encdec import (
     EncoderDecoder,
     Generator,
     GreedySampler,
+    RandomSampler,
     Sampler,
     SentencePieceTokenizer,
     TextToText,
     TopKSampler,
+    TopPSampler,
     WordTokenizer,
     export_saved_model,
 )
-from keras_encdec.export.saved_model import _refuse_ops
+from keras_encdec.export.proof import _ask
+from keras_encdec.export.saved_model import _refuse_ops, operations
 from keras_encdec.generation import MinimumLength, NoRepeatNGram
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared/data/multi30k/raw/val.de.gz"
@@ -48,10 +48,10 @@ ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 
 def some_lines():
     if CORPUS.exists():
-        return gzip.open(CORPUS, "rt", encoding="utf-8").read().splitlines()[:100]
+        return gzip.open(CORPUS, "rt", encoding="utf-8").read().splitlines()[:200]
     rng = np.random.default_rng(0)
     words = "zwei Männer stehen am Herd und kochen ein Essen über dem Feuer .".split()
-    return [" ".join(rng.choice(words, rng.integers(3, 20))) for _ in range(100)]
+    return [" ".join(rng.choice(words, rng.integers(3, 20))) for _ in range(200)]
 
 
 LINES = some_lines()
@@ -109,101 +109,126 @@ def beams():
     return text_to_text_of(tokenizer, tokenizer, BeamSampler(3), processors=processors)
 
 
-# Runs where no Keras is: `tensorflow_text` imports it, hence blocked only then.
-SERVE = """
-import json, sys
-sys.modules["keras_encdec"] = None
-import tensorflow as tf
-import tensorflow_text
-for name in [*sys.modules, "keras", "tf_keras"]:
-    if name.split(".")[0] in ("keras", "tf_keras"):
-        sys.modules[name] = None
-
-def tensors(request):
-    texts = [bytes.fromhex(text) for text in request["text"]]
-    inputs = {"text": tf.constant(texts, tf.string)}
-    if "seed" in request:
-        inputs["seed"] = tf.constant(request["seed"], tf.int32)
-    return inputs
-
-answers = {}
-requests = json.load(open(sys.argv[1] + "/requests"))
-for folder in {request["folder"] for request in requests.values()}:
-    loaded = tf.saved_model.load(sys.argv[1] + "/" + folder)
-    definition = loaded.signatures["serving_default"].graph.as_graph_def()
-    nodes = [*definition.node]
-    for function in definition.library.function:
-        nodes.extend(function.node_def)
-    answers[folder] = {
-        "signatures": sorted(loaded.signatures),
-        "ops": sorted({node.op for node in nodes}),
-    }
-    for name, request in requests.items():
-        if request["folder"] == folder:
-            output = loaded.signatures[request["signature"]](**tensors(request))
-            assert list(output) == ["text"] and output["text"].dtype == tf.string
-            answers[name] = [text.hex() for text in output["text"].numpy()]
-    # As TensorFlow Serving does it.
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        path = sys.argv[1] + "/" + folder
-        served = tf.compat.v1.saved_model.load(session, ["serve"], path)
-        signature = served.signature_def["serving_default"]
-        texts = [bytes.fromhex(text) for text in requests[folder + " seven"]["text"]]
-        output = session.run(
-            signature.outputs["text"].name, {signature.inputs["text"].name: texts}
-        )
-        answers[folder + " session"] = [text.hex() for text in output]
-json.dump(answers, open(sys.argv[1] + "/answers", "w"))
-"""
-
-
 def as_bytes(text):
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
-@pytest.fixture(scope="module")
-def served(greedy, random, beams, tmp_path_factory):
-    """What three SavedModels answer in one fresh process."""
-    root = tmp_path_factory.mktemp("exported")
-    # Over a folder that is there already, and with another length.
-    (root / "greedy").mkdir()
-    (root / "greedy" / "old").write_text("old")
-    path = export_saved_model(greedy, root / "greedy", max_length=14, overwrite=True)
-    assert path == root / "greedy"
-    assert not (path / "old").exists()
-    assert export_saved_model(random, str(root / "random")) == root / "random"
-    export_saved_model(beams, root / "beams")
-    written = sorted(path.name for path in root.iterdir())
-    assert written == ["beams", "greedy", "random"]
+def text_inputs(texts):
+    return {"text": np.array([*map(as_bytes, texts), b""], object)[:-1]}
 
-    requests = {
-        f"{folder} {name}": {
-            "folder": folder,
-            "signature": "serving_default",
-            "text": [as_bytes(text).hex() for text in texts],
-        }
+
+def sample_inputs(texts, temperature=1.0, k=0, p=1.0):
+    rows = len(texts)
+    return {
+        **text_inputs(texts),
+        "seed": np.resize(np.array(SEEDS, "int32"), rows),
+        "temperature": np.full(rows, temperature, "float32"),
+        "top_k": np.full(rows, k, "int32"),
+        "top_p": np.full(rows, p, "float32"),
+    }
+
+
+SAMPLES = {
+    "plain": (RandomSampler(1.5), {"temperature": 1.5}),
+    "k": (TopKSampler(k=20, temperature=1.5), {"temperature": 1.5, "k": 20}),
+    "p": (TopPSampler(p=0.8, temperature=2.0), {"temperature": 2.0, "p": 0.8}),
+    "greedy": (GreedySampler(), {"temperature": 0.0}),
+}
+LIMITS = np.array([3, 0, 14, 100, -1, 1, 9], "int32")
+PAIRS = LINES[:40] + HOSTILE, (LINES[:40] + HOSTILE)[::-1]
+IDS = (
+    np.array([[5, 7, 2, 0], [9, 8, 7, 2]], "int32"),
+    np.array([[1, 5], [1, 9]], "int32"),
+)
+
+
+def requests():
+    """Everything that is asked: by name the folder, the signature and its inputs."""
+    asked = {
+        f"{folder} {name}": (folder, "serving_default", text_inputs(texts))
         for folder in ("greedy", "random", "beams")
         for name, texts in BATCHES.items()
     }
     for name in ("lines", "hostile", "none"):
-        requests[f"sample {name}"] = {
-            **requests[f"random {name}"],
-            "signature": "sample",
-            "seed": [SEEDS[i % len(SEEDS)] for i in range(len(BATCHES[name]))],
-        }
-    (root / "requests").write_text(json.dumps(requests))
-    child = subprocess.run(
-        [sys.executable, "-c", SERVE, str(root)],
-        cwd=root,
-        capture_output=True,
-        text=True,
+        asked[f"beam {name}"] = "beams", "beam", text_inputs(BATCHES[name])
+    for name, (_, options) in SAMPLES.items():
+        inputs = sample_inputs(LINES + HOSTILE, **options)
+        asked[f"sample {name}"] = "random", "sample", inputs
+    asked["sample none"] = "random", "sample", sample_inputs([])
+    limited = {**text_inputs(LINES[:7]), "max_length": LIMITS}
+    asked["limited"] = "greedy", "generate", limited
+    for name, (sources, targets) in {"pairs": PAIRS, "no pairs": ([], [])}.items():
+        references = text_inputs(targets)["text"]
+        inputs = {**text_inputs(sources), "reference": references}
+        asked[name] = "greedy", "score", inputs
+    asked["ids"] = "greedy", "logits", dict(zip(("source", "target"), IDS, strict=True))
+    empty = {name: ids[:0] for name, ids in asked["ids"][2].items()}
+    asked["no ids"] = "greedy", "logits", empty
+    for name in ("seven", "hostile", "none"):
+        asked[f"encode {name}"] = "greedy", "encode", text_inputs(BATCHES[name])
+    return asked
+
+
+SIGNATURES = {
+    "greedy": ["serving_default", "generate", "score", "logits", "encode"],
+    "random": ["serving_default", "sample"],
+    "beams": ["serving_default", "beam"],
+}
+
+
+@pytest.fixture(scope="module")
+def exported(greedy, random, beams, tmp_path_factory):
+    """The folder of three SavedModels."""
+    root = tmp_path_factory.mktemp("exported")
+    # Over a folder that is there already, and with another length.
+    (root / "greedy").mkdir()
+    (root / "greedy" / "old").write_text("old")
+    path = export_saved_model(
+        greedy,
+        root / "greedy",
+        signatures=SIGNATURES["greedy"],
+        max_length=14,
+        overwrite=True,
     )
-    assert child.returncode == 0, child.stderr
-    return json.loads((root / "answers").read_text())
+    assert path == root / "greedy"
+    assert not (path / "old").exists()
+    for name, text_to_text in (("random", random), ("beams", beams)):
+        path = str(root / name)
+        written = export_saved_model(text_to_text, path, signatures=SIGNATURES[name])
+        assert written == root / name
+    written = sorted(path.name for path in root.iterdir())
+    assert written == ["beams", "greedy", "random"]
+    return root
+
+
+@pytest.fixture(scope="module")
+def fresh_process(exported):
+    """What a process with TensorFlow alone answers."""
+    return answers_of(exported, lambda *args: _ask(*args)["answers"])
+
+
+@pytest.fixture(scope="module")
+def without_python(exported, program):
+    """What a program without Python answers, in which XLA is off."""
+    return answers_of(exported, program.run)
+
+
+def answers_of(exported, ask):
+    answers = {}
+    for folder in SIGNATURES:
+        mine = {name: rest for name, (of, *rest) in requests().items() if of == folder}
+        answers.update(zip(mine, ask(exported / folder, mine.values()), strict=True))
+    return answers
+
+
+@pytest.fixture(params=["fresh_process", "without_python"])
+def served(request):
+    """What the SavedModels answer, by two ways to load them."""
+    return request.getfixturevalue(request.param)
 
 
 def texts_of(answer):
-    return [bytes.fromhex(text).decode("utf-8", "replace") for text in answer]
+    return [text.decode("utf-8", "replace") for text in answer["text"]]
 
 
 @pytest.mark.parametrize("name", BATCHES)
@@ -229,31 +254,104 @@ def test_random_answers_are_those_of_python_with_seed_0(random, served, name):
 
 
 @pytest.mark.parametrize("name", ["lines", "hostile", "none"])
-def test_each_row_may_have_its_seed(random, served, name):
-    sources = random.source_tokenizer.encode(BATCHES[name]).to_list()
-    seeds = [SEEDS[i % len(SEEDS)] for i in range(len(sources))]
-    generator = Generator(random.model, random.sampler)
-    ids = generator(sources, 10, np.array(seeds, "int32"))
-    expected = random.target_tokenizer.decode(ids).numpy().tolist()
-    assert [bytes.fromhex(text) for text in served[f"sample {name}"]] == expected
+def test_the_best_beams_and_their_scores(beams, served, name):
+    expected = beams(BATCHES[name], num_return_sequences=3, return_scores=True)
+    answer = served[f"beam {name}"]
+    assert answer["text"].shape == answer["score"].shape == (len(expected), 3)
+    texts = [[text.decode() for text in row] for row in answer["text"]]
+    assert texts == [[text for text, _ in best] for best in expected]
+    scores = [[score for _, score in best] for best in expected]
+    np.testing.assert_allclose(
+        answer["score"], np.reshape(scores, (-1, 3)), rtol=1e-4, atol=1e-4
+    )
 
 
-@pytest.mark.parametrize("folder", ["greedy", "random", "beams"])
-def test_a_session_answers_the_same(served, folder):
-    assert served[f"{folder} session"] == served[f"{folder} seven"]
+@pytest.mark.parametrize("name", SAMPLES)
+def test_each_row_has_its_seed_and_options(random, served, name):
+    texts = LINES + HOSTILE
+    sources = random.source_tokenizer.encode(texts).to_list()
+    generator = Generator(random.model, SAMPLES[name][0])
+    ids = generator(sources, 10, np.resize(np.array(SEEDS, "int32"), len(texts)))
+    expected = random.target_tokenizer.decode(ids).numpy()
+    assert served[f"sample {name}"]["text"].tolist() == expected.tolist()
+    assert served["sample none"]["text"].shape == (0,)
 
 
-def test_signatures(served):
-    assert served["greedy"]["signatures"] == ["serving_default"]
-    assert served["beams"]["signatures"] == ["serving_default"]
-    assert served["random"]["signatures"] == ["sample", "serving_default"]
+def test_rows_do_not_depend_on_the_batch(exported):
+    inputs = sample_inputs(LINES[:6], 1.5)
+    alone = [
+        ("sample", {name: x[i : i + 1] for name, x in inputs.items()}) for i in (2, 5)
+    ]
+    together, *others = _ask(exported / "random", [("sample", inputs), *alone])[
+        "answers"
+    ]
+    assert [together["text"][i] for i in (2, 5)] == [x["text"][0] for x in others]
 
 
-@pytest.mark.parametrize("folder", ["greedy", "random", "beams"])
-def test_serving_can_run_every_op(served, folder):
-    operations = served[folder]["ops"]
-    assert {"StatelessWhile", "While"} & set(operations)
-    assert not [op for op in operations if "Xla" in op or "PyFunc" in op]
+def test_each_row_has_its_largest_length(greedy, served):
+    sources = greedy.source_tokenizer.encode(LINES[:7]).to_list()
+    limits = np.clip(LIMITS, 1, 14)
+    ids = Generator(greedy.model)(sources, limits)
+    ids[LIMITS < 1] = 0  # No token at all, which Python refuses.
+    expected = greedy.target_tokenizer.decode(ids).numpy().tolist()
+    assert served["limited"]["text"].tolist() == expected
+
+
+def test_scores_of_given_pairs(greedy, served):
+    sources, targets = (
+        greedy.source_tokenizer.encode(texts).to_list() for texts in PAIRS
+    )
+    expected, _ = greedy.generator.score(sources, targets)
+    np.testing.assert_allclose(served["pairs"]["score"], expected, rtol=1e-4, atol=1e-4)
+    assert served["pairs"]["length"].tolist() == list(map(len, targets))
+    assert (
+        served["no pairs"]["score"].shape == served["no pairs"]["length"].shape == (0,)
+    )
+
+
+def test_logits_of_ids(greedy, served):
+    expected = ops.convert_to_numpy(greedy.model(IDS))
+    np.testing.assert_allclose(served["ids"]["logits"], expected, rtol=1e-4, atol=1e-4)
+    assert served["no ids"]["logits"].shape == (0, *expected.shape[1:])
+
+
+@pytest.mark.parametrize("name", ["seven", "hostile", "none"])
+def test_what_the_encoder_makes_of_texts(greedy, served, name):
+    answer = served[f"encode {name}"]
+    rows = greedy.source_tokenizer.encode(BATCHES[name]).to_list()
+    assert answer["mask"].sum(axis=1).tolist() == list(map(len, rows))
+    assert answer["pooled"].shape == (len(rows), 16)
+    for row, *arrays in zip(rows, answer["hidden"], answer["pooled"], strict=True):
+        alone = greedy.model.encode_hidden(ops.convert_to_tensor([row], "int32"))
+        alone = ops.convert_to_numpy(alone)[0]
+        expected = alone, alone.mean(axis=0)
+        for array, other in zip(
+            (arrays[0][: len(row)], arrays[1]), expected, strict=True
+        ):
+            np.testing.assert_allclose(array, other, rtol=1e-3, atol=1e-4)
+
+
+def test_signatures(exported):
+    for folder, names in SIGNATURES.items():
+        loaded = tf.saved_model.load(exported / folder)
+        assert set(loaded.signatures) == set(names)
+
+
+def test_serving_can_run_every_op(exported):
+    known = set(operations_with_kernels())
+    for folder in SIGNATURES:
+        names = operations(exported / folder)
+        assert {"StatelessWhile", "While"} & names
+        assert not [name for name in names if "Xla" in name or "PyFunc" in name]
+        assert names <= known
+
+
+def operations_with_kernels():
+    from tensorflow.python.framework import kernels
+
+    for kernel in kernels.get_all_registered_kernels().kernel:
+        if kernel.device_type in ("CPU", "DEFAULT"):
+            yield kernel.op
 
 
 # What is refused

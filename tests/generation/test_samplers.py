@@ -13,6 +13,7 @@ from keras_encdec.backend import compile_function
 from keras_encdec.generation import (
     GreedySampler,
     MinPSampler,
+    PerRowSampler,
     RandomSampler,
     Sampler,
     TopKSampler,
@@ -306,3 +307,50 @@ def test_the_base_class_says_what_to_write():
         Unwritten()(ops.zeros((1, 3)), ops.zeros((1,)))
     with pytest.raises(NotImplementedError, match=r"Sampler must define __call__"):
         Sampler()(ops.zeros((1, 3)), ops.zeros((1,)))
+
+
+# Options of each row
+
+
+def per_row(*samplers):
+    """One sampler that gives each row the options of another, as tensors."""
+    return PerRowSampler(
+        ops.array([getattr(s, "temperature", 0.0) for s in samplers], "float32"),
+        ops.array([getattr(s, "k", 0) for s in samplers], "int32"),
+        ops.array([getattr(s, "p", 1.0) for s in samplers], "float32"),
+    )
+
+
+def test_each_row_has_options_of_its_own():
+    samplers = [
+        GreedySampler(),
+        *(s for s in RANDOM if not isinstance(s, (MinPSampler, TypicalSampler))),
+    ]
+    rng = np.random.default_rng(0)
+    drawn = set()
+    for _ in range(50):
+        logits = 2 * rng.normal(size=(len(samplers), 12)).astype("float32")
+        logits[:, 3] = MINUS_INFINITY
+        numbers = rng.uniform(size=len(samplers)).astype("float32")
+        rows = zip(samplers, logits, numbers, strict=True)
+        expected = [sample(s, row[None], [number])[0] for s, row, number in rows]
+        assert sample(per_row(*samplers), logits, numbers).tolist() == expected
+        drawn.update(expected)
+    assert len(drawn) == 11
+
+
+def test_p_is_reached_among_the_k():
+    logits = np.log(np.array([0.4, 0.3, 0.2, 0.1], "float32"))
+    both = PerRowSampler(ops.ones(8), ops.full((8,), 2), ops.full((8,), 0.5))
+    # Of 0.4 / 0.7 = 0.57 and 0.3 / 0.7 the first alone reaches 0.5.
+    assert set(sample(both, logits, np.linspace(0, LARGEST, 8))) == {0}
+
+
+def test_options_out_of_range_are_no_limits():
+    options = ops.ones(9), ops.full((9,), -1), ops.full((9,), -0.5)
+    numbers = np.linspace(0, LARGEST, 9)
+    logits = some_logits(12)
+    expected = sample(RandomSampler(), logits, numbers)
+    assert (
+        sample(PerRowSampler(*options), logits, numbers).tolist() == expected.tolist()
+    )

@@ -1,0 +1,69 @@
+"""Asks a SavedModel where only TensorFlow and tensorflow-text are; run as a script.
+
+`python -P fresh_process.py SAVED_MODEL WORK` reads `WORK/requests` and writes
+`WORK/answers`, as `proof` describes them.
+"""
+
+import base64
+import json
+import pathlib
+import sys
+import time
+
+
+def main(folder, work):
+    """Answers the requests of `proof.prove`."""
+    # Here, for the file is imported with the package too.
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401  (registers the ops of tokenizers)
+
+    start = time.perf_counter()
+    loaded = tf.saved_model.load(folder)
+    report = {"load_seconds": time.perf_counter() - start, "signatures": {}}
+    report["answers"] = []
+    for name, inputs in json.loads(pathlib.Path(work, "requests").read_text()):
+        function = loaded.signatures[name]
+        specs = function.structured_input_signature[1]
+        inputs = {
+            key: tf.io.parse_tensor(base64.b64decode(value), specs[key].dtype)
+            for key, value in inputs.items()
+        }
+        answer = function(**inputs)
+        report["answers"].append(
+            {
+                key: base64.b64encode(tf.io.serialize_tensor(value).numpy()).decode()
+                for key, value in answer.items()
+            }
+        )
+        one = {key: value[:1] for key, value in inputs.items()}
+        report["signatures"][name] = {
+            "inputs": {key: _describe(spec) for key, spec in specs.items()},
+            "outputs": {
+                key: _describe(spec)
+                for key, spec in function.structured_outputs.items()
+            },
+            "milliseconds_for_one": _milliseconds(function, one),
+            "milliseconds_for_all": _milliseconds(function, inputs),
+        }
+    if "keras_encdec" in sys.modules:
+        raise ImportError("The process must be fresh; keras_encdec was imported.")
+    pathlib.Path(work, "answers").write_text(json.dumps(report))
+
+
+def _describe(spec):
+    shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
+    return f"{spec.dtype.name} ({shape})"
+
+
+def _milliseconds(function, inputs, times=5):
+    function(**inputs)
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function(**inputs)
+        taken.append(1000 * (time.perf_counter() - start))
+    return sorted(taken)[times // 2]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

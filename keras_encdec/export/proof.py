@@ -1,0 +1,249 @@
+"""Proof of a SavedModel: a fresh process answers what Python answers."""
+
+import base64
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_encdec.backend import import_tensorflow
+from keras_encdec.generation import RandomSampler
+
+tf = import_tensorflow()
+
+REPORT = pathlib.Path("assets.extra", "report.json")
+TOLERANCE = 1e-4
+TEXTS = (
+    "a text",
+    "",
+    "Another text, with commas, a number (12) and more words than the first one.",
+    "naïve café 😀 שלום",
+)
+
+
+def example_requests(signatures, max_length, texts=TEXTS):
+    """Returns a request for each signature: pairs of its name and its inputs.
+
+    Args:
+        signatures: Names of signatures.
+        max_length: The largest number of tokens to generate.
+        texts: The texts to make them of, a list of `str` or `bytes`.
+
+    Returns:
+        A list of pairs `(signature, inputs)`, the inputs a dict of NumPy arrays, the
+        texts arrays of `bytes` objects.
+
+    Example:
+        ```python
+        from keras_encdec.export.proof import example_requests
+
+        print(example_requests(["beam"], max_length=8))
+        ```
+    """
+    rows = len(texts)
+    encoded = [x.encode() if isinstance(x, str) else x for x in texts]
+    ids = np.full((rows, 4), 3, "int32")  # Of every vocabulary: the unknown id.
+    ids[:, -1] = 2
+    values = {
+        "text": np.array(encoded, object),
+        "reference": np.array(encoded[::-1], object),
+        "max_length": np.arange(rows, dtype="int32") % max_length + 1,
+        "seed": np.arange(rows, dtype="int32") + 7,
+        "temperature": np.full(rows, 0.7, "float32"),
+        "top_k": np.zeros(rows, "int32"),
+        "top_p": np.ones(rows, "float32"),
+        "source": ids,
+        "target": ids[:, ::-1] % 2 + 1,
+    }
+    names = {
+        "serving_default": ("text",),
+        "generate": ("text", "max_length"),
+        "beam": ("text",),
+        "sample": ("text", "seed", "temperature", "top_k", "top_p"),
+        "score": ("text", "reference"),
+        "logits": ("source", "target"),
+        "encode": ("text",),
+    }
+    return [
+        (signature, {name: values[name] for name in names[signature]})
+        for signature in signatures
+    ]
+
+
+def answer(text_to_text, signature, inputs, max_length, beams):
+    """Returns what a signature of the SavedModel must answer, by Python.
+
+    Args:
+        text_to_text: A `TextToText`, under any backend.
+        signature: The name of the signature.
+        inputs: Its inputs, as in `example_requests`, the options of `sample` the same
+            for all rows, without k and p.
+        max_length: The largest number of tokens to generate.
+        beams: The `BeamSampler` of `beam`.
+
+    Returns:
+        A dict of NumPy arrays, the texts arrays of `bytes` objects.
+
+    Example:
+        ```python
+        from keras_encdec import BeamSampler, ByteTokenizer, EncoderDecoder, TextToText
+        from keras_encdec.export.proof import answer, example_requests
+
+        tokenizer = ByteTokenizer()
+        model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1)
+        text_to_text = TextToText(tokenizer, tokenizer, model)
+        for signature, inputs in example_requests(["generate"], max_length=8):
+            print(answer(text_to_text, signature, inputs, 8, BeamSampler(2)))
+        ```
+    """
+    source_tokenizer = text_to_text.source_tokenizer
+    target_tokenizer = text_to_text.target_tokenizer
+    generator, model = text_to_text.generator, text_to_text.model
+    if signature == "logits":
+        logits = model((inputs["source"], inputs["target"]))
+        return {"logits": keras.ops.convert_to_numpy(logits)}
+    sources = source_tokenizer.encode(inputs["text"].tolist()).to_list()
+    padded = tf.ragged.constant(sources, tf.int32, ragged_rank=1).to_tensor().numpy()
+    if signature == "encode":
+        hidden = model.encode_hidden(keras.ops.convert_to_tensor(padded))
+        hidden = keras.ops.convert_to_numpy(keras.ops.cast(hidden, "float32"))
+        mask = padded != source_tokenizer.padding_id
+        weights = mask[..., None] / mask.sum(axis=1)[:, None, None]
+        return {"hidden": hidden, "mask": mask, "pooled": (hidden * weights).sum(1)}
+    if signature == "score":
+        targets = target_tokenizer.encode(inputs["reference"].tolist()).to_list()
+        total, _ = generator.score(sources, targets)
+        return {"score": total, "length": np.array([len(row) for row in targets])}
+    limits, seeds, number = max_length, 0, None
+    if signature == "generate":
+        limits = inputs["max_length"]
+    elif signature == "beam":
+        generator, number = text_to_text.with_sampler(beams).generator, beams.num_beams
+    elif signature == "sample":
+        sampler = RandomSampler(float(inputs["temperature"][0]))
+        generator, seeds = text_to_text.with_sampler(sampler).generator, inputs["seed"]
+    found = generator(
+        sources, limits, seeds, num_return_sequences=number, return_scores=True
+    )
+    ids = found.ids.reshape(-1, found.ids.shape[-1])
+    texts = target_tokenizer.decode(ids).numpy().reshape(found.scores.shape)
+    return {"text": texts} | ({"score": found.scores} if signature == "beam" else {})
+
+
+def prove(text_to_text, folder, texts, signatures, max_length, beams):
+    """Compares a SavedModel in a fresh process with Python, and writes a report.
+
+    The process has TensorFlow and tensorflow-text, and neither Keras nor this library.
+
+    Args:
+        text_to_text: The `TextToText` that was exported.
+        folder: The folder of the SavedModel; the report is `assets.extra/report.json`
+            there.
+        texts: Texts to compare on.
+        signatures: The names of its signatures.
+        max_length: The largest number of tokens it generates.
+        beams: The `BeamSampler` of `beam`.
+
+    Returns:
+        The report, a dict: sizes, seconds to load, and for each signature its inputs,
+        outputs and the milliseconds for one text and for all.
+
+    Raises:
+        RuntimeError: If the process fails or an answer differs: a text at all, a
+            number by more than 1e-4.
+
+    Example:
+        ```python
+        import tempfile
+        from keras_encdec import (
+            BeamSampler, ByteTokenizer, EncoderDecoder, TextToText, export_saved_model
+        )
+        from keras_encdec.export.proof import prove
+
+        tokenizer = ByteTokenizer()
+        model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1)
+        text_to_text = TextToText(tokenizer, tokenizer, model, max_length=8)
+        path = tempfile.mkdtemp() + "/1"
+        export_saved_model(text_to_text, path, signatures=["encode"])
+        print(prove(text_to_text, path, ["one"], ["encode"], 8, BeamSampler(2)))
+        ```
+    """
+    folder = pathlib.Path(folder)
+    requests = example_requests(signatures, max_length, texts)
+    report = {
+        "texts": len(texts),
+        "parameters": text_to_text.model.count_params(),
+        "megabytes": sum(
+            file.stat().st_size for file in folder.rglob("*") if file.is_file()
+        )
+        / 1e6,
+        **_ask(folder, requests),
+    }
+    answers = report.pop("answers")
+    for (signature, inputs), received in zip(requests, answers, strict=True):
+        expected = answer(text_to_text, signature, inputs, max_length, beams)
+        _compare(signature, expected, received)
+    (folder / REPORT).parent.mkdir(exist_ok=True)
+    (folder / REPORT).write_text(json.dumps(report, indent=2))
+    return report
+
+
+def _ask(folder, requests):
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        question = [[name, encode_tensors(inputs)] for name, inputs in requests]
+        (work / "requests").write_text(json.dumps(question))
+        script = pathlib.Path(__file__).with_name("fresh_process.py")
+        # -P: the names of the files beside the script are also those of packages.
+        command = [sys.executable, "-P", str(script), str(folder), str(work)]
+        child = subprocess.run(command, capture_output=True, text=True, check=False)
+        if child.returncode:
+            raise RuntimeError(
+                "The SavedModel must run in a fresh process with TensorFlow alone; the "
+                f"end of what that said:\n{child.stderr[-4000:]}"
+            )
+        report = json.loads((work / "answers").read_text())
+    report["answers"] = [decode_tensors(answer) for answer in report["answers"]]
+    return report
+
+
+def encode_tensors(tensors):
+    """Returns tensors by name as text: serialized `TensorProto`s in base64."""
+    return {
+        name: base64.b64encode(tf.io.serialize_tensor(tensor).numpy()).decode()
+        for name, tensor in tensors.items()
+    }
+
+
+def decode_tensors(tensors):
+    """Returns what `encode_tensors` made texts of, as NumPy arrays by name."""
+    from tensorflow.core.framework import tensor_pb2
+
+    return {
+        name: tf.make_ndarray(
+            tensor_pb2.TensorProto.FromString(base64.b64decode(tensor))
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def _compare(signature, expected, received):
+    for name, value in expected.items():
+        value, other = np.asarray(value), received[name]
+        if value.dtype == object:
+            same = value.shape == other.shape and np.all(value == other)
+        else:
+            same = value.shape == other.shape and np.allclose(
+                value, other, rtol=TOLERANCE, atol=TOLERANCE
+            )
+        if not same:
+            raise RuntimeError(
+                "A SavedModel must answer what Python answers; received for the output "
+                f"{name!r} of {signature!r} {other!r:.300}, where Python has "
+                f"{value!r:.300}. Nothing was written: export without a jit, or other "
+                "texts, and look which one is wrong."
+            )

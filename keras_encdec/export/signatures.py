@@ -1,0 +1,248 @@
+"""What a server can be asked: a text-to-text model as TensorFlow functions.
+
+Legend of shapes: B batch, S source, T target, V vocabulary, D model, K beams. The batch
+is the first dimension of every input and output, so that a server may join requests.
+"""
+
+import inspect
+
+from keras import ops
+
+from keras_encdec.backend import import_tensorflow
+from keras_encdec.generation import (
+    BeamSampler,
+    PerRowSampler,
+    generate,
+    row_seeds,
+    score,
+)
+
+tf = import_tensorflow()
+
+SIGNATURES = (
+    "serving_default",
+    "generate",
+    "beam",
+    "sample",
+    "score",
+    "logits",
+    "encode",
+)
+# The inputs of the signatures: the types and shapes without the batch.
+_INPUTS = {
+    "text": (tf.string, ()),
+    "reference": (tf.string, ()),
+    "max_length": (tf.int32, ()),
+    "seed": (tf.int32, ()),
+    "temperature": (tf.float32, ()),
+    "top_k": (tf.int32, ()),
+    "top_p": (tf.float32, ()),
+    "source": (tf.int32, (None,)),
+    "target": (tf.int32, (None,)),
+}
+
+
+class Signatures:
+    """The signatures of a `TextToText`; the methods' names are the signatures' names.
+
+    Signatures that search in the same way share one function.
+
+    Args:
+        text_to_text: A `TextToText`, under the TensorFlow backend.
+        max_length: The largest number of tokens to generate.
+        beams: The `BeamSampler` of the signature `beam`.
+        jit: Whether XLA compiles the search, for batches and lengths padded to powers
+            of two.
+
+    Attributes:
+        module: A `tf.Module` with all that the functions need: the variables and the
+            tokenizers, not the Keras model, which would bring its own functions and
+            names along.
+
+    Example:
+        ```python
+        import os
+
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        from keras_encdec import BeamSampler, ByteTokenizer, EncoderDecoder, TextToText
+        from keras_encdec.export.signatures import Signatures
+
+        tokenizer = ByteTokenizer()
+        model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1)
+        text_to_text = TextToText(tokenizer, tokenizer, model)
+        signatures = Signatures(text_to_text, 8, BeamSampler(2), jit=False)
+        print(signatures.functions(["encode"])["encode"].input_signature)
+        ```
+    """
+
+    def __init__(self, text_to_text, max_length, beams, jit):
+        self._model = text_to_text.model
+        self._generator = text_to_text.generator
+        self._max_length = max_length
+        self._beams = beams
+        self._jit = jit
+        self._searches = {}
+        self._tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+        self.module = tf.Module()
+        self.module.tokenizers = self._tokenizers
+        self.module.parameters = [variable.value for variable in self._model.variables]
+
+    def functions(self, names):
+        """Returns the named signatures, a dict of `tf.function`s."""
+        return {
+            name: tf.function(
+                method, autograph=False, input_signature=_input_signature(method)
+            )
+            for name, method in ((name, getattr(self, name)) for name in names)
+        }
+
+    def serving_default(self, text):
+        """Texts `(B,)` to texts `(B,)`, by the sampler that the `TextToText` has."""
+        return self.generate(text, tf.fill(tf.shape(text), self._max_length))
+
+    def generate(self, text, max_length):
+        """The same, with a largest number of tokens for each row, int32 `(B,)`."""
+        limits = tf.clip_by_value(max_length, 0, self._max_length)
+        seeds = row_seeds(0, ops.shape(text)[0])
+        sampler = self._generator.sampler
+        ids, _ = self._search(sampler, self._encode(text), limits, seeds)
+        return {"text": self._decode(ids[:, 0])}
+
+    def beam(self, text):
+        """Texts `(B,)` to the K best texts and their scores, float32, `(B, K)`."""
+        source = self._encode(text)
+        limits = tf.fill(tf.shape(text), self._max_length)
+        ids, scores = self._search(self._beams, source, limits, tf.zeros_like(limits))
+        texts = self._decode(tf.reshape(ids, (-1, self._max_length)))
+        return {"text": tf.reshape(texts, tf.shape(scores)), "score": scores}
+
+    def sample(self, text, seed, temperature, top_k, top_p):
+        """Texts `(B,)` to texts drawn by the options of each row, `(B,)`.
+
+        A temperature of 0 takes the most likely token; `top_k` 0 and `top_p` 1 are no
+        limits.
+        """
+        limits = tf.fill(tf.shape(text), self._max_length)
+        options = temperature, top_k, top_p
+        ids, _ = self._search(PerRowSampler, self._encode(text), limits, seed, *options)
+        return {"text": self._decode(ids[:, 0])}
+
+    def score(self, text, reference):
+        """The log-probability of given targets, float32, and their lengths, `(B,)`.
+
+        Lengths are in tokens, int32; the end counts in both.
+        """
+        padding_id = self._tokenizers[1].padding_id
+        target = self._ids(self._tokenizers[1], reference)
+        padded = _one_row_at_least(self._encode(text)), _one_row_at_least(target)
+        scores = score(
+            self._model,
+            *padded,
+            start_id=self._tokenizers[1].start_id,
+            padding_id=padding_id,
+        )
+        lengths = tf.reduce_sum(tf.cast(target != padding_id, tf.int32), axis=1)
+        return {
+            "score": tf.reduce_sum(scores, axis=1)[: tf.shape(text)[0]],
+            "length": lengths,
+        }
+
+    def logits(self, source, target):
+        """Ids `(B, S)` and `(B, T)`, int32, to logits `(B, T, V)`, float32.
+
+        The target begins with the start id; rows are padded.
+        """
+        rows, length = tf.unstack(tf.shape(target))
+        padded = _one_row_at_least(source), _one_row_at_least(target)
+        return {"logits": self._model(padded)[:rows, :length]}
+
+    def encode(self, text):
+        """What the encoder makes of texts `(B,)`.
+
+        `hidden` `(B, S, D)`; which of the S are tokens, `mask`, bool; and the mean over
+        these, `pooled` `(B, D)`, for retrieval; float32.
+        """
+        source = self._encode(text)
+        rows, length = tf.unstack(tf.shape(source))
+        hidden = self._model.encode_hidden(_one_row_at_least(source))
+        hidden = tf.cast(hidden, tf.float32)[:rows, :length]
+        mask = source != self._tokenizers[0].padding_id
+        weights = tf.cast(mask, tf.float32)[..., None]
+        pooled = tf.math.divide_no_nan(
+            tf.reduce_sum(hidden * weights, axis=1), tf.reduce_sum(weights, axis=1)
+        )
+        return {"hidden": hidden, "mask": mask, "pooled": pooled}
+
+    def _ids(self, tokenizer, texts):
+        return tokenizer.encode(texts).to_tensor(tokenizer.padding_id)
+
+    def _encode(self, texts):
+        return self._ids(self._tokenizers[0], texts)
+
+    def _decode(self, ids):
+        return self._tokenizers[1].decode(ids)
+
+    def _search(self, sampler, source, limits, seeds, *options):
+        """The ids `(B, K, L)` and scores `(B, K)` that a sampler finds."""
+        key = repr(sampler)
+        if key not in self._searches:
+            self._searches[key] = self._new_search(sampler, len(options))
+        search = self._searches[key]
+        if not self._jit:
+            return search(source, limits, seeds, *options)
+        rows, length = tf.unstack(tf.shape(source))
+        more = _power_of_two(rows, 1) - rows
+        longer = _power_of_two(length, 16) - length
+        padding_id = self._tokenizers[0].padding_id
+        source = tf.pad(source, [[0, more], [0, longer]], constant_values=padding_id)
+        # Rows that fill up have a limit of 0: they end before their first token.
+        rest = (tf.pad(x, [[0, more]]) for x in (limits, seeds, *options))
+        return tuple(x[:rows] for x in search(source, *rest))
+
+    def _new_search(self, sampler, num_options):
+        number = sampler.num_beams if isinstance(sampler, BeamSampler) else 1
+        rows = [tf.int32] * 2 + [tf.float32, tf.int32, tf.float32][:num_options]
+        specs = [tf.TensorSpec((None, None), tf.int32)]
+        specs += [tf.TensorSpec((None,), dtype) for dtype in rows]
+
+        @tf.function(
+            autograph=False, input_signature=specs, jit_compile=self._jit or None
+        )
+        def search(source, limits, seeds, *options):
+            found = generate(
+                self._model,
+                sampler(*options) if options else sampler,
+                source,
+                limits,
+                seeds,
+                max_length=self._max_length,
+                start_id=self._generator.start_id,
+                end_id=self._generator.end_id,
+                padding_id=self._generator.padding_id,
+                processors=self._generator.processors,
+                num_return_sequences=number,
+                return_scores=number > 1,
+            )
+            scores = found.scores if number > 1 else tf.zeros_like(found.ids[:, :, 0])
+            return found.ids, scores
+
+        return search
+
+
+def _input_signature(method):
+    return [
+        tf.TensorSpec((None, *shape), dtype, name=name)
+        for name in inspect.signature(method).parameters
+        for dtype, shape in (_INPUTS[name],)
+    ]
+
+
+def _one_row_at_least(ids):
+    """Rows of ids, or for an empty batch one of padding, which a step needs."""
+    lacking = tf.cast(tf.shape(ids) < 1, tf.int32)
+    return tf.pad(ids, [[0, lacking[0]], [0, lacking[1]]])
+
+
+def _power_of_two(size, smallest):
+    powers = tf.constant([smallest * 2**i for i in range(20)])
+    return tf.reduce_min(tf.where(powers >= size, powers, powers[-1]))

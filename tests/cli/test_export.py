@@ -1,0 +1,68 @@
+"""The command that exports, run in this process, and what it prints and writes."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from keras_encdec import (
+    BeamSampler,
+    CharacterTokenizer,
+    EncoderDecoder,
+    TextToText,
+    WordTokenizer,
+)
+
+pytestmark = pytest.mark.once
+
+TEXTS = ["12", "", "345"]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A saved folder of a model whose answers are nonsense."""
+    keras.utils.set_random_seed(0)
+    characters = CharacterTokenizer.from_texts(["0123456789"])
+    words = WordTokenizer(list("abcdefghij"))
+    model = EncoderDecoder(
+        characters.vocabulary_size,
+        16,
+        32,
+        num_heads=2,
+        num_layers=1,
+        target_vocabulary_size=words.vocabulary_size,
+        tie_embeddings=False,
+    )
+    folder = tmp_path_factory.mktemp("cli") / "saved"
+    TextToText(characters, words, model, max_length=6).save(folder)
+    return folder
+
+
+def test_writes_a_version_that_tensorflow_loads(saved, tmp_path, run, error_of):
+    (tmp_path / "texts").write_text("\n".join(TEXTS))
+    options = ["--version", 2, "--beams", 3, "--max-length", 4]
+    options += ["--signatures", "serving_default", "beam"]
+    options += ["--texts", tmp_path / "texts"]
+    printed = run("export", saved, tmp_path / "models", *options).out
+    path = tmp_path / "models" / "2"
+    assert f"Wrote {path}: " in printed
+    assert "answers 3 texts as Python does" in printed
+    assert "\nbeam: " in printed and "float32 (?, 3)" in printed
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    answers = [x.decode() for x in serve(text=tf.constant(TEXTS))["text"].numpy()]
+    searching = TextToText.load(saved).with_sampler(BeamSampler(3), max_length=4)
+    assert answers == searching(TEXTS)
+
+    again = "export", saved, tmp_path / "models", *options
+    assert "is there already" in error_of(*again)
+    before = (path / "saved_model.pb").stat().st_mtime_ns
+    run(*again, "--overwrite")
+    assert (path / "saved_model.pb").stat().st_mtime_ns > before
+
+
+def test_bad_options_write_nothing(saved, tmp_path, error_of):
+    said = error_of("export", saved, tmp_path / "models", "--signatures", "beams")
+    assert "signatures must be some of serving_default" in said
+    assert "0" in error_of("export", saved, tmp_path / "models", "--version", "0")
+    said = error_of("export", saved, tmp_path / "models", "--module", "no_such_module")
+    assert "no_such_module" in said
+    assert not (tmp_path / "models").exists()

@@ -1,0 +1,90 @@
+"""The proof finds what is wrong, and tells what is right."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_encdec import (
+    BeamSampler,
+    CharacterTokenizer,
+    EncoderDecoder,
+    TextToText,
+    export_saved_model,
+)
+from keras_encdec.export import proof
+
+TEXTS = ["ab", "", "bca" * 5]
+
+
+@pytest.fixture(scope="module")
+def text_to_text():
+    return new_text_to_text()
+
+
+def new_text_to_text():
+    tokenizer = CharacterTokenizer.from_texts(["abc"])
+    size = tokenizer.vocabulary_size
+    model = EncoderDecoder(size, 16, 32, 2, 1, tie_embeddings=False)
+    return TextToText(tokenizer, tokenizer, model, max_length=6)
+
+
+@pytest.fixture(scope="module")
+def folder(text_to_text, tmp_path_factory):
+    path = tmp_path_factory.mktemp("proof") / "1"
+    options = {"num_beams": 2, "proof_texts": TEXTS}
+    return export_saved_model(text_to_text, path, **options)
+
+
+def test_reports_each_signature(folder):
+    report = json.loads((folder / "assets.extra" / "report.json").read_text())
+    assert report["texts"] == 3
+    assert 0 < report["megabytes"] < 10
+    assert 0 < report["load_seconds"] < 60
+    beam = report["signatures"]["beam"]
+    assert beam["inputs"] == {"text": "string (?)"}
+    assert beam["outputs"] == {"text": "string (?, 2)", "score": "float32 (?, 2)"}
+    assert len(report["signatures"]) == 7
+    for signature in report["signatures"].values():
+        assert 0 < signature["milliseconds_for_one"] < 60_000
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "beam", "score", "encode"])
+def test_finds_another_model(folder, signature):
+    keras.utils.set_random_seed(1)
+    other = new_text_to_text()
+    with pytest.raises(RuntimeError, match=f"(?s)of '{signature}'.*where Python"):
+        proof.prove(other, folder, TEXTS, [signature], 6, BeamSampler(2))
+
+
+def test_what_fails_is_not_put_in_its_place(text_to_text, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        proof, "answer", lambda *args: {"text": np.array([b"x"] * 3, object)}
+    )
+    with pytest.raises(RuntimeError, match="must answer what Python answers"):
+        export_saved_model(
+            text_to_text,
+            tmp_path / "1",
+            signatures=["serving_default"],
+            proof_texts=TEXTS,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_fails_says_why(tmp_path):
+    with pytest.raises(RuntimeError, match="fresh process(?s:.)*does not exist"):
+        proof._ask(tmp_path / "nothing", [])
+
+
+@pytest.mark.once
+def test_tensors_survive_as_text():
+    tensors = {
+        "text": np.array([b"\x00\xff", b"", "é".encode()], object),
+        "ids": np.zeros((0, 3), "int32"),
+        "score": np.array([[-np.inf, 0.5]], "float32"),
+    }
+    received = proof.decode_tensors(proof.encode_tensors(tensors))
+    for name, tensor in tensors.items():
+        assert received[name].shape == tensor.shape
+        assert received[name].tolist() == tensor.tolist()

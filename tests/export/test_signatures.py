@@ -1,0 +1,75 @@
+"""What the signatures are built of; what they answer is in test_saved_model.py."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_encdec import (
+    BeamSampler,
+    CharacterTokenizer,
+    EncoderDecoder,
+    TextToText,
+    export_saved_model,
+)
+from keras_encdec.export.proof import _ask, example_requests
+from keras_encdec.export.signatures import SIGNATURES, Signatures
+
+pytestmark = pytest.mark.once
+
+TEXTS = ["abc" * 3, "", "b", "cab" * 12, "a"]
+
+
+@pytest.fixture(scope="module")
+def text_to_text():
+    keras.utils.set_random_seed(0)
+    tokenizer = CharacterTokenizer.from_texts(["abc"])
+    size = tokenizer.vocabulary_size
+    model = EncoderDecoder(size, 16, 32, 2, 1, tie_embeddings=False)
+    return TextToText(tokenizer, tokenizer, model, max_length=6)
+
+
+def test_the_batch_is_the_first_dimension_of_all(text_to_text):
+    signatures = Signatures(text_to_text, 6, BeamSampler(2), jit=False)
+    for name, function in signatures.functions(SIGNATURES).items():
+        concrete = function.get_concrete_function()
+        inputs = concrete.structured_input_signature[0]
+        outputs = tf.nest.flatten(concrete.structured_outputs)
+        for tensor in [*inputs, *outputs]:
+            assert tensor.shape.rank >= 1 and tensor.shape[0] is None, name
+
+
+def test_those_that_search_alike_share_a_function(text_to_text):
+    searching = text_to_text.with_sampler(BeamSampler(2))
+    signatures = Signatures(searching, 6, BeamSampler(2), jit=False)
+    functions = signatures.functions(["serving_default", "generate", "beam"])
+    for function in functions.values():
+        function.get_concrete_function()
+    assert len(signatures._searches) == 1
+
+
+def compiled_functions(path):
+    saved = saved_model_pb2.SavedModel.FromString(
+        (path / "saved_model.pb").read_bytes()
+    )
+    functions = saved.meta_graphs[0].graph_def.library.function
+    return any(function.attr["_XlaMustCompile"].b for function in functions)
+
+
+def test_compiled_by_xla_the_answers_are_the_same(text_to_text, tmp_path):
+    names = ["serving_default", "sample"]
+    requests = example_requests(names, 6, TEXTS)
+    requests += [
+        (name, {k: x[:0] for k, x in inputs.items()}) for name, inputs in requests
+    ]
+    answers = {}
+    for jit in (False, True):
+        path = export_saved_model(
+            text_to_text, tmp_path / str(jit), signatures=names, jit=jit
+        )
+        answers[jit] = _ask(path, requests)["answers"]
+        assert compiled_functions(path) == jit
+    for plain, fast in zip(*answers.values(), strict=True):
+        np.testing.assert_array_equal(plain["text"], fast["text"])
+    assert len(set(answers[True][1]["text"])) > 2
