@@ -1,4 +1,4 @@
-"""The one file, beside `export.py`, that asks which Keras backend runs.
+"""The one file, beside `export`, that asks which Keras backend runs.
 
 Everything else is written with `keras.ops` and calls these functions where the
 three backends truly differ: compiling a loop, writing into a cache, importing

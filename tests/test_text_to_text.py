@@ -374,7 +374,21 @@ def test_load_runs_no_code(copied_folder):
         TextToText.load(copied_folder)
 
 
-def test_load_needs_the_classes_of_the_user(text_to_text, tmp_path):
+MODULE = """
+import dataclasses
+import keras
+from keras import ops
+from keras_encdec import Sampler
+
+@keras.saving.register_keras_serializable(package="tests_of_text_to_text")
+@dataclasses.dataclass(frozen=True)
+class LastSampler(Sampler):
+    def __call__(self, logits, uniform):
+        return ops.cast(ops.argmin(logits[:, 3:], axis=-1) + 3, "int32")
+"""
+
+
+def test_load_needs_the_classes_of_the_user(text_to_text, tmp_path, monkeypatch):
     @keras.saving.register_keras_serializable(package="tests_of_text_to_text")
     @dataclasses.dataclass(frozen=True)
     class LastSampler(Sampler):
@@ -395,8 +409,26 @@ def test_load_needs_the_classes_of_the_user(text_to_text, tmp_path):
     config = json.loads((tmp_path / "saved" / "text_to_text.json").read_text())
     config["sampler"]["module"] = "my_samplers"
     change_config(tmp_path / "saved", sampler=config["sampler"])
-    with pytest.raises(ValueError, match="LastSampler.*import the module"):
+    with pytest.raises(ValueError, match="LastSampler.*name the module"):
         TextToText.load(tmp_path / "saved")
+    (tmp_path / "samplers_of_the_user.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    again = TextToText.load(tmp_path / "saved", modules=["samplers_of_the_user"])
+    assert again(LINES) == saved(LINES)
+    keras.saving.get_custom_objects().pop(name)
+
+
+def test_another_sampler_keeps_the_rest(text_to_text):
+    tokenizer, model = text_to_text.source_tokenizer, text_to_text.model
+    processors = [MinimumLength(3)]
+    first = TextToText(tokenizer, tokenizer, model, processors=processors, max_length=5)
+    other = first.with_sampler(BeamSampler(2))
+    expected = TextToText(
+        tokenizer, tokenizer, model, BeamSampler(2), processors=processors, max_length=5
+    )
+    assert other(LINES) == expected(LINES)
+    assert other.max_length == 5
+    assert first.with_sampler(GreedySampler(), max_length=7).max_length == 7
 
 
 def test_greedy_is_the_default(text_to_text):

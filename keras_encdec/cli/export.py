@@ -5,17 +5,25 @@ import pathlib
 
 from keras_encdec.cli.arguments import add_command, add_saved, positive
 
+FORMATS = ("saved-model", "ctranslate2", "onnx", "openvino", "litert")
+OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
+
 
 def add_commands(commands):
     """Adds this command to a parser."""
     added = add_command(commands, export, "write a SavedModel: strings in, strings out")
     add_saved(added)
-    added.add_argument("path", help="folder of the versions: saved_models/en-de")
+    added.add_argument(
+        "path",
+        help="folder of the versions, saved_models/en-de; of another format the "
+        "folder to write",
+    )
+    added.add_argument("--format", choices=FORMATS, default="saved-model")
     added.add_argument(
         "--version",
         type=positive,
-        default=1,
-        help="number of the folder to write in it; TF Serving serves the largest",
+        help="number of the folder to write in it, 1 if not given; TF Serving serves "
+        "the largest",
     )
     added.add_argument(
         "--beams", type=positive, help="answer by beam search, with so many beams"
@@ -45,48 +53,86 @@ def add_commands(commands):
     added.add_argument(
         "--texts", help="file of source texts, whose first lines the proof is made on"
     )
+    added.add_argument(
+        "--quantization", help="of the weights of ctranslate2: int8, float16 ..."
+    )
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
 
-def export(
-    saved,
-    module,
+def export(saved, module, path, format, beams, length_penalty, max_length, **options):
+    """Writes a SavedModel for TF Serving, and proves it; or another format.
+
+    A fresh process with TensorFlow alone must answer some texts as Python does, before
+    the version's folder is put in its place. The other formats take ids or tokens.
+    """
+    from keras_encdec.generation import BeamSampler
+    from keras_encdec.text_to_text import TextToText
+
+    if format != "ctranslate2" and options["quantization"] is not None:
+        raise ValueError(
+            f"Only ctranslate2 takes --quantization; received --format {format}. Leave "
+            "it out."
+        )
+    if format != "saved-model":
+        for name in OF_SAVED_MODELS:
+            if options.pop(name):
+                raise ValueError(
+                    f"Only a SavedModel takes --{name.replace('_', '-')}; received "
+                    f"--format {format}. Leave it out."
+                )
+    text_to_text = TextToText.load(saved, module)
+    if beams is not None:
+        text_to_text = text_to_text.with_sampler(BeamSampler(beams, length_penalty))
+    if max_length is not None:
+        sampler = text_to_text.sampler
+        text_to_text = text_to_text.with_sampler(sampler, max_length=max_length)
+    if format == "saved-model":
+        del options["quantization"]
+        _export_saved_model(text_to_text, module, path, length_penalty, **options)
+    else:
+        _export_other(text_to_text, module, path, format, **options)
+
+
+def _export_other(text_to_text, modules, path, format, quantization, overwrite):
+    from keras_encdec import export
+
+    options = {"overwrite": overwrite}
+    if format == "ctranslate2":
+        # It reads weights, and no code has to be found again.
+        options["quantization"] = quantization
+    else:
+        options["modules"] = modules
+    folder = getattr(export, f"export_{format}")(text_to_text, path, **options)
+    print(f"Wrote {folder}:")
+    for file in sorted(folder.iterdir()):
+        print(f"  {file.stat().st_size / 1e6:8.2f} MB  {file.name}")
+
+
+def _export_saved_model(
+    text_to_text,
+    modules,
     path,
-    version,
-    beams,
     length_penalty,
-    max_length,
+    version,
     signatures,
     jit,
     warm_up,
     texts,
     overwrite,
 ):
-    """Writes a SavedModel for TF Serving, and proves it.
-
-    A fresh process with TensorFlow alone must answer some texts as Python does, before
-    the version's folder is put in its place.
-    """
     from keras_encdec.export import SIGNATURES, export_saved_model
     from keras_encdec.export.proof import REPORT, TEXTS
-    from keras_encdec.generation import BeamSampler
     from keras_encdec.text import read_lines
-    from keras_encdec.text_to_text import TextToText
 
-    proof_texts = TEXTS if texts is None else read_lines(texts)[:16]
-    text_to_text = TextToText.load(saved, module)
-    if beams is not None:
-        text_to_text = text_to_text.with_sampler(BeamSampler(beams, length_penalty))
     folder = export_saved_model(
         text_to_text,
-        pathlib.Path(path, str(version)),
+        pathlib.Path(path, str(version or 1)),
         signatures=SIGNATURES if signatures is None else signatures,
-        max_length=max_length,
         length_penalty=length_penalty,
         jit=jit,
         warm_up=warm_up,
-        proof_texts=proof_texts,
-        modules=module,
+        proof_texts=TEXTS if texts is None else read_lines(texts)[:16],
+        modules=modules,
         overwrite=overwrite,
     )
     report = json.loads((folder / REPORT).read_text())

@@ -1,5 +1,8 @@
 """The command that exports, run in this process, and what it prints and writes."""
 
+import re
+
+import ctranslate2
 import keras
 import pytest
 import tensorflow as tf
@@ -57,6 +60,31 @@ def test_writes_a_version_that_tensorflow_loads(saved, tmp_path, run, error_of):
     before = (path / "saved_model.pb").stat().st_mtime_ns
     run(*again, "--overwrite")
     assert (path / "saved_model.pb").stat().st_mtime_ns > before
+
+
+def test_writes_other_formats(saved, tmp_path, run):
+    path = tmp_path / "letters"
+    options = ["--format", "ctranslate2", "--quantization", "int8"]
+    assert f"Wrote {path}:\n" in run("export", saved, path, *options).out
+    assert ctranslate2.contains_model(str(path))
+    printed = run("export", saved, tmp_path / "onnx", "--format", "onnx", "--beams", 2)
+    assert "generate.onnx" in printed.out
+    assert (tmp_path / "onnx" / "step.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--format", "onnx", "--jit"],
+        ["--format", "litert", "--version", "2"],
+        ["--format", "ctranslate2", "--signatures", "beam"],
+        ["--quantization", "int8"],
+    ],
+)
+def test_options_of_another_format_are_refused(saved, tmp_path, error_of, options):
+    said = error_of("export", saved, tmp_path / "models", *options)
+    assert re.search(rf"takes ({'|'.join(options)})", said)
+    assert not (tmp_path / "models").exists()
 
 
 def test_bad_options_write_nothing(saved, tmp_path, error_of):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_encdec import (
     BeamSampler,
@@ -29,6 +31,7 @@ from keras_encdec import (
 from keras_encdec.export.proof import _ask
 from keras_encdec.export.saved_model import _refuse_ops, operations
 from keras_encdec.generation import MinimumLength, NoRepeatNGram
+from keras_encdec.serving import ServingClient
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared/data/multi30k/raw/val.de.gz"
 HOSTILE = [
@@ -194,8 +197,8 @@ def exported(greedy, random, beams, tmp_path_factory):
     assert not (path / "old").exists()
     for name, text_to_text in (("random", random), ("beams", beams)):
         path = str(root / name)
-        written = export_saved_model(text_to_text, path, signatures=SIGNATURES[name])
-        assert written == root / name
+        options = {"signatures": SIGNATURES[name], "warm_up": name == "random"}
+        assert export_saved_model(text_to_text, path, **options) == root / name
     written = sorted(path.name for path in root.iterdir())
     assert written == ["beams", "greedy", "random"]
     return root
@@ -275,6 +278,38 @@ def test_each_row_has_its_seed_and_options(random, served, name):
     expected = random.target_tokenizer.decode(ids).numpy()
     assert served[f"sample {name}"]["text"].tolist() == expected.tolist()
     assert served["sample none"]["text"].shape == (0,)
+
+
+def test_warm_up_asks_each_signature(exported):
+    records = tf.data.TFRecordDataset(
+        str(exported / "random" / "assets.extra" / "tf_serving_warmup_requests")
+    )
+    logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in records]
+    asked = [log.predict_log.request.model_spec.signature_name for log in logs]
+    assert asked == SIGNATURES["random"]
+    assert not (exported / "greedy" / "assets.extra").exists()
+
+
+def test_many_clients_get_what_one_gets(exported, fresh_process, load_test_module):
+    inputs = sample_inputs(LINES + HOSTILE, temperature=1.5)
+    expected = texts_of(fresh_process["sample plain"])
+    rows = [i for i in range(len(LINES + HOSTILE)) for _ in range(2)][-200:]
+    stand_in = load_test_module("serving/stand_in.py")
+    with stand_in.StandIn(exported / "random", name="random") as server:
+        clients = [
+            ServingClient(server.rest_address, "random"),
+            ServingClient(server.grpc_address, "random", protocol="grpc"),
+        ]
+
+        def ask(number):
+            row = rows[number]
+            request = {name: x[row : row + 1] for name, x in inputs.items()}
+            answer = clients[number % 2].predict(request, "sample")
+            return answer["text"].tolist()
+
+        with ThreadPoolExecutor(16) as threads:
+            answers = list(threads.map(ask, range(200)))
+    assert answers == [[expected[row]] for row in rows]
 
 
 def test_rows_do_not_depend_on_the_batch(exported):
