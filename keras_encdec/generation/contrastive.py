@@ -11,7 +11,7 @@ from keras import ops, tree
 
 from keras_encdec.backend import write_at
 from keras_encdec.generation.checks import require_size
-from keras_encdec.generation.interface import Sampler, State
+from keras_encdec.generation.interface import Sampler, State, likeliest
 
 
 class ContrastiveState(NamedTuple):
@@ -129,7 +129,7 @@ class ContrastiveSampler(Sampler):
         values = ops.where(values == -float("inf"), -float("inf"), values - norm)
         scores = (1 - self.alpha) * ops.exp(values) - self.alpha * alike
         scores = ops.where(values == -float("inf"), -float("inf"), scores)
-        best = ops.cast(ops.argmax(scores, axis=-1), "int32")[:, None]
+        best = likeliest(scores)[:, None]
         rows = best[:, 0] + ops.arange(ops.shape(best)[0], dtype="int32") * size
         cache = tree.map_structure(lambda x: ops.take(x, rows, axis=0), spread)
         picked = ops.take_along_axis(tokens, best, axis=1)[:, 0]

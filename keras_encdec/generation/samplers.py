@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_encdec.generation.checks import require_share, require_size
-from keras_encdec.generation.interface import Sampler
+from keras_encdec.generation.interface import Sampler, first_true, likeliest
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -27,7 +27,7 @@ class GreedySampler(Sampler):
 
     def __call__(self, logits, uniform):
         """Returns the ids picked, `(B,)`, int32."""
-        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+        return likeliest(logits)
 
     def rows_per_source(self, num_return_sequences):
         """Returns 1, for all rows would be alike."""
@@ -94,7 +94,7 @@ class RandomSampler(Sampler):
         threshold = ops.expand_dims(uniform, -1) * ops.max(
             cumulative, axis=-1, keepdims=True
         )
-        return ops.cast(ops.argmax(cumulative > threshold, axis=-1), "int32")
+        return first_true(cumulative > threshold)
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")

@@ -341,13 +341,13 @@ def test_each_row_has_options_of_its_own():
 
 def test_p_is_reached_among_the_k():
     logits = np.log(np.array([0.4, 0.3, 0.2, 0.1], "float32"))
-    both = PerRowSampler(ops.ones(8), ops.full((8,), 2), ops.full((8,), 0.5))
+    both = PerRowSampler(ops.ones(8), ops.full((8,), 2, "int32"), ops.full((8,), 0.5))
     # Of 0.4 / 0.7 = 0.57 and 0.3 / 0.7 the first alone reaches 0.5.
     assert set(sample(both, logits, np.linspace(0, LARGEST, 8))) == {0}
 
 
 def test_options_out_of_range_are_no_limits():
-    options = ops.ones(9), ops.full((9,), -1), ops.full((9,), -0.5)
+    options = ops.ones(9), ops.full((9,), -1, "int32"), ops.full((9,), -0.5)
     numbers = np.linspace(0, LARGEST, 9)
     logits = some_logits(12)
     expected = sample(RandomSampler(), logits, numbers)

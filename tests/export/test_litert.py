@@ -1,0 +1,75 @@
+"""What LiteRT makes of its models is what Python makes of the model."""
+
+import dataclasses
+
+import keras
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from keras import ops
+
+from keras_encdec import Sampler, TextToText
+from keras_encdec.export.litert import export_litert
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def models(load_test_module):
+    return load_test_module("export/id_models.py")
+
+
+def load(path):
+    """A model as a function from a dict of arrays to one, and its inputs."""
+    runner = Interpreter(str(path)).get_signature_runner(path.stem)
+    inputs = {
+        name: details["shape_signature"]
+        for name, details in runner.get_input_details().items()
+    }
+    return lambda arrays: runner(**arrays), inputs
+
+
+@pytest.mark.parametrize("kind", ["greedy", "beams"])
+def test_answers_are_those_of_python(models, kind, tmp_path):
+    text_to_text = getattr(models, kind)()
+    number = 1 if kind == "greedy" else 2
+    path = export_litert(text_to_text, tmp_path / "litert", num_return_sequences=number)
+    assert {"ids.json", "source.model"} < {file.name for file in path.iterdir()}
+    encode, _ = load(path / "encoder.tflite")
+    step, inputs = load(path / "step.tflite")
+    past = {name: inputs[name] for name in inputs if name.startswith("past")}
+    models.check_steps(encode, step, past, text_to_text)
+    run, inputs = load(path / "generate.tflite")
+    assert set(inputs) == {"source", "max_length"}
+    models.check_generate(run, list(inputs), text_to_text, number)
+
+
+# What is refused
+
+
+@keras.saving.register_keras_serializable(package="tests_of_export_litert")
+@dataclasses.dataclass(frozen=True)
+class PythonSampler(Sampler):
+    """Known to this process alone, and no graph can hold it."""
+
+    def __call__(self, logits, uniform):
+        def pick(logits):
+            return logits.argmax(-1).astype("int32")
+
+        ids = tf.numpy_function(pick, [logits], tf.int32)
+        return ops.reshape(ids, (ops.shape(uniform)[0],))
+
+
+def test_names_the_op_that_cannot_be_converted(models, tmp_path):
+    greedy = models.greedy()
+    tokenizer = greedy.source_tokenizer
+    failing = TextToText(tokenizer, tokenizer, greedy.model, PythonSampler())
+    with pytest.raises(RuntimeError, match="ops that LiteRT has(?s:.)*PyFunc"):
+        export_litert(failing, tmp_path / "litert")
+    assert not list(tmp_path.iterdir())
+
+
+def test_refuses_random_samplers(models, tmp_path):
+    with pytest.raises(ValueError, match="no bitwise operators.*TopKSampler"):
+        export_litert(models.random(), tmp_path / "litert")
+    assert not list(tmp_path.iterdir())
