@@ -185,6 +185,7 @@ def check_hypotheses(text_to_text, exported, words, beams, tolerance):
             np.testing.assert_allclose(ours, best, atol=tolerance)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", OPTIONS)
 def test_probabilities_are_ours(name, tmp_path):
     text_to_text = text_to_text_of(LETTERS, LETTERS, **OPTIONS[name])
@@ -196,6 +197,7 @@ def test_probabilities_are_ours(name, tmp_path):
     check_hypotheses(*options, 1, tolerance)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "relative"])
 def test_probabilities_of_long_texts_are_ours(positions, tmp_path):
     text_to_text = text_to_text_of(LETTERS, LETTERS, positions=positions)
@@ -380,6 +382,7 @@ def test_coverage_is_of_all_heads(names, tmp_path):
         np.testing.assert_allclose(their_score, score, atol=1e-4)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("quantization", ["int8_float16", "int16", "bfloat16"])
 def test_quantization_leaves_our_weights(quantization, tmp_path):
     text_to_text = text_to_text_of(LETTERS, LETTERS)

@@ -50,7 +50,8 @@ def test_reports_each_signature(folder):
         assert 0 < signature["milliseconds_for_one"] < 60_000
 
 
-@pytest.mark.parametrize("signature", ["serving_default", "beam", "score", "encode"])
+@pytest.mark.once
+@pytest.mark.parametrize("signature", ["serving_default", "encode"])
 def test_finds_another_model(folder, signature):
     keras.utils.set_random_seed(1)
     other = new_text_to_text()
@@ -58,6 +59,7 @@ def test_finds_another_model(folder, signature):
         proof.prove(other, folder, TEXTS, [signature], 6, BeamSampler(2))
 
 
+@pytest.mark.once
 def test_what_fails_is_not_put_in_its_place(text_to_text, tmp_path, monkeypatch):
     monkeypatch.setattr(
         proof, "answer", lambda *args: {"text": np.array([b"x"] * 3, object)}
@@ -72,6 +74,7 @@ def test_what_fails_is_not_put_in_its_place(text_to_text, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.once
 def test_a_process_that_fails_says_why(tmp_path):
     with pytest.raises(RuntimeError, match="fresh process(?s:.)*does not exist"):
         proof._ask(tmp_path / "nothing", [])
