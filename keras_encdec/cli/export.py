@@ -146,6 +146,8 @@ def _export_saved_model(
             f"\n{name}: {signature['milliseconds_for_one']:.1f} ms for one text, "
             f"{signature['milliseconds_for_all']:.1f} ms for all"
         )
+        if signature["rounded"]:
+            print(f"  rounding chose another text {signature['rounded']} times")
         for side in ("inputs", "outputs"):
             for tensor, described in sorted(signature[side].items()):
                 print(f"  {side[:-1]:6} {tensor:12} {described}")

@@ -17,6 +17,9 @@ tf = import_tensorflow()
 
 REPORT = pathlib.Path("assets.extra", "report.json")
 TOLERANCE = 1e-4
+# The share of rows that may have another text: backends round differently, which
+# decides a draw, or between hypotheses, where two are as good as equal.
+ROUNDED = 0.25
 TEXTS = (
     "a text",
     "",
@@ -150,11 +153,13 @@ def prove(text_to_text, folder, texts, signatures, max_length, beams):
 
     Returns:
         The report, a dict: sizes, seconds to load, and for each signature its inputs,
-        outputs and the milliseconds for one text and for all.
+        outputs, the milliseconds for one text and for all, and in how many rows
+        rounding chose another text.
 
     Raises:
-        RuntimeError: If the process fails or an answer differs: a text at all, a
-            number by more than 1e-4.
+        RuntimeError: If the process fails or an answer differs: numbers by more than
+            1e-4, or more than a quarter of a signature's texts, for now and then
+            rounding decides between two.
 
     Example:
         ```python
@@ -186,7 +191,8 @@ def prove(text_to_text, folder, texts, signatures, max_length, beams):
     answers = report.pop("answers")
     for (signature, inputs), received in zip(requests, answers, strict=True):
         expected = answer(text_to_text, signature, inputs, max_length, beams)
-        _compare(signature, expected, received)
+        rounded = _compare(signature, expected, received)
+        report["signatures"][signature]["rounded"] = rounded
     (folder / REPORT).parent.mkdir(exist_ok=True)
     (folder / REPORT).write_text(json.dumps(report, indent=2))
     return report
@@ -232,18 +238,23 @@ def decode_tensors(tensors):
 
 
 def _compare(signature, expected, received):
+    """Raises if answers differ; returns how many texts rounding may have changed."""
+    same = None
     for name, value in expected.items():
         value, other = np.asarray(value), received[name]
-        if value.dtype == object:
-            same = value.shape == other.shape and np.all(value == other)
-        else:
-            same = value.shape == other.shape and np.allclose(
-                value, other, rtol=TOLERANCE, atol=TOLERANCE
-            )
-        if not same:
+        right = value.shape == other.shape
+        if right and value.dtype == object:
+            same = np.all((value == other).reshape(len(value), -1), axis=1)
+            right = same.sum() >= (1 - ROUNDED) * len(same)
+        elif right:
+            # Of the rows with another text the numbers are others too.
+            pair = (value, other) if same is None else (value[same], other[same])
+            right = np.allclose(*pair, rtol=TOLERANCE, atol=TOLERANCE)
+        if not right:
             raise RuntimeError(
                 "A SavedModel must answer what Python answers; received for the output "
                 f"{name!r} of {signature!r} {other!r:.300}, where Python has "
                 f"{value!r:.300}. Nothing was written: export without a jit, or other "
                 "texts, and look which one is wrong."
             )
+    return 0 if same is None else int(np.sum(~same))

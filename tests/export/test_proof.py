@@ -48,6 +48,7 @@ def test_reports_each_signature(folder):
     assert len(report["signatures"]) == 7
     for signature in report["signatures"].values():
         assert 0 < signature["milliseconds_for_one"] < 60_000
+        assert 0 <= signature["rounded"] <= 1
 
 
 @pytest.mark.once
@@ -72,6 +73,26 @@ def test_what_fails_is_not_put_in_its_place(text_to_text, tmp_path, monkeypatch)
             proof_texts=TEXTS,
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.once
+def test_a_few_texts_may_be_rounded_and_no_number():
+    expected = {
+        "text": np.array([[b"a"], [b"b"], [b"c"], [b"d"]], object),
+        "score": np.arange(4.0)[:, None],
+    }
+
+    def received(row, text=b"a", difference=0.0):
+        text_of, score = expected["text"].copy(), expected["score"].copy()
+        text_of[row], score[row] = text, score[row] + difference
+        return {"text": text_of, "score": score}
+
+    assert proof._compare("beam", expected, received(0)) == 0
+    assert proof._compare("beam", expected, received(2, difference=0.3)) == 1
+    with pytest.raises(RuntimeError, match="'text' of 'beam'"):
+        proof._compare("beam", expected, received([1, 2]))
+    with pytest.raises(RuntimeError, match="'score' of 'beam'"):
+        proof._compare("beam", expected, received(0, difference=0.3))
 
 
 @pytest.mark.once
