@@ -1,6 +1,10 @@
 """What the formats without strings share: small models, and what they must answer."""
 
+import dataclasses
+
+import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_encdec import (
@@ -8,6 +12,7 @@ from keras_encdec import (
     ByteTokenizer,
     EncoderDecoder,
     GreedySampler,
+    Sampler,
     SentencePieceTokenizer,
     TextToText,
     TopKSampler,
@@ -18,6 +23,19 @@ MAX_LENGTH = 8
 # Rows and source lengths.
 SHAPES = [(1, 1), (2, 9), (5, 4), (0, 3)]
 TEXTS = ["a cat sat", "a hat sat", "a cat has a hat", "the cat and the hat"]
+
+
+@keras.saving.register_keras_serializable(package="tests_of_export_of_ids")
+@dataclasses.dataclass(frozen=True)
+class PythonSampler(Sampler):
+    """Known to this process alone, and no graph can hold it."""
+
+    def __call__(self, logits, uniform):
+        def pick(logits):
+            return logits.argmax(-1).astype("int32")
+
+        ids = tf.numpy_function(pick, [logits], tf.int32)
+        return ops.reshape(ids, (ops.shape(uniform)[0],))
 
 
 def text_to_text_of(source, target, sampler, *, num_layers=1, processors=(), **options):

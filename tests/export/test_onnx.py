@@ -1,17 +1,13 @@
 """What onnxruntime makes of the ONNX models is what Python makes of the model."""
 
-import dataclasses
 import json
 import sys
 
-import keras
 import onnx
 import onnxruntime
 import pytest
-import tensorflow as tf
-from keras import ops
 
-from keras_encdec import Sampler, TextToText
+from keras_encdec import TextToText
 from keras_encdec.export.onnx import export_onnx
 
 
@@ -88,24 +84,11 @@ def test_random(models, tmp_path):
 # What is refused
 
 
-@keras.saving.register_keras_serializable(package="tests_of_export_onnx")
-@dataclasses.dataclass(frozen=True)
-class PythonSampler(Sampler):
-    """Known to this process alone, and no graph can hold it."""
-
-    def __call__(self, logits, uniform):
-        def pick(logits):
-            return logits.argmax(-1).astype("int32")
-
-        ids = tf.numpy_function(pick, [logits], tf.int32)
-        return ops.reshape(ids, (ops.shape(uniform)[0],))
-
-
 @pytest.mark.once
 def test_names_the_op_that_cannot_be_converted(models, tmp_path):
     greedy = models.greedy()
     tokenizer = greedy.source_tokenizer
-    failing = TextToText(tokenizer, tokenizer, greedy.model, PythonSampler())
+    failing = TextToText(tokenizer, tokenizer, greedy.model, models.PythonSampler())
     with pytest.raises(RuntimeError, match="TensorFlow's PyFunc could not"):
         export_onnx(failing, tmp_path / "onnx")
     assert not list(tmp_path.iterdir())

@@ -1,15 +1,11 @@
 """What OpenVINO makes of its models is what Python makes of the model."""
 
-import dataclasses
 import sys
 
-import keras
 import openvino
 import pytest
-import tensorflow as tf
-from keras import ops
 
-from keras_encdec import Sampler, TextToText
+from keras_encdec import TextToText
 from keras_encdec.export.openvino import export_openvino
 
 pytestmark = pytest.mark.once
@@ -65,23 +61,10 @@ def test_answers_are_those_of_python(models, kind, tmp_path):
 # What is refused
 
 
-@keras.saving.register_keras_serializable(package="tests_of_export_openvino")
-@dataclasses.dataclass(frozen=True)
-class PythonSampler(Sampler):
-    """Known to this process alone, and no graph can hold it."""
-
-    def __call__(self, logits, uniform):
-        def pick(logits):
-            return logits.argmax(-1).astype("int32")
-
-        ids = tf.numpy_function(pick, [logits], tf.int32)
-        return ops.reshape(ids, (ops.shape(uniform)[0],))
-
-
 def test_names_the_op_that_cannot_be_converted(models, tmp_path):
     greedy = models.greedy()
     tokenizer = greedy.source_tokenizer
-    failing = TextToText(tokenizer, tokenizer, greedy.model, PythonSampler())
+    failing = TextToText(tokenizer, tokenizer, greedy.model, models.PythonSampler())
     with pytest.raises(RuntimeError, match="ops that OpenVINO has(?s:.)*PyFunc"):
         export_openvino(failing, tmp_path / "openvino")
     assert not list(tmp_path.iterdir())
