@@ -45,6 +45,7 @@ HOSTILE = [
     "</s>",
 ]
 LONG = ["ein sehr langer Satz " * 95 + "Ende.", "", "ein Satz"]
+LONGEST = ["ein sehr langer Satz " * 480, "ein Satz"]
 SEEDS = [0, 1, 2, 2, -1, -(2**31), 2**31 - 1, 99]
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 
@@ -152,6 +153,7 @@ def requests():
         for folder in ("greedy", "random", "beams")
         for name, texts in BATCHES.items()
     }
+    asked["ten thousand characters"] = "beams", "serving_default", text_inputs(LONGEST)
     for name in ("lines", "hostile", "none"):
         asked[f"beam {name}"] = "beams", "beam", text_inputs(BATCHES[name])
     for name, (_, options) in SAMPLES.items():
@@ -237,6 +239,11 @@ def texts_of(answer):
 @pytest.mark.parametrize("name", BATCHES)
 def test_beams_answer_what_python_answers(beams, served, name):
     assert texts_of(served[f"beams {name}"]) == beams(BATCHES[name])
+
+
+def test_ten_thousand_characters(beams, served):
+    assert len(LONGEST[0]) > 10_000
+    assert texts_of(served["ten thousand characters"]) == beams(LONGEST)
 
 
 @pytest.mark.parametrize("name", BATCHES)
