@@ -106,10 +106,9 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         return {"mask": mask, **_named("", pairs)}
 
     memory = encoder.get_concrete_function().structured_outputs
-    names = [name for name in _names("", len(memory) // 2)]
     memory_spec = [
-        tf.TensorSpec(tensor.shape, tensor.dtype, name)
-        for name, tensor in ((name, memory[name]) for name in ["mask", *names])
+        tf.TensorSpec(memory[name].shape, memory[name].dtype, name)
+        for name in ["mask", *_names("", len(memory) // 2)]
     ]
     past_spec = [
         tf.TensorSpec(spec.shape, spec.dtype, f"past_{spec.name}")

@@ -103,9 +103,7 @@ def export_saved_model(
             f"{list(signatures)!r}."
         )
     max_length = text_to_text.max_length if max_length is None else max_length
-    beams = text_to_text.sampler
-    if not isinstance(beams, BeamSampler):
-        beams = BeamSampler(num_beams, length_penalty)
+    beams = _beams(text_to_text.sampler, num_beams, length_penalty)
     with new_folder(path, overwrite=overwrite) as folder:
         run_under_tensorflow(
             write_saved_model,
@@ -129,13 +127,18 @@ def write_saved_model(
     text_to_text, folder, *, signatures, max_length, num_beams, length_penalty, jit
 ):
     """Writes the SavedModel of `export_saved_model`, under the TensorFlow backend."""
-    beams = text_to_text.sampler
-    if not isinstance(beams, BeamSampler):
-        beams = BeamSampler(num_beams, length_penalty)
+    beams = _beams(text_to_text.sampler, num_beams, length_penalty)
     served = Signatures(text_to_text, max_length, beams, jit)
     functions = served.functions(signatures)
     tf.saved_model.save(served.module, str(folder), signatures=functions)
     _refuse_ops(folder)
+
+
+def _beams(sampler, num_beams, length_penalty):
+    """The sampler of the signature `beam`."""
+    if isinstance(sampler, BeamSampler):
+        return sampler
+    return BeamSampler(num_beams, length_penalty)
 
 
 def operations(folder):

@@ -89,11 +89,12 @@ class Signatures:
 
     def functions(self, names):
         """Returns the named signatures, a dict of `tf.function`s."""
+        methods = {name: getattr(self, name) for name in names}
         return {
             name: tf.function(
                 method, autograph=False, input_signature=_input_signature(method)
             )
-            for name, method in ((name, getattr(self, name)) for name in names)
+            for name, method in methods.items()
         }
 
     def serving_default(self, text):
@@ -230,11 +231,11 @@ class Signatures:
 
 
 def _input_signature(method):
-    return [
-        tf.TensorSpec((None, *shape), dtype, name=name)
-        for name in inspect.signature(method).parameters
-        for dtype, shape in (_INPUTS[name],)
-    ]
+    specs = []
+    for name in inspect.signature(method).parameters:
+        dtype, shape = _INPUTS[name]
+        specs.append(tf.TensorSpec((None, *shape), dtype, name=name))
+    return specs
 
 
 def _one_row_at_least(ids):

@@ -289,7 +289,7 @@ class PerRowSampler(Sampler):
         """Returns the ids picked, `(R,)`, int32."""
         temperature, k, p = (x[:, None] for x in (self.temperature, self.k, self.p))
         hot = temperature > 0
-        likely = GreedySampler()(logits, uniform)
+        likely = likeliest(logits)
         logits = logits - ops.max(logits, axis=-1, keepdims=True)
         logits = logits / ops.where(hot, temperature, 1.0)
         size = logits.shape[-1]

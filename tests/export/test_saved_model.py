@@ -1,6 +1,5 @@
 """The reloaded SavedModel gives what Python gives, where neither Keras nor we are."""
 
-import dataclasses
 import gzip
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,6 @@ from keras_encdec import (
     Generator,
     GreedySampler,
     RandomSampler,
-    Sampler,
     SentencePieceTokenizer,
     TextToText,
     TopKSampler,
@@ -452,25 +450,13 @@ def test_refuses_no_other_op(tmp_path):
     _refuse_ops(tmp_path)
 
 
-@keras.saving.register_keras_serializable(package="tests_of_export")
-@dataclasses.dataclass(frozen=True)
-class PythonSampler(Sampler):
-    """Known to this process alone, and no graph can hold it."""
-
-    def __call__(self, logits, uniform):
-        def pick(logits):
-            return logits.argmax(-1).astype("int32")
-
-        ids = tf.numpy_function(pick, [logits], tf.int32)
-        return ops.reshape(ids, (ops.shape(uniform)[0],))
-
-
 @pytest.mark.parametrize("exists", [False, True])
-def test_a_failed_export_leaves_nothing(greedy, tmp_path, exists):
+def test_a_failed_export_leaves_nothing(greedy, tmp_path, exists, load_test_module):
     if exists and not ON_TENSORFLOW:
         pytest.skip("another child process would tell nothing new")
     tokenizer = greedy.source_tokenizer
-    failing = TextToText(tokenizer, tokenizer, greedy.model, PythonSampler())
+    sampler = load_test_module("export/id_models.py").PythonSampler()
+    failing = TextToText(tokenizer, tokenizer, greedy.model, sampler)
     if exists:
         (tmp_path / "export").mkdir()
         (tmp_path / "export" / "mine").write_text("mine")
