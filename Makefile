@@ -1,20 +1,23 @@
 # demo   trains, evaluates and uses a small model
 # test   lint, then every test, under each backend
+# bench  compares with other libraries; make bench BENCH="training --sizes base"
 # Add --keep-going to see every backend even after one has failed.
 
 VENV ?= .venv
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 BACKENDS := tensorflow jax torch
+BENCH ?= decoding
 
 bin := $(VENV)/bin
 installed := $(VENV)/installed
 installed_for_tests := $(VENV)/installed-for-tests
+installed_for_bench := $(VENV)/installed-for-bench
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Idle threads of one library would otherwise spin on the cores another one needs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint test-once $(BACKENDS:%=test-%)
+.PHONY: demo test bench lint test-once $(BACKENDS:%=test-%)
 
 demo: $(installed)
 	$(bin)/keras-encdec demo --overwrite
@@ -24,6 +27,9 @@ test: lint test-once $(BACKENDS:%=test-%)
 lint: $(installed_for_tests)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+
+bench: $(installed_for_bench)
+	$(bin)/python tests/benchmarks/run.py $(BENCH)
 
 test-once: $(installed_for_tests)
 	KERAS_BACKEND=tensorflow $(bin)/python -m pytest -m once
@@ -38,6 +44,10 @@ $(installed): pyproject.toml constraints.txt | $(bin)/python
 $(installed_for_tests): pyproject.toml constraints.txt | $(bin)/python
 	$(bin)/python -m pip install --constraint constraints.txt --editable ".[demo,jax,torch,test]"
 	touch $@ $(installed)
+
+$(installed_for_bench): pyproject.toml constraints.txt | $(bin)/python
+	$(bin)/python -m pip install --constraint constraints.txt --editable ".[bench]"
+	touch $@
 
 $(bin)/python:
 	$(PYTHON) -m venv $(VENV)

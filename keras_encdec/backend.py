@@ -6,6 +6,8 @@ TensorFlow for text.
 """
 
 import contextlib
+import contextvars
+import warnings
 
 import keras
 from keras import ops
@@ -24,12 +26,13 @@ def running_backend():
     return keras.config.backend()
 
 
-def compile_function(function, inputs, variables=()):
+def compile_function(function, inputs, variables=(), jit=False):
     """Compiles a function of tensors for the running backend.
 
     The function becomes a `tf.function` on TensorFlow, traced once for all shapes, and
     a `jax.jit` on JAX, compiled for each new set of shapes; on PyTorch it runs eagerly
-    under `torch.inference_mode`.
+    under `torch.inference_mode`, but for the steps of each `while_loop` in it, which
+    are traced.
 
     Args:
         function: A function from tensors to a nested structure of tensors, without
@@ -39,6 +42,7 @@ def compile_function(function, inputs, variables=()):
             TensorFlow then traces anew.
         variables: The Keras variables it reads. JAX passes them to the compiled
             program as arguments, so that later training is seen by it.
+        jit: Whether TensorFlow compiles it by XLA too, for each new set of shapes.
 
     Returns:
         A function with the same arguments and results.
@@ -57,7 +61,9 @@ def compile_function(function, inputs, variables=()):
         import tensorflow as tf
 
         signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
-        return tf.function(function, input_signature=signature, autograph=False)
+        return tf.function(
+            function, input_signature=signature, autograph=False, jit_compile=jit
+        )
     if keras.config.backend() == "jax":
         import jax
 
@@ -69,11 +75,119 @@ def compile_function(function, inputs, variables=()):
 
         return lambda *args: stateless([v.value for v in variables], *args)
 
+    programs = {}
+
     def under_inference_mode(*args):
-        with inference_mode():
-            return function(*args)
+        values = tuple(id(variable.value) for variable in variables)
+        token = _PROGRAMS.set((programs, values))
+        try:
+            with inference_mode():
+                return function(*args)
+        finally:
+            _PROGRAMS.reset(token)
 
     return under_inference_mode
+
+
+# On PyTorch the traced steps of the loops in the function that runs, by what they
+# depend on, and what all of them depend on.
+_PROGRAMS = contextvars.ContextVar("programs", default=None)
+
+# On PyTorch a trace takes about as long as this many steps.
+STEPS_BEFORE_TRACE = 32
+
+
+def while_loop(condition, step, state, constants=()):
+    """Repeats a step while a condition holds.
+
+    On TensorFlow and JAX this is `keras.ops.while_loop`. On PyTorch, where the Python
+    of a step takes longer than its kernels, the step of a compiled function is traced
+    after a number of steps and then run without Python, if it can be: if it looks at
+    the values of tensors, it runs as it is.
+
+    Args:
+        condition: A function `(state, constants) -> bool scalar`.
+        step: A function `(state, constants) -> state`, of the same structure, shapes
+            and dtypes.
+        state: A nested structure of tensors.
+        constants: The tensors that the step reads beside the state, nested. Tensors it
+            reads otherwise must be the same ones each time.
+
+    Returns:
+        The last state.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import while_loop
+
+        def step(number, doubled):
+            return number + doubled
+
+        print(while_loop(lambda n, d: n < 9, step, ops.array(1), ops.array(2)))
+        ```
+    """
+    if keras.config.backend() != "torch":
+        (state,) = ops.while_loop(
+            lambda state: condition(state, constants),
+            lambda state: (step(state, constants),),
+            (state,),
+        )
+        return state
+    return _torch_while_loop(condition, step, state, constants)
+
+
+def _torch_while_loop(condition, step, state, constants):
+    import torch
+
+    programs, values = _PROGRAMS.get() or ({}, ())
+    leaves = keras.tree.flatten((state, constants))
+    tensors = [leaf for leaf in leaves if torch.is_tensor(leaf)]
+    number = sum(map(torch.is_tensor, keras.tree.flatten(state)))
+    key = values, *((x.shape, x.dtype, x.device) for x in tensors)
+    program = programs.setdefault(key, {"steps": 0, "run": None})
+
+    def pack(*tensors):
+        tensors = iter(tensors)
+        filled = [next(tensors) if torch.is_tensor(x) else x for x in leaves]
+        return keras.tree.pack_sequence_as((state, constants), filled)
+
+    def flat_step(*tensors):
+        state, constants = pack(*tensors)
+        state = step(state, constants)
+        changed = [x for x in keras.tree.flatten(state) if torch.is_tensor(x)]
+        return condition(state, constants), *changed
+
+    more = condition(state, constants)
+    while more:
+        if program["steps"] == STEPS_BEFORE_TRACE:
+            program["run"] = _trace(flat_step, tensors)
+        program["steps"] += 1
+        more, *changed = (program["run"] or flat_step)(*tensors)
+        tensors[:number] = changed
+    return pack(*tensors)[0]
+
+
+def _trace(function, tensors):
+    """Returns a function of PyTorch tensors without its Python, or None."""
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    copies = [tensor.clone() for tensor in tensors]  # The step writes into its cache.
+    try:
+        graph = make_fx(function)(*copies)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
+    # shapes and a C++ compiler; and twice as fast as the graph itself.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.jit.trace(graph, tuple(copies), check_trace=False)
+        except (AttributeError, RuntimeError):
+            return graph
 
 
 def inference_mode():
@@ -143,20 +257,21 @@ def set_random_state(states):
             torch.cuda.set_rng_state(state, name)
 
 
-def write_at(cache, index, entry):
+def write_at(cache, index, entry, axis=1):
     """Writes one time step, or several in turn, into a cache.
 
     On PyTorch the cache is written in place; the other backends return a new tensor,
     which their compilers write in place.
 
     Args:
-        cache: `(B, L, ...)`, any dtype.
+        cache: Of any shape and dtype, L long along the axis.
         index: The first time step to write, an int or an int32 scalar,
             `0 <= index <= L - T`.
-        entry: `(B, T, ...)`, written at `cache[:, index : index + T]`.
+        entry: As the cache, but T long along the axis, or broadcasts to it.
+        axis: The axis of time, positive.
 
     Returns:
-        The written cache, `(B, L, ...)`.
+        The written cache.
 
     Example:
         ```python
@@ -168,22 +283,83 @@ def write_at(cache, index, entry):
     """
     entry = ops.cast(entry, cache.dtype)
     if keras.config.backend() == "torch":
-        cache[:, int(index) : int(index) + entry.shape[1]] = entry
-        return cache
+        import torch
+
+        # An index that stays a tensor can be traced.
+        steps = torch.arange(entry.shape[axis], device=cache.device) + index
+        shape = (*cache.shape[:axis], entry.shape[axis], *cache.shape[axis + 1 :])
+        return cache.index_copy_(axis, steps, entry.expand(shape))
     if keras.config.backend() == "jax":
-        zero = index * 0
-        return ops.slice_update(
-            cache, (zero, index) + (zero,) * (cache.ndim - 2), entry
-        )
+        starts = [index * 0] * cache.ndim
+        starts[axis] = index
+        shape = (*cache.shape[:axis], entry.shape[axis], *cache.shape[axis + 1 :])
+        return ops.slice_update(cache, starts, ops.broadcast_to(entry, shape))
     # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
     # without XLA cannot run.
-    steps = ops.shape(entry)[1]
-    step = ops.arange(ops.shape(cache)[1]) - index
+    steps = ops.shape(entry)[axis]
+    step = ops.arange(ops.shape(cache)[axis]) - index
     here = ops.logical_and(step >= 0, step < steps)
-    if entry.shape[1] != 1:
-        entry = ops.take(entry, ops.clip(step, 0, steps - 1), axis=1)
-    here = ops.reshape(here, (1, -1) + (1,) * (len(cache.shape) - 2))
+    if entry.shape[axis] != 1:
+        entry = ops.take(entry, ops.clip(step, 0, steps - 1), axis=axis)
+    here = ops.reshape(here, (-1,) + (1,) * (len(cache.shape) - axis - 1))
     return ops.where(here, entry, cache)
+
+
+def fused_attention(queries, keys, values, mask=None, bias=None):
+    """Attends by the fastest kernel of the running backend.
+
+    Args:
+        queries: `(B, N, T, H)`, float.
+        keys: `(B, N, S, H)`, float.
+        values: `(B, N, S, H)`, float.
+        mask: Bool, True = attend, broadcasts to `(B, N, T, S)`, or None.
+        bias: Added to the scores, likewise, in the place of a mask, or None.
+
+    Returns:
+        `(B, N, T, H)`, in the dtype of the values. For a query whose keys are all
+        masked it has no meaning.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import fused_attention
+
+        x = ops.ones((1, 2, 3, 4))
+        print(fused_attention(x, x, x).shape)
+        ```
+    """
+    if keras.config.backend() == "torch":
+        import torch
+
+        if bias is not None:
+            mask = ops.cast(bias, queries.dtype)
+        if mask is not None:
+            mask = ops.convert_to_tensor(mask)
+        return torch.nn.functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask
+        )
+    if keras.config.backend() == "jax" and _jax_platform() != "cpu":
+        # Flash attention; the transpositions vanish in the compiled program.
+        queries, keys, values = (
+            ops.transpose(x, (0, 2, 1, 3)) for x in (queries, keys, values)
+        )
+        y = ops.dot_product_attention(queries, keys, values, bias=bias, mask=mask)
+        return ops.transpose(y, (0, 2, 1, 3))
+    scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
+    scores = ops.cast(scores, "float32") * queries.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + ops.cast(bias, "float32")
+    if mask is not None:
+        scores = ops.where(mask, scores, -1e30)
+    weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+    weights = weights / ops.sum(weights, axis=-1, keepdims=True)
+    return ops.matmul(ops.cast(weights, values.dtype), values)
+
+
+def _jax_platform():
+    import jax
+
+    return jax.default_backend()
 
 
 def import_tensorflow():

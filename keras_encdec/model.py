@@ -123,10 +123,12 @@ class EncoderDecoder(keras.Model):
     ):
         config = dict(locals())  # The arguments, before there are other variables.
         del config["self"], config["__class__"]
+        depth = num_layers if num_decoder_layers is None else num_decoder_layers
         checks.require_positive(
             vocabulary_size=vocabulary_size,
             hidden_dim=hidden_dim,
             num_layers=num_layers,
+            num_decoder_layers=depth,
         )
         if isinstance(positions, keras.layers.Layer):
             positions = keras.saving.serialize_keras_object(positions)
@@ -134,13 +136,10 @@ class EncoderDecoder(keras.Model):
         elif not isinstance(positions, dict):
             names = "sinusoidal", "learned", "rotary", "relative", None
             checks.require_one_of(names, positions=positions)
-        depth = num_layers if num_decoder_layers is None else num_decoder_layers
-        checks.require_positive(num_decoder_layers=depth)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         config["dtype"] = keras.dtype_policies.serialize(policy)
-        config["activation"] = keras.activations.serialize(
-            keras.activations.get(activation)
-        )
+        activation = keras.activations.get(activation)
+        config["activation"] = keras.activations.serialize(activation)
 
         def embedding(size, name, table=None, **options):
             return TokenEmbedding(
@@ -227,13 +226,12 @@ class EncoderDecoder(keras.Model):
             object.__setattr__(self, name_of_part, part)
         source = keras.Input((None,), dtype="int32", name="source")
         target = keras.Input((None,), dtype="int32", name="target")
-        logits = self._decode(target, self.encode_hidden(source))
+        logits = self._logits(self.decode_hidden(target, self.encode_hidden(source)))
         super().__init__((source, target), logits, name=name)
         for name_of_part, part in parts.items():
             setattr(self, name_of_part, part)
         self.dtype_policy = policy
-        self.padding_id, self.max_length = padding_id, max_length
-        self._config = config
+        self.padding_id, self.max_length, self._config = padding_id, max_length, config
 
     def encode_hidden(self, source):
         """Returns the encoder's output `(B, S, D)` for token ids `(B, S)`, int32."""
@@ -243,17 +241,24 @@ class EncoderDecoder(keras.Model):
             x = block(x, bias=bias)
         return x if self.encoder_norm is None else self.encoder_norm(x)
 
-    def _decode(self, target, encoded):
+    def decode_hidden(self, target, encoded):
+        """Returns the decoder's output `(B, T, D)` for token ids `(B, T)`, int32."""
         x = self.target_embedding(target)
         bias = None if self.decoder_bias is None else self.decoder_bias(x)
         for block in self.decoder_blocks:
             x = block(x, encoded, bias=bias)
-        return self._logits(x if self.decoder_norm is None else self.decoder_norm(x))
+        return x if self.decoder_norm is None else self.decoder_norm(x)
+
+    def projection(self):
+        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
+        if self.logits_dense is None:
+            return self.target_embedding.projection()
+        return ops.transpose(self.logits_dense.kernel), self.logits_dense.bias
 
     def _logits(self, x):
-        if self.logits_dense is not None:
-            return self.logits_dense(x)
-        return self.target_embedding(x, reverse=True)
+        if self.logits_dense is None:
+            return self.target_embedding(x, reverse=True)
+        return self.logits_dense(x)
 
     def encode(self, source):
         """Encodes sources and projects them to what every step attends to.
@@ -277,11 +282,10 @@ class EncoderDecoder(keras.Model):
             length: The largest number of steps, an int.
 
         Returns:
-            For each decoder block a pair of zeros `(B, length, N, H)`.
+            For each decoder block a pair of zeros `(B, N, length, H)`.
         """
-        return tuple(
-            block.new_cache(batch_size, length) for block in self.decoder_blocks
-        )
+        blocks = self.decoder_blocks
+        return tuple(block.new_cache(batch_size, length) for block in blocks)
 
     def step(
         self,
@@ -314,7 +318,7 @@ class EncoderDecoder(keras.Model):
         x = self.target_embedding(tokens if wide else tokens[:, None], start=index)
         bias = None
         if self.decoder_bias is not None:
-            positions = ops.arange(ops.shape(cache[0][0])[1], dtype="int32")
+            positions = ops.arange(ops.shape(cache[0][0])[2], dtype="int32")
             here = index + ops.arange(ops.shape(x)[1], dtype="int32")
             bias = self.decoder_bias.between(here, positions)
         if attention_layer is not None:
@@ -345,23 +349,19 @@ class EncoderDecoder(keras.Model):
             ValueError: If ids are not 2D, not integer, out of the vocabulary, longer
                 than the positions, or of different batch sizes.
         """
-        embeddings = {"source": self.source_embedding, "target": self.target_embedding}
         arrays = {"source": source, "target": target}
         arrays = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
         for name, ids in arrays.items():
-            checks.require_ids(
-                name, ids, embeddings[name].vocabulary_size, self.max_length
-            )
+            size = getattr(self, f"{name}_embedding").vocabulary_size
+            checks.require_ids(name, ids, size, self.max_length)
         checks.require_same_rows(**arrays)
 
     def _check_inputs(self, inputs):
         if isinstance(inputs, dict):
             inputs = inputs.get("source"), inputs.get("target")
         if isinstance(inputs, (tuple, list)) and len(inputs) == 2:
-            source, target = (
-                ids if isinstance(ids, (np.ndarray, list)) else None for ids in inputs
-            )
-            self.check_ids(source, target)
+            arrays = [x if isinstance(x, (np.ndarray, list)) else None for x in inputs]
+            self.check_ids(*arrays)
 
     def __call__(self, inputs, *args, **kwargs):
         """Returns the logits; arrays of ids are checked first."""

@@ -16,6 +16,7 @@ from keras_encdec.training import (
     GenerationScores,
     HeldOutLoss,
     InverseSquareRoot,
+    ProjectedLoss,
     RDrop,
     TokenAccuracy,
     TokenCrossEntropy,
@@ -44,6 +45,7 @@ def train(
     folder=None,
     epochs=10,
     batch_tokens=4096,
+    num_shapes=16,
     updates_per_epoch=None,
     schedule="cosine",
     learning_rate=None,
@@ -82,6 +84,7 @@ def train(
             `text_to_text` is in the end; or None to keep nothing.
         epochs: The number of epochs.
         batch_tokens: As of `TokenBatches`.
+        num_shapes: As of `TokenBatches`; JAX compiles a program for each.
         updates_per_epoch: The number of batches in an epoch; by default those of one
             pass over the pairs.
         schedule: `"cosine"` down to 0, `"inverse-square-root"`, `"noam"` or
@@ -144,6 +147,7 @@ def train(
         targets,
         *tokenizers,
         batch_tokens,
+        num_shapes=num_shapes,
         sampling=sampling,
         seed=seed,
         **limits,
@@ -175,7 +179,7 @@ def train(
             gradient_accumulation_steps=accumulate if accumulate > 1 else None,
         ),
         TokenCrossEntropy(label_smoothing=label_smoothing),
-        metrics=[TokenAccuracy()],
+        metrics=None if isinstance(trained, ProjectedLoss) else [TokenAccuracy()],
     )
     judges = []
     if validation is not None:
@@ -284,7 +288,7 @@ def _objective(model, r_drop, teacher, teacher_weight, temperature):
     if r_drop is not None:
         return RDrop(model, weight=r_drop)
     if teacher is None:
-        return model
+        return ProjectedLoss(model)
     return WordDistillation(model, teacher, teacher_weight, temperature)
 
 

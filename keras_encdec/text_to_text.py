@@ -28,6 +28,7 @@ class TextToText:
         processors: What may follow a row, such as `[NoRepeatNGram(3)]`.
         max_length: The largest number of tokens to generate, unless a call gives its
             own.
+        jit_compile: As of `Generator`.
 
     Call arguments:
         texts: A list of source texts, `str` or UTF-8 `bytes`.
@@ -72,6 +73,7 @@ class TextToText:
         *,
         processors=(),
         max_length=64,
+        jit_compile=False,
     ):
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
@@ -95,6 +97,7 @@ class TextToText:
             start_id=target_tokenizer.start_id,
             end_id=target_tokenizer.end_id,
             padding_id=target_tokenizer.padding_id,
+            jit_compile=jit_compile,
         )
 
     def __call__(
@@ -140,12 +143,13 @@ class TextToText:
                 progress(start + len(batch), len(rows))
         return results
 
-    def with_sampler(self, sampler, *, max_length=None):
+    def with_sampler(self, sampler, *, max_length=None, jit_compile=None):
         """Returns the same `TextToText` with another sampler; the model is shared.
 
         Args:
             sampler: A `Sampler`.
             max_length: The largest number of tokens to generate, if another one too.
+            jit_compile: As of `Generator`, likewise.
 
         Returns:
             A `TextToText`.
@@ -157,6 +161,9 @@ class TextToText:
             sampler,
             processors=self.generator.processors,
             max_length=max_length or self.max_length,
+            jit_compile=(
+                self.generator.jit_compile if jit_compile is None else jit_compile
+            ),
         )
 
     def stream(self, text, *, max_length=None, seed=0):

@@ -7,10 +7,12 @@ from keras import ops
 
 from keras_encdec.backend import (
     compile_function,
+    fused_attention,
     import_tensorflow,
     inference_mode,
     random_state,
     set_random_state,
+    while_loop,
     write_at,
 )
 
@@ -107,6 +109,100 @@ def test_write_at_in_a_compiled_loop(rest):
     inputs = [keras.KerasTensor((None, 4, *rest), "float32")]
     filled = compile_function(fill, inputs)(ops.convert_to_tensor(entries))
     np.testing.assert_array_equal(ops.convert_to_numpy(filled), 2 * entries)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_write_at_writes_along_an_axis_and_broadcasts(axis, steps):
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=(4, 5, 6)).astype("float32")
+    shape = [1, 1, 1]
+    shape[axis] = steps
+    entry = rng.normal(size=shape).astype("float32")
+    cache = ops.convert_to_tensor(expected.copy())
+    written = write_at(cache, 2, ops.convert_to_tensor(entry), axis=axis)
+    place = [slice(None)] * 3
+    place[axis] = slice(2, 2 + steps)
+    expected[tuple(place)] = entry
+    np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
+
+
+def collatz(steps, number):
+    """Steps from numbers to 1, none of which is reached without the constants."""
+
+    def step(state, constants):
+        count, x = state
+        even, one = x % constants["two"] == 0, x == 1
+        following = ops.where(even, x // constants["two"], 3 * x + 1)
+        return count + ops.cast(~one, "int32"), ops.where(one, x, following)
+
+    def unfinished(state, constants):
+        return ops.any(state[1] != 1)
+
+    constants = {"two": ops.convert_to_tensor(2, dtype="int32"), "none": None}
+    return while_loop(unfinished, step, (steps, number), constants)[0]
+
+
+def test_while_loop_is_the_same_before_and_after_it_is_traced():
+    inputs = [keras.KerasTensor((None,), "int32")] * 2
+    function = compile_function(collatz, inputs)
+    # 27 takes 111 steps, many more than come before a trace on PyTorch.
+    for numbers, expected in (([27, 1, 6], [111, 0, 8]), ([7, 9], [16, 19])) * 2:
+        arrays = np.zeros(len(numbers), "int32"), np.array(numbers, "int32")
+        found = function(*map(ops.convert_to_tensor, arrays))
+        np.testing.assert_array_equal(ops.convert_to_numpy(found), expected)
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="elsewhere it fails")
+def test_a_step_that_looks_at_its_values_is_not_traced():
+    def count(start):
+        def step(state, constants):
+            return state + 1 if int(state) < 50 else state + 10
+
+        return while_loop(lambda state, _: state < 100, step, start)
+
+    function = compile_function(count, [keras.KerasTensor((), "int32")])
+    for _ in range(2):
+        assert int(function(ops.convert_to_tensor(0))) == 100
+
+
+def test_traced_steps_see_weights_that_change_later(dense):
+    def run(x):
+        def step(state, x):
+            return state[0] + 1, state[1] + ops.sum(dense(x))
+
+        zero = ops.convert_to_tensor(0, "int32"), ops.convert_to_tensor(0.0)
+        return while_loop(lambda state, x: state[0] < 60, step, zero, x)[1]
+
+    function = compile_function(run, [INPUT], dense.variables)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    for kernel in np.random.default_rng(1).normal(size=(3, 3, 2)).astype("float32"):
+        dense.kernel.assign(kernel)
+        found = ops.convert_to_numpy(function(ops.convert_to_tensor(x)))
+        np.testing.assert_allclose(found, 60 * (x @ kernel).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mask", "bias", None])
+def test_fused_attention_is_that_of_pytorch(kind):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 3, n, 4)).astype("float32") for n in (5, 6, 6)]
+    options = {
+        "mask": {"mask": rng.random(size=(2, 1, 5, 6)) < 0.5},
+        "bias": {"bias": rng.normal(size=(1, 3, 5, 6)).astype("float32")},
+        None: {},
+    }[kind]
+    if kind == "mask":
+        options["mask"][..., 0] = True
+    given = {name: torch.tensor(value) for name, value in options.items()}
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        *map(torch.tensor, arrays), attn_mask=next(iter(given.values()), None)
+    ).numpy()
+    found = fused_attention(
+        *map(ops.convert_to_tensor, arrays),
+        **{name: ops.convert_to_tensor(value) for name, value in options.items()},
+    )
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
 
 
 def test_imports_tensorflow():

@@ -170,20 +170,20 @@ def test_verbs_have_the_shapes_they_say():
     model = build(num_heads=4, num_key_value_heads=2, num_decoder_layers=3)
     memory = model.encode(ops.convert_to_tensor(SOURCE))
     assert [[tuple(x.shape) for x in pair] for pair in memory[0]] == [
-        [(3, 5, 2, 2)] * 2
+        [(3, 2, 5, 2)] * 2
     ] * 3
     np.testing.assert_array_equal(
         ops.convert_to_numpy(memory[1]), (SOURCE != 0)[:, None, None, :]
     )
     cache = model.new_cache(6, 7)
     assert [[tuple(x.shape) for x in pair] for pair in cache] == [
-        [(6, 7, 2, 2)] * 2
+        [(6, 2, 7, 2)] * 2
     ] * 3
     tokens = ops.convert_to_tensor(np.ones(6, "int32"))
     logits, written = model.step(tokens, 0, memory, cache)
     assert tuple(logits.shape) == (6, 11)
     assert [[tuple(x.shape) for x in pair] for pair in written] == [
-        [(6, 7, 2, 2)] * 2
+        [(6, 2, 7, 2)] * 2
     ] * 3
 
 

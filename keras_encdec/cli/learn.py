@@ -167,6 +167,12 @@ def _add_train(parser):
         "--batch-tokens", type=positive, default=4096, help="most tokens of a batch"
     )
     group.add_argument(
+        "--num-shapes",
+        type=positive,
+        default=16,
+        help="most shapes of batches: fewer compile sooner, more have less padding",
+    )
+    group.add_argument(
         "--accumulate", type=positive, default=1, help="batches for one update"
     )
     group.add_argument(

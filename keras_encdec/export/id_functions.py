@@ -80,8 +80,8 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
     | `generate` | `source` `(B, S)`, `max_length` `(B,)` | `ids`, `scores` |
 
     The memory is `mask` `(B, 1, 1, S)`, bool, and for each decoder block i `keys_i` and
-    `values_i` `(B, S, N, H)`; past and present are `past_keys_i`, `past_values_i`,
-    `present_keys_i` and `present_values_i` `(R, L, N, H)`. The `logits` are `(R, V)`,
+    `values_i` `(B, N, S, H)`; past and present are `past_keys_i`, `past_values_i`,
+    `present_keys_i` and `present_values_i` `(R, N, L, H)`. The `logits` are `(R, V)`,
     `ids` `(B, n, L)` and `scores` `(B, n)`. A random sampler also takes `seed` `(B,)`.
     Ids, lengths, the index and seeds are int32, all else float32.
 

@@ -35,8 +35,8 @@ def export_onnx(
     | `generate.onnx` | `source` `(B, S)`, `max_length` `(B,)` | `ids`, `scores` |
 
     The memory is `mask` `(B, 1, 1, S)`, bool, and for each decoder block i `keys_i` and
-    `values_i` `(B, S, N, H)`. The past is `past_keys_i` and `past_values_i`
-    `(R, L, N, H)`, zeros at first; then it is what the step before returned as
+    `values_i` `(B, N, S, H)`. The past is `past_keys_i` and `past_values_i`
+    `(R, N, L, H)`, zeros at first; then it is what the step before returned as
     `present_keys_i` and `present_values_i`. R is B times the number of rows that each
     source has in turn. The `logits` are `(R, V)`, `ids` `(B, n, L)` and `scores`
     `(B, n)`. Ids, lengths and the index are int32, all else float32.

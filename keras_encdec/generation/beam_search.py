@@ -16,6 +16,7 @@ from keras_encdec.generation.constraints import progress, ranks_in_banks
 from keras_encdec.generation.hypotheses import NEVER, Hypotheses, best_of
 from keras_encdec.generation.interface import Sampler
 from keras_encdec.generation.task import Generated, repeat_rows
+from keras_encdec.generation.top_k import top_k
 
 
 class BeamState(NamedTuple):
@@ -249,8 +250,7 @@ class BeamSampler(Sampler):
         if taken is not None:
             logits = logits - taken[:, None]
         # The best of each beam, then the best of these.
-        values, tokens = ops.top_k(logits, each)
-        tokens = ops.cast(tokens, "int32")
+        values, tokens = top_k(logits, each)
         origins = repeat_rows(ops.arange(beams, dtype="int32"), each)
         if task.phrases is not None:
             forced = self._phrase_tokens(task, index, live.ids)

@@ -47,6 +47,9 @@ class Generator:
         draft_model: A small model with the same target ids, which proposes tokens that
             the model then checks several at a time; the result is the same.
         num_draft_tokens: The number of tokens it proposes at a time.
+        jit_compile: Whether TensorFlow compiles the loop by XLA, which takes seconds
+            for each of the few sizes and makes every step several times as fast; JAX
+            does so always, PyTorch never.
 
     Call arguments:
         source: Source ids: `(B, S)`, integer, or a list of lists of any lengths.
@@ -95,6 +98,7 @@ class Generator:
         padding_id=0,
         draft_model=None,
         num_draft_tokens=4,
+        jit_compile=False,
     ):
         sampler = GreedySampler() if sampler is None else sampler
         if is_keras_hub(sampler):
@@ -118,6 +122,7 @@ class Generator:
         self.start_id = start_id
         self.end_id = end_id
         self.padding_id = padding_id
+        self.jit_compile = jit_compile
         self._variables = list(getattr(model, "variables", ()))
         self._variables += getattr(draft_model, "variables", ())
         self._largest = getattr(model, "max_length", None)
@@ -385,6 +390,9 @@ class Generator:
                 for name, array in arrays.items()
             ]
             self._compiled[key] = compile_function(
-                compiled, inputs if signature else None, self._variables
+                compiled,
+                inputs if signature else None,
+                self._variables,
+                self.jit_compile,
             )
         return self._compiled[key]

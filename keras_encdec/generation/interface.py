@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_encdec.backend import write_at
+from keras_encdec.backend import while_loop, write_at
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.task import Generated
 
@@ -141,10 +141,11 @@ class Sampler:
 
     def run(self, task):
         """Returns what the whole loop generates, a `Generated`."""
-        (state,) = ops.while_loop(
-            lambda state: self.unfinished(task, state),
-            lambda state: (self.step(task, state),),
-            (self.start(task),),
+        state = while_loop(
+            lambda state, tensors: self.unfinished(task.with_tensors(tensors), state),
+            lambda state, tensors: self.step(task.with_tensors(tensors), state),
+            self.start(task),
+            task.tensors(),
         )
         return self.finish(task, state)
 

@@ -68,6 +68,9 @@ class Generated(NamedTuple):
     token_scores: Any
 
 
+_TENSORS = "memory", "source", "limits", "seeds", "prefix", "phrases"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """The constants of one generation's loop.
@@ -107,6 +110,14 @@ class Task:
     phrases: Any = None
     num_return_sequences: int = 1
     return_scores: bool = False
+
+    def tensors(self):
+        """Returns the fields that are tensors, or hold some, by name."""
+        return {name: getattr(self, name) for name in _TENSORS}
+
+    def with_tensors(self, tensors):
+        """Returns the task with other ones in their place."""
+        return dataclasses.replace(self, **tensors)
 
     @property
     def rows(self):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_encdec.backend import fused_attention
 from keras_encdec.layers.checks import require_positive
 from keras_encdec.layers.masks import (
     attend_to,
@@ -135,14 +136,13 @@ class Attention(keras.layers.Layer):
         dense.build(input_shape)
         return dense
 
-    def _split_heads(self, x, num_heads):
+    def _split_heads(self, x, num_heads, start=None):
         batch_size, length = ops.shape(x)[:2]
-        return ops.reshape(x, (batch_size, length, num_heads, self._head_dim))
-
-    def _turn(self, x, start):
-        if not self.rotary:
-            return x
-        return rotate(x, start + ops.arange(ops.shape(x)[1], dtype="int32"))
+        x = ops.reshape(x, (batch_size, length, num_heads, self._head_dim))
+        if self.rotary and start is not None:
+            x = rotate(x, start + ops.arange(length, dtype="int32"))
+        # Heads first, as matrix products want them, so that a cache is never reordered.
+        return ops.transpose(x, (0, 2, 1, 3))
 
     def remember(self, memory, start=0):
         """Projects a sequence to the keys and values that queries attend to.
@@ -152,11 +152,11 @@ class Attention(keras.layers.Layer):
             start: The position of `memory[:, 0]`, for rotary positions.
 
         Returns:
-            A pair `(keys, values)`, each `(B, S, num_key_value_heads, H)`.
+            A pair `(keys, values)`, each `(B, num_key_value_heads, S, H)`.
         """
-        keys = self._split_heads(self.key_dense(memory), self.num_key_value_heads)
-        values = self._split_heads(self.value_dense(memory), self.num_key_value_heads)
-        return self._turn(keys, start), values
+        heads = self.num_key_value_heads
+        keys = self._split_heads(self.key_dense(memory), heads, start)
+        return keys, self._split_heads(self.value_dense(memory), heads)
 
     def new_cache(self, batch_size, length):
         """Returns zeros in the place of what `remember` will return step by step.
@@ -166,9 +166,9 @@ class Attention(keras.layers.Layer):
             length: The number of positions L, an int or an int32 scalar.
 
         Returns:
-            A pair `(keys, values)`, each `(B, L, num_key_value_heads, H)`.
+            A pair `(keys, values)`, each `(B, num_key_value_heads, L, H)`.
         """
-        shape = (batch_size, length, self.num_key_value_heads, self._head_dim)
+        shape = (batch_size, self.num_key_value_heads, length, self._head_dim)
         zeros = [ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2)]
         return tuple(zeros)
 
@@ -197,29 +197,29 @@ class Attention(keras.layers.Layer):
         Returns:
             `(B, T, D)`, or a pair with the weights `(B, N, T, S)`.
         """
-        queries = self._split_heads(self.query_dense(x), self.num_heads)
-        queries = self._turn(queries, start)
+        queries = self._split_heads(self.query_dense(x), self.num_heads, start)
         keys, values = memory
         groups = self.num_heads // self.num_key_value_heads
         if groups > 1:
-            keys = ops.repeat(keys, groups, axis=2)
-            values = ops.repeat(values, groups, axis=2)
+            keys = ops.repeat(keys, groups, axis=1)
+            values = ops.repeat(values, groups, axis=1)
         drop = training and self.dropout > 0
         weights = None
         if return_attention_weights or drop:
             weights = self._weights(queries, keys, mask, bias)
             kept = self.dropout_layer(weights, training=training)
             kept = ops.cast(kept, values.dtype)
-            y = ops.einsum("bnts,bsnh->btnh", kept, values)
+            y = ops.matmul(kept, values)
         else:
             y = self._fused(queries, keys, values, mask, bias)
-        batch_size, length = ops.shape(x)[:2]
-        y = ops.reshape(y, (batch_size, length, self.num_heads * self._head_dim))
+        rows, length = ops.shape(x)[:2]
+        y = ops.transpose(y, (0, 2, 1, 3))
+        y = ops.reshape(y, (rows, length, self.num_heads * self._head_dim))
         y = self.output_dense(y)
         return (y, weights) if return_attention_weights else y
 
     def _weights(self, queries, keys, mask, bias):
-        scores = ops.einsum("btnh,bsnh->bnts", queries, keys)
+        scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
         scores = ops.cast(scores, "float32") * self._head_dim**-0.5
         if bias is not None:
             scores = scores + ops.cast(bias, "float32")
@@ -231,18 +231,18 @@ class Attention(keras.layers.Layer):
 
     def _fused(self, queries, keys, values, mask, bias):
         if mask is None:
-            return ops.dot_product_attention(queries, keys, values, bias=bias)
+            return fused_attention(queries, keys, values, bias=bias)
         if bias is None:
-            y = ops.dot_product_attention(queries, keys, values, mask=mask)
+            y = fused_attention(queries, keys, values, mask=mask)
         else:
             # One of the two: PyTorch takes no bias beside a mask.
             lowest = -3e4 if bias.dtype == "float16" else -1e30
             bias = ops.where(mask, bias, ops.cast(lowest, bias.dtype))
-            y = ops.dot_product_attention(queries, keys, values, bias=bias)
+            y = fused_attention(queries, keys, values, bias=bias)
         # The fused kernels give the mean of all values, padding included, to a query
         # that may attend to none.
-        any_key = ops.transpose(ops.any(mask, axis=-1), (0, 2, 1))  # (B, T, N)
-        return y * ops.cast(ops.expand_dims(any_key, -1), y.dtype)
+        any_key = ops.any(mask, axis=-1, keepdims=True)  # (B, N, T, 1)
+        return y * ops.cast(any_key, y.dtype)
 
     def call(
         self,

@@ -310,7 +310,7 @@ class DecoderBlock(_Block):
             memory: `(B, S, D')`, float.
 
         Returns:
-            A pair `(keys, values)`, each `(B, S, num_key_value_heads, H)`.
+            A pair `(keys, values)`, each `(B, num_key_value_heads, S, H)`.
         """
         return self.cross_attention.remember(memory)
 
@@ -322,7 +322,7 @@ class DecoderBlock(_Block):
             length: The number of positions L, an int.
 
         Returns:
-            A pair `(keys, values)` of zeros, each `(B, L, num_key_value_heads, H)`.
+            A pair `(keys, values)` of zeros, each `(B, num_key_value_heads, L, H)`.
         """
         return self.self_attention.new_cache(batch_size, length)
 
@@ -358,8 +358,8 @@ class DecoderBlock(_Block):
         def attend_to_target(y):
             nonlocal cache
             entry = self.self_attention.remember(y, start=index)
-            cache = tuple(map(write_at, cache, (index, index), entry))
-            mask = step_mask(index, ops.shape(cache[0])[1], steps)
+            cache = tuple(map(write_at, cache, (index, index), entry, (2, 2)))
+            mask = step_mask(index, ops.shape(cache[0])[2], steps)
             return self.self_attention.attend(y, cache, mask, bias=bias, start=index)
 
         def attend_to_memory(y):

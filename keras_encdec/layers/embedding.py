@@ -142,17 +142,20 @@ class TokenEmbedding(keras.layers.Layer):
         """Embeds ids, or projects hidden states on the table."""
         if reverse:
             # float32 whatever the policy: the logits decide between tokens.
-            table = ops.cast(self.table.embeddings, "float32")
-            logits = ops.matmul(ops.cast(ids, "float32"), ops.transpose(table))
-            if self.output_bias:
-                logits = logits + ops.cast(self.bias, "float32")
-            return logits
+            table, bias = self.projection()
+            table = ops.transpose(ops.cast(table, "float32"))
+            logits = ops.matmul(ops.cast(ids, "float32"), table)
+            return logits if bias is None else logits + ops.cast(bias, "float32")
         x = self.table(ids)
         if self.scale:
             x = x * ops.cast(self.hidden_dim**0.5, x.dtype)
         if self.position_layer is not None:
             x = self.position_layer(x, start=start)
         return self.dropout_layer(x, training=training)
+
+    def projection(self):
+        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
+        return self.table.embeddings, self.bias if self.output_bias else None
 
     def compute_mask(self, inputs, previous_mask=None):
         """Returns which ids are tokens; for hidden states, the mask they carry."""

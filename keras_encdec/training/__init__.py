@@ -5,7 +5,7 @@ from keras_encdec.training.callbacks import GenerationScores, HeldOutLoss
 from keras_encdec.training.checkpoints import Checkpoints, average_weights
 from keras_encdec.training.losses import TokenCrossEntropy
 from keras_encdec.training.metrics import Perplexity, TokenAccuracy
-from keras_encdec.training.objectives import RDrop, WordDistillation
+from keras_encdec.training.objectives import ProjectedLoss, RDrop, WordDistillation
 from keras_encdec.training.schedules import InverseSquareRoot
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "HeldOutLoss",
     "InverseSquareRoot",
     "Perplexity",
+    "ProjectedLoss",
     "RDrop",
     "TokenAccuracy",
     "TokenCrossEntropy",

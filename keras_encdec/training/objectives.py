@@ -1,13 +1,16 @@
-"""What a model may be trained for beside its labels: R-Drop, and a teacher's words.
+"""Other ways to a loss: from hidden states, with R-Drop, from a teacher's words.
 
-Each wraps a model, adds a term to the loss in training, and trains the model in place;
-evaluation knows nothing of it. Shapes: B batch, T target length, V vocabulary.
+Each wraps a model and trains it in place; evaluation knows nothing of it. Shapes: B
+batch, T target length, D model, V vocabulary.
 """
 
 import keras
 from keras import ops
 
-from keras_encdec.training.losses import token_weights
+from keras_encdec.training.losses import TokenCrossEntropy, token_weights
+from keras_encdec.training.projected_loss import projected_cross_entropy
+
+MEAN = TokenCrossEntropy().reduction
 
 
 class _Objective(keras.Model):
@@ -43,6 +46,99 @@ class _Objective(keras.Model):
         mean = total / ops.maximum(ops.sum(weights), keras.config.epsilon())
         self.term.update_state(mean)
         return mean
+
+
+class ProjectedLoss(keras.Model):
+    """Trains an `EncoderDecoder` faster and in less memory than by its logits.
+
+    The loss, and its gradient, are those of `TokenCrossEntropy` on the model's logits,
+    but the logits are never there all at once: see `projected_cross_entropy`. The
+    accuracy of the tokens, which a metric would need the logits for, is logged as
+    `token_accuracy` beside the loss.
+
+    Args:
+        model: The `EncoderDecoder` to train in place.
+
+    Raises:
+        ValueError: If `compile` is given another loss than a `TokenCrossEntropy`, or
+            metrics.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec import EncoderDecoder, TokenCrossEntropy
+        from keras_encdec.training import ProjectedLoss
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        trained = ProjectedLoss(model)
+        trained.compile("adam", TokenCrossEntropy(label_smoothing=0.1))
+        ids = np.array([[5, 7, 2]])
+        trained.fit((ids, ids), ids, verbose=0)
+        print(model((ids, ids)).shape)
+        ```
+    """
+
+    def __init__(self, model):
+        super().__init__(name="projected_loss")
+        self.model = model
+        self.accuracy = keras.metrics.Mean(name="token_accuracy")
+
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        """Compiles as `keras.Model.compile` does, with a `TokenCrossEntropy`."""
+        if not isinstance(loss, TokenCrossEntropy) or loss.reduction != MEAN:
+            raise ValueError(
+                "ProjectedLoss computes the mean of TokenCrossEntropy; received "
+                f"loss={loss!r}. Compile the model itself for another loss."
+            )
+        if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
+            raise ValueError(
+                "Metrics need logits, which ProjectedLoss avoids; received metrics. "
+                "Leave them out (token_accuracy is logged), or compile the model."
+            )
+        super().compile(optimizer, loss, **kwargs)
+
+    def call(self, inputs, training=None):
+        """Returns the logits `(B, T, V)`; in training hidden states `(B, T, D)`."""
+        if not training:
+            return self.model(inputs, training=False)
+        if isinstance(inputs, dict):
+            inputs = inputs["source"], inputs["target"]
+        source, target = inputs
+        return self.model.decode_hidden(target, self.model.encode_hidden(source))
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Returns the loss, from hidden states or from logits."""
+        weights = token_weights(y, sample_weight, self.loss.ignore_class)
+        count = ops.maximum(ops.sum(weights), keras.config.epsilon())
+        if training:
+            table, bias = self.model.projection()
+            hidden = ops.cast(y_pred, "float32")
+            table = ops.cast(table, "float32")
+            if bias is not None:
+                # One more feature, which is 1 everywhere.
+                hidden = ops.pad(hidden, [[0, 0], [0, 0], [0, 1]], constant_values=1.0)
+                bias = ops.cast(bias, "float32")
+                table = ops.concatenate([table, bias[:, None]], axis=1)
+            sums = projected_cross_entropy(
+                ops.reshape(hidden, (-1, hidden.shape[-1])),
+                table,
+                ops.reshape(y, (-1,)),
+                ops.reshape(weights, (-1,)),
+                label_smoothing=self.loss.label_smoothing,
+            )
+            loss, hits = sums[0] / count, ops.stop_gradient(sums[1])
+            for loss_of_layer in self.losses:
+                loss = loss + loss_of_layer
+        else:
+            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            best = ops.cast(
+                ops.argmax(y_pred, axis=-1) == ops.cast(y, "int32"), "float32"
+            )
+            hits = ops.sum(best * weights)
+        self.accuracy.update_state(hits / count, count)
+        return loss
 
 
 class RDrop(_Objective):

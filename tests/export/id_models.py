@@ -140,7 +140,7 @@ def check_steps(encode, step, past, text_to_text, shapes=SHAPES[:-1]):
         mask = ops.convert_to_numpy(expected_memory[1])
         np.testing.assert_array_equal(memory["mask"], mask)
         tensors = {
-            name: np.zeros((2 * rows, MAX_LENGTH, *shape[2:]), "float32")
+            name: np.zeros((2 * rows, shape[1], MAX_LENGTH, shape[3]), "float32")
             for name, shape in past.items()
         }
         cache = model.new_cache(2 * rows, MAX_LENGTH)

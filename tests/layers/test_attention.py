@@ -304,7 +304,7 @@ def test_call_is_remember_and_attend(rotary):
     x = ops.convert_to_tensor(X)
     mask = combine_masks(padding_mask(X_IDS), look_ahead_mask(4))
     keys_values = layer.remember(x)
-    assert [tuple(part.shape) for part in keys_values] == [(3, 4, 2, 4)] * 2
+    assert [tuple(part.shape) for part in keys_values] == [(3, 2, 4, 4)] * 2
     expected = to_numpy(layer(X, mask=X_IDS != 0, causal=True))
     np.testing.assert_allclose(
         to_numpy(layer.attend(x, keys_values, mask)), expected, atol=1e-6
@@ -313,7 +313,7 @@ def test_call_is_remember_and_attend(rotary):
     parts = zip(
         layer.remember(x[:, :3]), layer.remember(x[:, 3:], start=3), strict=True
     )
-    keys_values = tuple(ops.concatenate(part, axis=1) for part in parts)
+    keys_values = tuple(ops.concatenate(part, axis=2) for part in parts)
     last = layer.attend(x[:, 3:], keys_values, mask[:, :, 3:], start=3)
     np.testing.assert_allclose(to_numpy(last), expected[:, 3:], atol=1e-5)
 

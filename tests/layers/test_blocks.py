@@ -226,7 +226,9 @@ def test_steps_are_the_rows_of_the_call(options, beams):
     memory = block.remember(ops.convert_to_tensor(MEMORY))
     cache = block.new_cache(3 * beams, 6)
     heads = options.get("num_key_value_heads", 2), options.get("head_dim", 4)
-    assert [tuple(part.shape) for part in cache] == [(3 * beams, 6, *heads)] * 2
+    assert [tuple(part.shape) for part in cache] == [
+        (3 * beams, heads[0], 6, heads[1])
+    ] * 2
     for index in range(4):
         y, cache = block.step(
             ops.convert_to_tensor(x[:, index : index + 1]), index, cache, memory, mask

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from keras_encdec.model import EncoderDecoder
-from keras_encdec.training import RDrop, TokenCrossEntropy, WordDistillation
+from keras_encdec.training import (
+    ProjectedLoss,
+    RDrop,
+    TokenAccuracy,
+    TokenCrossEntropy,
+    WordDistillation,
+)
 
 SOURCE = np.array([[5, 7, 9, 2], [8, 2, 0, 0], [4, 4, 6, 2]])
 LABELS = np.array([[9, 7, 2], [6, 2, 0], [2, 0, 0]])
@@ -58,6 +64,67 @@ class Scripted(keras.Model):
 
     def call(self, inputs, training=None):
         return keras.ops.convert_to_tensor(self.second if training else self.first)
+
+
+OBJECTIVES = [ProjectedLoss, RDrop, lambda m: WordDistillation(m, transformer(1))]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tie_embeddings": False},
+        {"output_bias": True},
+        {"tie_embeddings": False, "output_bias": True, "target_vocabulary_size": 13},
+        {"dtype": "mixed_bfloat16"},
+    ],
+)
+def test_a_projected_loss_trains_as_the_logits_do(options):
+    plain, wrapped = transformer(**options), transformer(**options)
+    if options.get("output_bias"):
+        for model in (plain, wrapped):
+            bias = model.projection()[1]
+            bias.assign(np.linspace(-1, 1, bias.shape[0]))
+    weights = REAL * np.array([[1.0], [0.5], [2.0]], "float32")
+    loss, found = TokenCrossEntropy(label_smoothing=0.1), []
+    for trained, metrics in (
+        (plain, [TokenAccuracy()]),
+        (ProjectedLoss(wrapped), None),
+    ):
+        sgd = keras.optimizers.SGD(0.1)
+        trained.compile(sgd, loss, weighted_metrics=metrics, jit_compile=False)
+        for _ in range(3):
+            trained.train_on_batch(*DATA, weights)
+        found.append(trained.train_on_batch(*DATA, weights, return_dict=True))
+        found.append(trained.test_on_batch(*DATA, weights, return_dict=True))
+    tolerance = 3e-2 if "dtype" in options else 1e-5
+    for expected, projected in zip(found[:2], found[2:], strict=True):
+        assert expected.keys() == projected.keys() == {"loss", "token_accuracy"}
+        for name, value in expected.items():
+            np.testing.assert_allclose(projected[name], value, rtol=tolerance)
+    for one, other in zip(plain.get_weights(), wrapped.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=tolerance)
+
+
+def test_a_projected_loss_takes_inputs_by_name():
+    found = []
+    for wrap in (ProjectedLoss, lambda model: model):
+        trained = wrap(transformer())
+        trained.compile("sgd", TokenCrossEntropy(), jit_compile=False)
+        inputs = {"source": SOURCE, "target": TARGET}
+        found.append(trained.train_on_batch(inputs, LABELS, return_dict=True)["loss"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
+@pytest.mark.once
+def test_a_projected_loss_says_what_it_needs():
+    trained = ProjectedLoss(transformer())
+    with pytest.raises(ValueError, match="mean of TokenCrossEntropy; received loss='m"):
+        trained.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="mean of TokenCrossEntropy"):
+        trained.compile("sgd", TokenCrossEntropy(reduction="sum"))
+    with pytest.raises(ValueError, match="Metrics need logits"):
+        trained.compile("sgd", TokenCrossEntropy(), metrics=[TokenAccuracy()])
 
 
 def test_r_drop_is_half_of_the_paper():
@@ -121,7 +188,7 @@ def test_a_pupil_becomes_like_its_teacher():
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("make", [RDrop, lambda m: WordDistillation(m, transformer(1))])
+@pytest.mark.parametrize("make", OBJECTIVES)
 def test_tokens_without_weight_count_nothing(make):
     weights = REAL * np.array([[1.0], [0.0], [2.0]], "float32")
     changed = [array.copy() for array in (SOURCE, TARGET, LABELS)]
@@ -138,7 +205,7 @@ def test_tokens_without_weight_count_nothing(make):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [RDrop, lambda m: WordDistillation(m, transformer(1))])
+@pytest.mark.parametrize("make", OBJECTIVES)
 def test_trains_in_mixed_precision_with_all_options(make):
     model = transformer(dropout=0.1, dtype="mixed_float16")
     before = model.get_weights()

@@ -1,0 +1,117 @@
+"""The library under one of its three backends."""
+
+import keras
+
+from keras_encdec import (
+    BeamSampler,
+    EncoderDecoder,
+    Generator,
+    GreedySampler,
+    TokenCrossEntropy,
+)
+from keras_encdec.layers import SinusoidalPosition
+from keras_encdec.training import ProjectedLoss
+
+LABEL_SMOOTHING = 0.1
+
+
+def make_model(size, weights, dropout=0.0):
+    model = EncoderDecoder(
+        size.vocabulary_size,
+        size.hidden_dim,
+        size.intermediate_dim,
+        num_heads=size.num_heads,
+        num_layers=size.num_layers,
+        # Those that all contenders can be given.
+        positions=SinusoidalPosition(interleaved=True, endpoint=False),
+        normalize_first=False,
+        scale_embeddings=False,
+        epsilon=size.epsilon,
+        dropout=dropout,
+    )
+    copy_weights(model, weights)
+    return model
+
+
+def copy_weights(model, weights):
+    def norm(layer, name):
+        layer.set_weights([weights[f"{name}.gamma"], weights[f"{name}.beta"]])
+
+    def dense(layer, name):
+        layer.set_weights([weights[f"{name}.kernel"], weights[f"{name}.bias"]])
+
+    def attention(layer, name):
+        dense(layer.query_dense, f"{name}.query")
+        dense(layer.key_dense, f"{name}.key")
+        dense(layer.value_dense, f"{name}.value")
+        dense(layer.output_dense, f"{name}.output")
+
+    stacks = {"encoder": model.encoder_blocks, "decoder": model.decoder_blocks}
+    for stack, blocks in stacks.items():
+        for i, block in enumerate(blocks):
+            name = f"{stack}.{i}"
+            attention(block.self_attention, f"{name}.self")
+            norm(block.self_attention_norm, f"{name}.self.norm")
+            if stack == "decoder":
+                attention(block.cross_attention, f"{name}.cross")
+                norm(block.cross_attention_norm, f"{name}.cross.norm")
+            dense(block.feed_forward.intermediate_dense, f"{name}.feed.inner")
+            dense(block.feed_forward.output_dense, f"{name}.feed.outer")
+            norm(block.feed_forward_norm, f"{name}.feed.norm")
+    model.source_embedding.table.set_weights([weights["embedding"]])
+
+
+def make_sampler(beams):
+    # Every hypothesis is of one length: the penalty decides nothing.
+    return GreedySampler() if beams == 1 else BeamSampler(beams)
+
+
+def make_decoder(variant, size, weights, source, beams, length):
+    model, sampler = make_model(size, weights), make_sampler(beams)
+    generator = Generator(model, sampler, jit_compile=variant == "jit")
+    return lambda: generator(source, length)
+
+
+def make_trainer(variant, size, weights, dropout):
+    model = ProjectedLoss(make_model(size, weights, dropout))
+    return KerasTrainer(model, lambda source, target: (source, target))
+
+
+class KerasTrainer:
+    """Trains a Keras model batch by batch.
+
+    Not by `fit`, whose input pipeline has costs of its own, which differ between
+    backends.
+    """
+
+    def __init__(self, model, inputs):
+        self._model, self._inputs = model, inputs
+        model.compile(
+            keras.optimizers.Adam(1e-4, epsilon=1e-8),
+            TokenCrossEntropy(label_smoothing=LABEL_SMOOTHING),
+            # None would keep those that KerasHub's models compile themselves with.
+            weighted_metrics=[],
+        )
+
+    def loss(self, batch):
+        source, target, labels = batch
+        inputs = self._inputs(source, target)
+        found = self._model.test_on_batch(inputs, labels, return_dict=True)
+        return float(found["loss"])
+
+    def train(self, batches):
+        for source, target, labels in batches:
+            self._model.train_on_batch(self._inputs(source, target), labels)
+
+
+# What a user waits for at the first answer.
+
+
+def save_model(size, weights, folder):
+    make_model(size, weights).save(folder / "model.keras")
+
+
+def load_decoder(size, source, beams, length, folder):
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    generator = Generator(model, make_sampler(beams))
+    return lambda: generator(source, length)

@@ -1,0 +1,155 @@
+"""The process of one contender: `worker.py ORDER`, the order in JSON.
+
+It prepares, answers a line of JSON, and answers another one for each line that it
+reads, until there are no more. A task is a generator of these answers.
+"""
+
+import importlib
+import json
+import os
+import pathlib
+import sys
+import time
+
+# Whatever costs time to import is imported by the tasks, some of which measure it.
+
+
+def main():
+    order = json.loads(sys.argv[1])
+    # What libraries print must not get among the answers.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    for answer in TASKS[order["task"]](order):
+        answers.write(json.dumps(answer) + "\n")
+        if not sys.stdin.readline():
+            break
+
+
+def decoding(order):
+    size, module, source = _parts(order)
+    start = time.perf_counter()
+    decode = _module(module).make_decoder(
+        order["variant"],
+        size,
+        _weights(size, decisive=True),
+        source,
+        order["beams"],
+        order["length"],
+    )
+    built = time.perf_counter()
+    ids = decode()
+    first = time.perf_counter()
+    yield {"build": built - start, "first": first - built, "ids": ids.tolist()}
+    # What is compiled in several stages, or finds its buffers, does so now.
+    decode()
+    while True:
+        times, start = 0, time.perf_counter()
+        while not times or time.perf_counter() - start < order["seconds"]:
+            decode()
+            times += 1
+        yield {"seconds": (time.perf_counter() - start) / times}
+
+
+def training(order):
+    size, module, _ = _parts(order)
+    from batches import read_batches
+
+    batches, check = read_batches(order["batches"], order["kind"])
+    start = time.perf_counter()
+    trainer = _trainer(order, size, module)
+    built = time.perf_counter()
+    loss = trainer.loss(check)
+    start_of_first = time.perf_counter()
+    shapes = {}
+    for batch in batches:
+        shapes.setdefault(tuple(ids.shape for ids in batch), batch)
+    trainer.train([*shapes.values()])
+    first = time.perf_counter()
+    yield {
+        "build": built - start,
+        "first": first - start_of_first,
+        "loss": loss,
+        "steps": len(batches),
+    }
+    trainer.train([*shapes.values()])
+    while True:
+        start = time.perf_counter()
+        trainer.train(batches)
+        yield {"seconds": time.perf_counter() - start}
+
+
+def memory(order):
+    size, module, _ = _parts(order)
+    from batches import read_batches
+
+    batches, _ = read_batches(order["batches"], order["kind"])
+    trainer = _trainer(order, size, module)
+    before = _status("VmRSS")
+    # Forgets what importing and building needed at their peak.
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    trainer.train(batches)
+    yield {"before": before, "megabytes": _status("VmHWM") - before}
+
+
+def importing(order):
+    start = time.perf_counter()
+    importlib.import_module(order["module"])
+    yield {"seconds": time.perf_counter() - start}
+
+
+def saving(order):
+    size, module, _ = _parts(order)
+    folder = pathlib.Path(order["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    _module(module).save_model(size, _weights(size, decisive=True), folder)
+    yield {}
+
+
+def first_token(order):
+    size, module, source = _parts(order)
+    folder = pathlib.Path(order["folder"])
+    decode = _module(module).load_decoder(size, source, 1, 1, folder)
+    yield {"ids": decode().tolist()}
+
+
+TASKS = {
+    task.__name__.replace("_", "-"): task
+    for task in (decoding, training, memory, importing, saving, first_token)
+}
+
+
+def _parts(order):
+    from sizes import SIZES, draw_source, of_vocabulary
+
+    size = SIZES[order["size"]]
+    size = of_vocabulary(size, order.get("vocabulary_size", size.vocabulary_size))
+    return size, order["module"], draw_source(size, order.get("batch", 1))
+
+
+def _module(name):
+    return importlib.import_module(f"contenders.{name}")
+
+
+def _weights(size, decisive):
+    from sizes import draw_weights
+
+    return draw_weights(size, decisive=decisive)
+
+
+def _trainer(order, size, module):
+    weights = _weights(size, decisive=False)
+    return _module(module).make_trainer(
+        order["variant"], size, weights, order["dropout"]
+    )
+
+
+def _status(name):
+    """Returns a line of the process's status in MB."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise KeyError(name)
+
+
+if __name__ == "__main__":
+    main()
