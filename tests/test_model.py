@@ -7,7 +7,7 @@ import torch
 from keras import ops
 from keras.src.backend import get_keras_mask
 
-from keras_encdec import EncoderDecoder, TokenCrossEntropy
+from keras_encdec import EncoderDecoder, Generator, TokenCrossEntropy
 
 SOURCE = np.array([[3, 4, 5, 1, 2], [6, 2, 0, 0, 0], [7, 7, 2, 0, 0]], "int32")
 TARGET = np.array([[1, 4, 5, 8], [1, 3, 6, 0], [1, 0, 0, 0]], "int32")
@@ -299,3 +299,15 @@ def test_the_saved_optimizer_is_of_no_backend(dtype):
     again = build(dtype=dtype)
     again.compile_from_config(config)
     assert again.optimizer.get_config() == model.optimizer.get_config()
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("options", [{}, {"tie_embeddings": False}])
+def test_eight_bits_are_nearly_as_good(options):
+    model = build(hidden_dim=64, intermediate_dim=128, num_heads=4, **options)
+    expected = ops.convert_to_numpy(model((SOURCE, TARGET)))
+    model.quantize("int8")
+    found = ops.convert_to_numpy(model((SOURCE, TARGET)))
+    # Not the same, or nothing was quantized; the logits have a deviation of 1.
+    assert 1e-4 < np.abs(found - expected).max() < 0.2 * expected.std()
+    assert Generator(model)(SOURCE, max_length=5).shape == (len(SOURCE), 5)

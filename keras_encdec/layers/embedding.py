@@ -155,7 +155,12 @@ class TokenEmbedding(keras.layers.Layer):
 
     def projection(self):
         """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
-        return self.table.embeddings, self.bias if self.output_bias else None
+        if self.table.quantization_mode is None:
+            table = self.table.embeddings
+        else:
+            # Its integers mean nothing without their scales, which the layer knows.
+            table = self.table(ops.arange(self.vocabulary_size, dtype="int32"))
+        return table, self.bias if self.output_bias else None
 
     def compute_mask(self, inputs, previous_mask=None):
         """Returns which ids are tokens; for hidden states, the mask they carry."""

@@ -31,12 +31,13 @@ class Worker:
 
     def __init__(self, order, backend, log, checkout="", limit=1800.0):
         self._log, self._limit = log, limit
+        # OpenMP's threads spin for some milliseconds after their work, as they do for
+        # who works alone; asleep at once they cost PyTorch much of its speed.
+        inherited = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
         environment = {
-            **os.environ,
+            **inherited,
             "KERAS_BACKEND": backend,
             "TF_CPP_MIN_LOG_LEVEL": "3",
-            # Or the threads of those that wait would spin on the others' cores.
-            "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONPATH": os.pathsep.join(
                 [checkout or str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             ),

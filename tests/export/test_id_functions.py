@@ -24,7 +24,7 @@ def test_names_and_shapes(models):
         name: {spec.name: spec.shape.as_list() for spec in function.input_signature}
         for name, function in functions.items()
     }
-    pair = [None, None, 2, 8]
+    pair = [None, 2, None, 8]
     assert shapes == {
         "encoder": {"source": [None, None]},
         "step": {

@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_encdec import EncoderDecoder
+from keras_encdec import EncoderDecoder, backend
 from keras_encdec.generation import (
+    BeamSampler,
+    ContrastiveSampler,
     Generator,
     GreedySampler,
     MinPSampler,
+    NoRepeatNGram,
     RandomSampler,
     Sampler,
     TopKSampler,
@@ -553,3 +556,41 @@ def test_refuses_more_than_the_positions():
             generator([[5, 2]], max_length)
     with pytest.raises(ValueError, match="max_length=10; received length 11"):
         generator([[5] * 11], 4)
+
+
+FAST = {
+    "greedy": (GreedySampler(), {}, {}),
+    "random": (RandomSampler(temperature=0.8), {}, {"num_return_sequences": 2}),
+    "top-p": (TopPSampler(p=0.9), {}, {"prefix": [[5, 6], [], [3], [4]]}),
+    "beams": (BeamSampler(3), {}, {"num_return_sequences": 3}),
+    "beams of all kinds": (
+        BeamSampler(4, coverage_penalty=0.3, num_groups=2, diversity_penalty=0.5),
+        {"processors": [NoRepeatNGram(2)]},
+        {},
+    ),
+    "phrases": (BeamSampler(4), {}, {"phrases": [[[7, 8]], [], [[3]], [[4, 5]]]}),
+    "contrastive": (ContrastiveSampler(k=3), {}, {}),
+    "speculative": (GreedySampler(), {"draft": True}, {}),
+}
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_loop_compiled_further_gives_the_same(name, monkeypatch):
+    sampler, options, call = FAST[name]
+    model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+    rng = np.random.default_rng(2)
+    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    if options == {"draft": True}:
+        options = {"draft_model": EncoderDecoder(20, 16, 32, 2, 1)}
+    found = []
+    # On TensorFlow XLA, on PyTorch a trace, on JAX the same once more.
+    for steps, jit_compile in ((10**9, False), (1, True)):
+        monkeypatch.setattr(backend, "STEPS_BEFORE_TRACE", steps)
+        generator = Generator(model, sampler, jit_compile=jit_compile, **options)
+        for sources in (SOURCES, SOURCES[::-1]):  # The second time as it is compiled.
+            generated = generator(
+                sources, max_length=9, seed=4, return_scores=True, **call
+            )
+        found.append(generated)
+    np.testing.assert_array_equal(found[0].ids, found[1].ids)
+    np.testing.assert_allclose(found[0].scores, found[1].scores, rtol=1e-4, atol=1e-5)
