@@ -145,7 +145,7 @@ def test_compiles_what_was_asked_for(compiled):
         **QUICK,
     )
     model = compiled["model"]
-    assert model is text_to_text.model and model.loss.label_smoothing == 0.3
+    assert model.model is text_to_text.model and model.loss.label_smoothing == 0.3
     config = model.optimizer.get_config()
     expected = {
         "global_clipnorm": 25.0,

@@ -69,7 +69,8 @@ def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **
     if output is not None:
         check_folder_of(output)
     sources, references = read_pairs(source, target)
-    text_to_text, options = _searching(saved, module, len(sources), **search)
+    text_to_text, options = _searching(saved, module, **search)
+    text_to_text = _compiled_for(text_to_text, len(sources))
     start = time.perf_counter()
     hypotheses = text_to_text(sources, progress=_show_progress, **options)
     seconds = time.perf_counter() - start
@@ -91,6 +92,7 @@ def generate(saved, module, source, output, n_best, **search):
     """
     if output != "-":
         check_folder_of(output)
+    text_to_text, options = _searching(saved, module, n_best=n_best, **search)
     # Bytes, so that a line of invalid UTF-8 is a source like any other. Not
     # `splitlines`, which also splits at a carriage return within a line.
     if source == "-":
@@ -100,8 +102,7 @@ def generate(saved, module, source, output, n_best, **search):
     if not lines[-1]:
         lines.pop()
     lines = [line.removesuffix(b"\r") for line in lines]
-    number = len(lines)
-    text_to_text, options = _searching(saved, module, number, n_best=n_best, **search)
+    text_to_text = _compiled_for(text_to_text, len(lines))
     start = time.perf_counter()
     results = text_to_text(
         lines,
@@ -124,7 +125,6 @@ def generate(saved, module, source, output, n_best, **search):
 def _searching(
     saved,
     modules,
-    number,
     sampler,
     beams,
     length_penalty,
@@ -152,12 +152,14 @@ def _searching(
     # Before the model is loaded, not after it.
     sampler.rows_per_source(n_best)
     text_to_text = TextToText.load(saved, modules).with_sampler(
-        # It takes some seconds, and many texts are worth them.
-        sampler,
-        max_length=max_length,
-        jit_compile=number > 200,
+        sampler, max_length=max_length
     )
     return text_to_text, {"seed": seed, "batch_size": batch_size}
+
+
+def _compiled_for(text_to_text, number):
+    """The same, compiled as far as so many texts are worth the seconds it takes."""
+    return text_to_text.with_sampler(text_to_text.sampler, jit_compile=number > 200)
 
 
 def _write_lines(output, texts):

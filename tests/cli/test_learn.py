@@ -177,6 +177,7 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
     options = {
         "epochs": 6,
         "batch_tokens": 70,
+        "num_shapes": 16,
         "updates_per_epoch": 11,
         "schedule": "constant",
         "learning_rate": 0.5,
