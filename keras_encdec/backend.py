@@ -282,18 +282,19 @@ def write_at(cache, index, entry, axis=1):
         ```
     """
     entry = ops.cast(entry, cache.dtype)
+    if keras.config.backend() != "tensorflow":
+        shape = (*cache.shape[:axis], entry.shape[axis], *cache.shape[axis + 1 :])
+        entry = ops.broadcast_to(entry, shape)
     if keras.config.backend() == "torch":
         import torch
 
         # An index that stays a tensor can be traced.
         steps = torch.arange(entry.shape[axis], device=cache.device) + index
-        shape = (*cache.shape[:axis], entry.shape[axis], *cache.shape[axis + 1 :])
-        return cache.index_copy_(axis, steps, entry.expand(shape))
+        return cache.index_copy_(axis, steps, entry)
     if keras.config.backend() == "jax":
         starts = [index * 0] * cache.ndim
         starts[axis] = index
-        shape = (*cache.shape[:axis], entry.shape[axis], *cache.shape[axis + 1 :])
-        return ops.slice_update(cache, starts, ops.broadcast_to(entry, shape))
+        return ops.slice_update(cache, starts, entry)
     # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
     # without XLA cannot run.
     steps = ops.shape(entry)[axis]

@@ -76,7 +76,7 @@ class TokenAccuracy(_TokenMetric):
     """
 
     def __init__(self, *, ignore_class=0, name="token_accuracy", dtype=None):
-        super().__init__(_is_best, ignore_class, name, dtype)
+        super().__init__(is_best, ignore_class, name, dtype)
         # Lets EarlyStopping and ModelCheckpoint find the better value by themselves.
         self._direction = "up"
 
@@ -127,6 +127,7 @@ class Perplexity(_TokenMetric):
         return ops.exp(super().result())
 
 
-def _is_best(y_true, y_pred):
+def is_best(y_true, y_pred):
+    """Returns which labels `(B, T)` have the highest of their logits, bool."""
     best = ops.argmax(y_pred, axis=-1)  # (B, T)
     return ops.equal(ops.cast(y_true, best.dtype), best)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_encdec.training.losses import TokenCrossEntropy, token_weights
+from keras_encdec.training.metrics import is_best
 from keras_encdec.training.projected_loss import projected_cross_entropy
 
 MEAN = TokenCrossEntropy().reduction
@@ -133,9 +134,7 @@ class ProjectedLoss(keras.Model):
                 loss = loss + loss_of_layer
         else:
             loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-            best = ops.cast(
-                ops.argmax(y_pred, axis=-1) == ops.cast(y, "int32"), "float32"
-            )
+            best = ops.cast(is_best(y, y_pred), "float32")
             hits = ops.sum(best * weights)
         self.accuracy.update_state(hits / count, count)
         return loss

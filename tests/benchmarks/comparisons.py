@@ -22,7 +22,6 @@ MEMORY_VOCABULARY = 32_000
 def starters(options, order, fresh=False, **of_each):
     """By name of the contender a function that starts its worker."""
     logs = options.output / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     kind = FreshWorkers if fresh else Worker
     return {
         name: functools.partial(
@@ -244,7 +243,6 @@ def cold_start(options):
 
 def _imports(options):
     logs = options.output / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     for backend in dict.fromkeys(c.backend for c in options.contenders.values()):
         title = f"import under {backend}"
         print(title, flush=True)

@@ -4,9 +4,8 @@ Legend of shapes: B batch, S source, T target, V vocabulary.
 """
 
 import numpy as np
-from sizes import PADDING, START, sinusoids
+from sizes import LABEL_SMOOTHING, PADDING, START, sinusoids
 
-LABEL_SMOOTHING = 0.1
 # In nats, of two ids or sequences between which rounding may decide.
 NEAR_TIE = 0.02
 

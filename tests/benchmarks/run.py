@@ -93,7 +93,7 @@ def parse(arguments):
 
 def main(arguments=None):
     options = parse(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "logs").mkdir(parents=True, exist_ok=True)
     results = []
     for result in comparisons.TASKS[options.task](options):
         results.append(result)

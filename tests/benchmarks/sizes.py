@@ -10,6 +10,10 @@ import numpy as np
 # As in all tokenizers of the library; regular tokens follow.
 PADDING, START, END, FIRST_WORD = 0, 1, 2, 4
 
+# Of every loss; and the rows of a table of positions, where a contender needs one.
+LABEL_SMOOTHING = 0.1
+POSITIONS = 512
+
 
 @dataclasses.dataclass(frozen=True)
 class Size:

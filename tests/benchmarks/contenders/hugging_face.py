@@ -2,11 +2,9 @@
 
 import torch
 import transformers
-from sizes import END, PADDING, START, sinusoids
+from sizes import END, PADDING, POSITIONS, START, sinusoids
 
 from contenders.torch_training import TorchTrainer, copy_dense, copy_norm
-
-POSITIONS = 512
 
 
 def make_model(size, weights, dropout=0.0):

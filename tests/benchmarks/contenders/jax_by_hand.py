@@ -7,10 +7,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from sizes import PADDING, sinusoids
+from sizes import LABEL_SMOOTHING, PADDING, POSITIONS, sinusoids
 
-POSITIONS = 512
-LABEL_SMOOTHING = 0.1
 RATE, DECAYS, EPSILON = 1e-4, (0.9, 0.999), 1e-8
 
 

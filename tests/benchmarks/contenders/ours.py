@@ -1,6 +1,7 @@
 """The library under one of its three backends."""
 
 import keras
+from sizes import LABEL_SMOOTHING
 
 from keras_encdec import (
     BeamSampler,
@@ -11,8 +12,6 @@ from keras_encdec import (
 )
 from keras_encdec.layers import SinusoidalPosition
 from keras_encdec.training import ProjectedLoss
-
-LABEL_SMOOTHING = 0.1
 
 
 def make_model(size, weights, dropout=0.0):

@@ -1,9 +1,7 @@
 """What the contenders written in plain PyTorch share."""
 
 import torch
-from sizes import PADDING
-
-LABEL_SMOOTHING = 0.1
+from sizes import LABEL_SMOOTHING, PADDING
 
 
 def copy_dense(module, weights, name):

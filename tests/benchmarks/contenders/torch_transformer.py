@@ -2,11 +2,9 @@
 
 import numpy as np
 import torch
-from sizes import PADDING, sinusoids
+from sizes import PADDING, POSITIONS, sinusoids
 
 from contenders.torch_training import TorchTrainer, copy_dense, copy_norm
-
-POSITIONS = 512
 
 
 class Model(torch.nn.Module):
