@@ -54,9 +54,10 @@ def projected_cross_entropy(
     @ops.custom_gradient
     def cost(hidden, table):
         tokens = ops.shape(hidden)[0]
-        chunks = -(-tokens // chunk_size)
-        at_least_one = max if isinstance(chunks, int) else ops.maximum
-        size = -(-tokens // at_least_one(chunks, 1))
+        at_least_one = max if isinstance(tokens, int) else ops.maximum
+        # Even without tokens, for JAX traces the loop's body in any case.
+        chunks = at_least_one(-(-tokens // chunk_size), 1)
+        size = at_least_one(-(-tokens // chunks), 1)
         filled = [[0, chunks * size - tokens]]
         by_chunk = (chunks, size)
         hidden = ops.reshape(
