@@ -6,11 +6,11 @@ TensorFlow for text.
 """
 
 import contextlib
-import contextvars
-import warnings
 
 import keras
 from keras import ops
+
+from keras_encdec import torch_tracing
 
 
 def running_backend():
@@ -31,8 +31,8 @@ def compile_function(function, inputs, variables=(), jit=False):
 
     The function becomes a `tf.function` on TensorFlow, traced once for all shapes, and
     a `jax.jit` on JAX, compiled for each new set of shapes; on PyTorch it runs eagerly
-    under `torch.inference_mode`, but for the steps of each `while_loop` in it, which
-    are traced.
+    under `torch.inference_mode`, but for the steps of a `while_loop` in it and the
+    function of a `traced_call`, which are traced.
 
     Args:
         function: A function from tensors to a nested structure of tensors, without
@@ -78,23 +78,10 @@ def compile_function(function, inputs, variables=(), jit=False):
     programs = {}
 
     def under_inference_mode(*args):
-        values = tuple(id(variable.value) for variable in variables)
-        token = _PROGRAMS.set((programs, values))
-        try:
-            with inference_mode():
-                return function(*args)
-        finally:
-            _PROGRAMS.reset(token)
+        with torch_tracing.kept_in(programs, variables), inference_mode():
+            return function(*args)
 
     return under_inference_mode
-
-
-# On PyTorch the traced steps of the loops in the function that runs, by what they
-# depend on, and what all of them depend on.
-_PROGRAMS = contextvars.ContextVar("programs", default=None)
-
-# On PyTorch a trace takes about as long as this many steps.
-STEPS_BEFORE_TRACE = 32
 
 
 def while_loop(condition, step, state, constants=()):
@@ -134,60 +121,35 @@ def while_loop(condition, step, state, constants=()):
             (state,),
         )
         return state
-    return _torch_while_loop(condition, step, state, constants)
+    return torch_tracing.while_loop(condition, step, state, constants)
 
 
-def _torch_while_loop(condition, step, state, constants):
-    import torch
+def traced_call(function, *args):
+    """Calls a function of tensors, which PyTorch may trace.
 
-    programs, values = _PROGRAMS.get() or ({}, ())
-    leaves = keras.tree.flatten((state, constants))
-    tensors = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-    number = sum(map(torch.is_tensor, keras.tree.flatten(state)))
-    key = values, *((x.shape, x.dtype, x.device) for x in tensors)
-    program = programs.setdefault(key, {"steps": 0, "run": None})
+    On TensorFlow and JAX this is the call. On PyTorch a part of a compiled function
+    that is called so is traced after a number of calls, as the step of a `while_loop`
+    is after a number of steps.
 
-    def pack(*tensors):
-        tensors = iter(tensors)
-        filled = [next(tensors) if torch.is_tensor(x) else x for x in leaves]
-        return keras.tree.pack_sequence_as((state, constants), filled)
+    Args:
+        function: A function from nested tensors to nested tensors. Tensors it reads
+            otherwise must be the same ones each time.
+        *args: Its arguments.
 
-    def flat_step(*tensors):
-        state, constants = pack(*tensors)
-        state = step(state, constants)
-        changed = [x for x in keras.tree.flatten(state) if torch.is_tensor(x)]
-        return condition(state, constants), *changed
+    Returns:
+        What it returns.
 
-    more = condition(state, constants)
-    while more:
-        if program["steps"] == STEPS_BEFORE_TRACE:
-            program["run"] = _trace(flat_step, tensors)
-        program["steps"] += 1
-        more, *changed = (program["run"] or flat_step)(*tensors)
-        tensors[:number] = changed
-    return pack(*tensors)[0]
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import traced_call
 
-
-def _trace(function, tensors):
-    """Returns a function of PyTorch tensors without its Python, or None."""
-    import torch
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    copies = [tensor.clone() for tensor in tensors]  # The step writes into its cache.
-    try:
-        graph = make_fx(function)(*copies)
-    except (RuntimeError, TypeError, ValueError):
-        return None
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
-    # shapes and a C++ compiler; and twice as fast as the graph itself.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return torch.jit.trace(graph, tuple(copies), check_trace=False)
-        except (AttributeError, RuntimeError):
-            return graph
+        print(traced_call(ops.square, ops.array([1, 2])))
+        ```
+    """
+    if keras.config.backend() != "torch":
+        return function(*args)
+    return torch_tracing.traced_call(function, *args)
 
 
 def inference_mode():

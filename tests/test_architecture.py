@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What each room may import, beside itself.
 IMPORTS = {
-    "backend": set(),
+    "torch_tracing": set(),
+    "backend": {"torch_tracing"},
     "files": set(),
     "text": {"backend"},
     "layers": {"backend"},
@@ -41,7 +42,7 @@ DOORS = {"keras_encdec", "cli", "__main__"}
 MAY_ASK_WHICH_BACKEND_RUNS = {"backend", "export"}
 MAY_IMPORT = {
     "jax": {"backend"},
-    "torch": {"backend"},
+    "torch": {"backend", "torch_tracing"},
     "tensorflow": {"backend", "text", "export", "serving"},
     "tensorflow_text": {"backend", "text", "export"},
     "keras_hub": {"backend", "text", "export"},

@@ -12,6 +12,7 @@ from keras_encdec.backend import (
     inference_mode,
     random_state,
     set_random_state,
+    traced_call,
     while_loop,
     write_at,
 )
@@ -153,17 +154,16 @@ def test_while_loop_is_the_same_before_and_after_it_is_traced():
         np.testing.assert_array_equal(ops.convert_to_numpy(found), expected)
 
 
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="elsewhere it fails")
-def test_a_step_that_looks_at_its_values_is_not_traced():
-    def count(start):
-        def step(state, constants):
-            return state + 1 if int(state) < 50 else state + 10
+def test_traced_call_keeps_the_structure_however_often():
+    def run(x, y):
+        return traced_call(lambda pair: {"sum": pair[0] + pair[1], "no": ()}, (x, y))
 
-        return while_loop(lambda state, _: state < 100, step, start)
-
-    function = compile_function(count, [keras.KerasTensor((), "int32")])
-    for _ in range(2):
-        assert int(function(ops.convert_to_tensor(0))) == 100
+    function = compile_function(run, [INPUT, INPUT])
+    for time in range(40):  # PyTorch traces it on the way.
+        x = np.full((2, 3), time, "float32")
+        found = function(ops.convert_to_tensor(x), ops.convert_to_tensor(2 * x))
+        np.testing.assert_array_equal(ops.convert_to_numpy(found["sum"]), 3 * x)
+        assert found["no"] == ()
 
 
 def test_traced_steps_see_weights_that_change_later(dense):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_encdec.backend import traced_call
 from keras_encdec.generation.constraints import constrain
 
 
@@ -208,7 +209,7 @@ def make_task(
     samples = ops.arange(ops.shape(seeds)[0], dtype="int32") % times
     return Task(
         model=model,
-        memory=model.encode(source) if memory is None else memory,
+        memory=traced_call(model.encode, source) if memory is None else memory,
         source=repeat_rows(source, times),
         limits=repeat_rows(limits, times),
         seeds=seeds + samples * _NEXT_SAMPLE,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_encdec import EncoderDecoder, backend
+from keras_encdec import EncoderDecoder, torch_tracing
 from keras_encdec.generation import (
     BeamSampler,
     ContrastiveSampler,
@@ -584,8 +584,8 @@ def test_a_loop_compiled_further_gives_the_same(name, monkeypatch):
         options = {"draft_model": EncoderDecoder(20, 16, 32, 2, 1)}
     found = []
     # On TensorFlow XLA, on PyTorch a trace, on JAX the same once more.
-    for steps, jit_compile in ((10**9, False), (1, True)):
-        monkeypatch.setattr(backend, "STEPS_BEFORE_TRACE", steps)
+    for calls, jit_compile in ((10**9, False), (1, True)):
+        monkeypatch.setattr(torch_tracing, "CALLS_BEFORE_TRACE", calls)
         generator = Generator(model, sampler, jit_compile=jit_compile, **options)
         for sources in (SOURCES, SOURCES[::-1]):  # The second time as it is compiled.
             generated = generator(

@@ -1,0 +1,129 @@
+"""Parts of a PyTorch function that run without their Python after a while.
+
+The Python of a step of decoding takes longer than its kernels. What is called again and
+again with tensors of the same shapes is traced once, and the trace is called from then
+on.
+"""
+
+import contextlib
+import contextvars
+import warnings
+
+import keras
+
+# A trace takes about as long as this many calls.
+CALLS_BEFORE_TRACE = 32
+
+# The traces of the function that runs, by what they depend on, and what all of them
+# depend on.
+_TRACES = contextvars.ContextVar("traces", default=None)
+
+
+@contextlib.contextmanager
+def kept_in(traces, variables):
+    """Keeps what is traced meanwhile, for the next time.
+
+    Args:
+        traces: A dict, empty at first, one for each function.
+        variables: The Keras variables the function reads. Where one has been given
+            another tensor, traces are made anew.
+    """
+    values = tuple(id(variable.value) for variable in variables)
+    token = _TRACES.set((traces, values))
+    try:
+        yield
+    finally:
+        _TRACES.reset(token)
+
+
+def while_loop(condition, step, state, constants):
+    """Repeats a step while a condition holds; see `backend.while_loop`."""
+    structure = state, constants
+    tensors, number = _tensors(structure), len(_tensors(state))
+
+    def flat_step(*tensors):
+        state, constants = _with_tensors(structure, tensors)
+        state = step(state, constants)
+        return condition(state, constants), *_tensors(state)
+
+    trace = _trace_of("loop", tensors)
+    more = condition(state, constants)
+    while more:
+        more, *changed = trace(flat_step, tensors)
+        tensors[:number] = changed
+    return _with_tensors(structure, tensors)[0]
+
+
+def traced_call(function, *args):
+    """Calls a function; see `backend.traced_call`."""
+    import torch
+
+    tensors = _tensors(args)
+    trace = _trace_of("call", tensors)
+
+    def flat_function(*tensors):
+        result = function(*_with_tensors(args, tensors))
+        found = _tensors(result)
+        # Its structure, without what it holds.
+        trace.structure = _with_tensors(result, [torch.empty(0) for _ in found])
+        return found
+
+    found = trace(flat_function, tensors)
+    return _with_tensors(trace.structure, found)
+
+
+class _Trace:
+    """A function from tensors to tensors, traced after a number of calls."""
+
+    def __init__(self):
+        self.calls, self.traced, self.structure = 0, None, None
+
+    def __call__(self, function, tensors):
+        if self.calls == CALLS_BEFORE_TRACE:
+            self.traced = _trace(function, tensors)
+        self.calls += 1
+        return (self.traced or function)(*tensors)
+
+
+def _trace_of(kind, tensors):
+    traces, values = _TRACES.get() or ({}, ())
+    key = kind, values, *((x.shape, x.dtype, x.device) for x in tensors)
+    return traces.setdefault(key, _Trace())
+
+
+def _trace(function, tensors):
+    """Returns a function of tensors without its Python, or None."""
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    copies = [tensor.clone() for tensor in tensors]  # A step writes into its cache.
+    try:
+        graph = make_fx(function)(*copies)
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
+    # shapes and a C++ compiler; and twice as fast as the graph itself.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.jit.trace(graph, tuple(copies), check_trace=False)
+        except (AttributeError, RuntimeError):
+            return graph
+
+
+def _tensors(structure):
+    """Returns the tensors of a nested structure, a list."""
+    import torch
+
+    return [x for x in keras.tree.flatten(structure) if torch.is_tensor(x)]
+
+
+def _with_tensors(structure, tensors):
+    """Returns a nested structure with other tensors in the place of its own."""
+    import torch
+
+    tensors, leaves = iter(tensors), keras.tree.flatten(structure)
+    filled = [next(tensors) if torch.is_tensor(x) else x for x in leaves]
+    return keras.tree.pack_sequence_as(structure, filled)

@@ -1,0 +1,103 @@
+import pytest
+
+from keras_encdec.torch_tracing import (
+    CALLS_BEFORE_TRACE,
+    kept_in,
+    traced_call,
+    while_loop,
+)
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.once
+
+ENOUGH = CALLS_BEFORE_TRACE + 3
+
+
+class Counted:
+    """A function from nested tensors to others, that counts its calls by Python."""
+
+    calls = 0
+
+    def __call__(self, pair, nothing):
+        self.calls += 1
+        return {"sum": pair[0] + pair[1], "parts": (pair[0] * 2, [nothing])}
+
+
+def call_often(function, traces, sizes=(3,), times=ENOUGH):
+    for time in range(times):
+        for size in sizes:
+            x = torch.arange(size) + time
+            with kept_in(traces, ()):
+                found = traced_call(function, (x, x * 10), None)
+            assert found["sum"].tolist() == (x * 11).tolist()
+            assert found["parts"][0].tolist() == (x * 2).tolist()
+            assert found["parts"][1] == [None]
+
+
+def test_a_call_leaves_python_and_keeps_its_structure():
+    function = Counted()
+    call_often(function, {})
+    assert function.calls == CALLS_BEFORE_TRACE + 1  # The last one is the trace's.
+
+
+def test_each_shape_is_traced():
+    function = Counted()
+    call_often(function, {}, sizes=(2, 5, 1))
+    assert function.calls == 3 * (CALLS_BEFORE_TRACE + 1)
+
+
+def test_nothing_is_kept_but_within_a_compiled_function():
+    function = Counted()
+    for _ in range(ENOUGH):
+        traced_call(function, (torch.ones(1), torch.ones(1)), None)
+    assert function.calls == ENOUGH
+
+
+def test_no_result_is_kept_alive():
+    import weakref
+
+    with kept_in({}, ()):
+        found = traced_call(lambda x: {"twice": x * 2}, torch.ones(1))
+        alive = weakref.ref(found["twice"])
+        del found
+        assert alive() is None
+
+
+def test_what_cannot_be_traced_runs_as_it_is():
+    def function(x):
+        return x + 1 if int(x) % 2 else x + 2
+
+    traces = {}
+    for number in range(ENOUGH):
+        with kept_in(traces, ()):
+            found = traced_call(function, torch.tensor(number))
+        assert int(found) == number + 2 - number % 2
+
+
+def test_a_loop_leaves_python():
+    calls = []
+
+    def step(state, constants):
+        calls.append(None)
+        return {"count": state["count"] + 1}
+
+    traces = {}
+    for most in (ENOUGH, 2 * ENOUGH):
+        with kept_in(traces, ()):
+            found = while_loop(
+                lambda state, most: state["count"] < most,
+                step,
+                {"count": torch.tensor(0)},
+                torch.tensor(most),
+            )
+        assert int(found["count"]) == most
+    assert len(calls) == CALLS_BEFORE_TRACE + 1
+
+
+def test_a_step_that_looks_at_its_values_is_not_traced():
+    def step(state, constants):
+        return state + 1 if int(state) < 50 else state + 10
+
+    with kept_in({}, ()):
+        found = while_loop(lambda state, _: state < 100, step, torch.tensor(0), ())
+    assert int(found) == 100
