@@ -7,9 +7,14 @@ from keras import ops
 
 from keras_encdec.backend import write_at
 
+# 16 MB. Larger chunks are no faster, and smaller ones add to the table's gradient, as
+# large as the table, the more often.
+LOGITS_AT_ONCE = 2**22
+LEAST_CHUNK_SIZE = 64
+
 
 def projected_cross_entropy(
-    hidden, table, labels, weights, *, label_smoothing=0.0, chunk_size=256
+    hidden, table, labels, weights, *, label_smoothing=0.0, chunk_size=None
 ):
     """Returns what the logits `hidden @ table.T` cost, and how often they are right.
 
@@ -26,7 +31,8 @@ def projected_cross_entropy(
         labels: `(N,)`, int32, in `[0, V)` where the weight is not 0.
         weights: `(N,)`, float32, the weight of each token; no gradient flows to it.
         label_smoothing: Probability spread evenly over the vocabulary.
-        chunk_size: About how many tokens' logits are there at once.
+        chunk_size: About how many tokens' logits are there at once; by default as many
+            as make four million, and 64 at least.
 
     Returns:
         `(2,)`, float32: the sum of the tokens' cross entropies, in nats, and the number
@@ -48,6 +54,8 @@ def projected_cross_entropy(
         Wijmans et al. 2024, Cut Your Losses in Large-Vocabulary Language Models, for
         the aim.
     """
+    if chunk_size is None:
+        chunk_size = max(LOGITS_AT_ONCE // table.shape[0], LEAST_CHUNK_SIZE)
     labels = ops.where(weights == 0, 0, ops.cast(labels, "int32"))
     keep, spread = 1.0 - label_smoothing, label_smoothing
 
