@@ -7,11 +7,14 @@ VENV ?= .venv
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 BACKENDS := tensorflow jax torch
 BENCH ?= decoding
+# Most of a test is compiling, which takes one core.
+PROCESSES ?= 2
 
 bin := $(VENV)/bin
 installed := $(VENV)/installed
 installed_for_tests := $(VENV)/installed-for-tests
 installed_for_bench := $(VENV)/installed-for-bench
+pytest := $(bin)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Idle threads of one library would otherwise spin on the cores another one needs.
@@ -32,10 +35,10 @@ bench: $(installed_for_bench)
 	$(bin)/python tests/benchmarks/run.py $(BENCH)
 
 test-once: $(installed_for_tests)
-	KERAS_BACKEND=tensorflow $(bin)/python -m pytest -m once
+	KERAS_BACKEND=tensorflow $(pytest) -m once
 
 $(BACKENDS:%=test-%): test-%: $(installed_for_tests)
-	KERAS_BACKEND=$* $(bin)/python -m pytest -m "not once"
+	KERAS_BACKEND=$* $(pytest) -m "not once"
 
 $(installed): pyproject.toml constraints.txt | $(bin)/python
 	$(bin)/python -m pip install --constraint constraints.txt --editable ".[demo]"
