@@ -118,7 +118,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("processor", "rule"), CASES, ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(
+    ("processor", "rule"), CASES, ids=lambda x: getattr(x, "__name__", str(x)[:40])
+)
 def test_rules(processor, rule):
     for index in (0, 1, 2, 3, 4, LENGTH - 1):
         rows, logits, result = run(processor, index)
