@@ -1,0 +1,25 @@
+"""The model that ships, under every backend."""
+
+from pathlib import Path
+
+import pytest
+
+from keras_encdec import BeamSampler, TextToText
+
+FOLDER = Path(__file__).parents[1] / "saved_models" / "multi30k-en-de" / "saved"
+SOURCES = [
+    "a man sleeping in a green room on a couch .",
+    "a boy wearing headphones sits on a woman &apos;s shoulders .",
+]
+TARGETS = [
+    "ein mann schläft in einem grünen raum auf einem sofa .",
+    "ein junge mit kopfhörern sitzt auf den schultern einer frau .",
+]
+
+
+@pytest.mark.parametrize("beams", [1, 5])
+def test_translates(beams):
+    translate = TextToText.load(FOLDER)
+    if beams > 1:
+        translate = translate.with_sampler(BeamSampler(beams))
+    assert translate(SOURCES) == TARGETS
