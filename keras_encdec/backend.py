@@ -75,10 +75,10 @@ def compile_function(function, inputs, variables=(), jit=False):
 
         return lambda *args: stateless([v.value for v in variables], *args)
 
-    programs = {}
+    traces = {}
 
     def under_inference_mode(*args):
-        with torch_tracing.kept_in(programs, variables), inference_mode():
+        with torch_tracing.kept_in(traces, variables), inference_mode():
             return function(*args)
 
     return under_inference_mode
@@ -132,8 +132,9 @@ def traced_call(function, *args):
     is after a number of steps.
 
     Args:
-        function: A function from nested tensors to nested tensors. Tensors it reads
-            otherwise must be the same ones each time.
+        function: A function from nested tensors to nested tensors, equal to itself the
+            next time, as a method is. Tensors it reads otherwise must be the same ones
+            each time.
         *args: Its arguments.
 
     Returns:

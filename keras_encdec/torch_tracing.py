@@ -59,7 +59,7 @@ def traced_call(function, *args):
     import torch
 
     tensors = _tensors(args)
-    trace = _trace_of("call", tensors)
+    trace = _trace_of(function, tensors)
 
     def flat_function(*tensors):
         result = function(*_with_tensors(args, tensors))
@@ -85,9 +85,9 @@ class _Trace:
         return (self.traced or function)(*tensors)
 
 
-def _trace_of(kind, tensors):
+def _trace_of(name, tensors):
     traces, values = _TRACES.get() or ({}, ())
-    key = kind, values, *((x.shape, x.dtype, x.device) for x in tensors)
+    key = name, values, *((x.shape, x.dtype, x.device) for x in tensors)
     return traces.setdefault(key, _Trace())
 
 

@@ -155,8 +155,11 @@ def test_while_loop_is_the_same_before_and_after_it_is_traced():
 
 
 def test_traced_call_keeps_the_structure_however_often():
+    def add(pair):
+        return {"sum": pair[0] + pair[1], "no": ()}
+
     def run(x, y):
-        return traced_call(lambda pair: {"sum": pair[0] + pair[1], "no": ()}, (x, y))
+        return traced_call(add, (x, y))
 
     function = compile_function(run, [INPUT, INPUT])
     for time in range(40):  # PyTorch traces it on the way.

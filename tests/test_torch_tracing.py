@@ -46,6 +46,14 @@ def test_each_shape_is_traced():
     assert function.calls == 3 * (CALLS_BEFORE_TRACE + 1)
 
 
+def test_each_function_has_a_trace_of_its_own():
+    traces, x = {}, torch.tensor([3.0])
+    for _ in range(ENOUGH):
+        with kept_in(traces, ()):
+            assert traced_call(torch.neg, x).tolist() == [-3]
+            assert traced_call(torch.square, x).tolist() == [9]
+
+
 def test_nothing_is_kept_but_within_a_compiled_function():
     function = Counted()
     for _ in range(ENOUGH):
@@ -98,6 +106,8 @@ def test_a_step_that_looks_at_its_values_is_not_traced():
     def step(state, constants):
         return state + 1 if int(state) < 50 else state + 10
 
-    with kept_in({}, ()):
-        found = while_loop(lambda state, _: state < 100, step, torch.tensor(0), ())
-    assert int(found) == 100
+    traces = {}
+    for _ in range(2):
+        with kept_in(traces, ()):
+            found = while_loop(lambda state, _: state < 100, step, torch.tensor(0), ())
+        assert int(found) == 100

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_encdec.backend import write_at
+from keras_encdec.backend import traced_call, write_at
 from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.interface import Sampler, State
 from keras_encdec.generation.random_numbers import uniform
@@ -87,7 +87,7 @@ class SpeculativeSampler(Sampler):
         sources = task.source[:: task.rows_per_source]
         return Speculation(
             state=state,
-            memory=self.draft_model.encode(sources),
+            memory=traced_call(self.draft_model.encode, sources),
             cache=self.draft_model.new_cache(task.rows, wide.max_length),
         )
 

@@ -61,7 +61,7 @@ def gradients(hidden, table, **options):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("chunk_size", [1, 3, 7, None])
+@pytest.mark.parametrize("chunk_size", [1, 3, 7, 256, None])
 def test_is_pytorchs_cross_entropy_and_its_gradient(smoothing, chunk_size):
     options = {"label_smoothing": smoothing, "chunk_size": chunk_size}
     found = gradients(HIDDEN, TABLE, **options)
