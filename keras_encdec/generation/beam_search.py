@@ -175,7 +175,7 @@ class BeamSampler(Sampler):
                 nothing, ids + 0, tree.map_structure(lambda x: x + 0, token_scores), ()
             ),
             done=self._by_source(task.limits)[:, 0] < 1,
-            cache=task.model.new_cache(task.rows, task.max_length),
+            cache=task.model.new_cache(task.rows, task.cache_length),
         )
 
     def _by_source(self, x):

@@ -96,15 +96,18 @@ class ContrastiveSampler(Sampler):
     def start(self, task):
         """Returns the state before the first step."""
         state = super().start(task)
-        cache = task.model.new_cache(task.rows, task.max_length + 1)
         logits, cache, hidden = task.model.step(
-            state.tokens, 0, task.memory, cache, return_hidden=True
+            state.tokens, 0, task.memory, state.cache, return_hidden=True
         )
         shape = (task.rows, task.max_length + 1, hidden.shape[-1])
         history = write_at(ops.zeros(shape, hidden.dtype), 0, hidden[:, None])
         return ContrastiveState(
             state._replace(cache=cache), ops.cast(logits, "float32"), history
         )
+
+    def grow(self, task, state, length):
+        """Returns the state with a cache that has room for `length` steps."""
+        return state._replace(state=super().grow(task, state.state, length))
 
     def step(self, task, state):
         """Returns the next state."""

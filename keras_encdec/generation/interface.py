@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_encdec.backend import while_loop, write_at
+from keras_encdec.generation.cache_growth import cache_lengths, grown
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.task import Generated
 
@@ -31,7 +32,7 @@ class Sampler:
     A sampler is a frozen dataclass of its options and a pure function: the random
     number comes from outside, so that it compiles into a loop and gives the same ids
     on every backend. Those that look further than one token (beams, say) write the
-    loop's parts instead: `start`, `step` and `finish`.
+    loop's parts instead: `start`, `grow`, `step` and `finish`.
 
     Call arguments:
         logits: `(R, V)`, float32; -inf for a token that is not to be picked.
@@ -93,8 +94,13 @@ class Sampler:
             finished=task.limits < 1,
             ids=task.new_ids(),
             token_scores=task.new_token_scores(),
-            cache=task.model.new_cache(task.rows, task.max_length),
+            cache=task.model.new_cache(task.rows, task.cache_length),
         )
+
+    def grow(self, task, state, length):
+        """Returns the state with a cache that has room for `length` steps."""
+        cache = grown(state.cache, task.model, task.rows, length)
+        return state._replace(cache=cache)
 
     def unfinished(self, task, state):
         """Returns whether there is another step, a bool scalar."""
@@ -141,13 +147,27 @@ class Sampler:
 
     def run(self, task):
         """Returns what the whole loop generates, a `Generated`."""
-        state = while_loop(
-            lambda state, tensors: self.unfinished(task.with_tensors(tensors), state),
+        first, *others = cache_lengths(task.cache_length)
+        task = dataclasses.replace(task, cache_length=first)
+        state = self._steps(task, self.start(task), first)
+        for length in others:
+            state = self._steps(task, self.grow(task, state, length), length)
+        return self.finish(task, state)
+
+    def _steps(self, task, state, length):
+        """Returns the state after the steps that a cache has room for."""
+        last = length - self.extra_positions
+
+        def unfinished(state, tensors):
+            more = self.unfinished(task.with_tensors(tensors), state)
+            return ops.logical_and(more, state.index < last)
+
+        return while_loop(
+            unfinished,
             lambda state, tensors: self.step(task.with_tensors(tensors), state),
-            self.start(task),
+            state,
             task.tensors(),
         )
-        return self.finish(task, state)
 
     def get_config(self):
         """Returns the options."""

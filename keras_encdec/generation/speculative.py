@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_encdec.backend import traced_call, write_at
+from keras_encdec.generation.cache_growth import grown
 from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.interface import Sampler, State
 from keras_encdec.generation.random_numbers import uniform
@@ -88,7 +89,14 @@ class SpeculativeSampler(Sampler):
         return Speculation(
             state=state,
             memory=traced_call(self.draft_model.encode, sources),
-            cache=self.draft_model.new_cache(task.rows, wide.max_length),
+            cache=self.draft_model.new_cache(task.rows, task.cache_length),
+        )
+
+    def grow(self, task, state, length):
+        """Returns the state with caches that have room for `length` steps."""
+        return state._replace(
+            state=self.sampler.grow(task, state.state, length),
+            cache=grown(state.cache, self.draft_model, task.rows, length),
         )
 
     def step(self, task, state):

@@ -84,6 +84,7 @@ class Task:
         seeds: The seed of each row, `(R,)`, int32.
         rows_per_source: R / B, an int.
         max_length: The largest number of tokens of any row L, an int.
+        cache_length: The number of steps that a new cache has room for, an int.
         start_id: The id that the target begins with.
         end_ids: The ids that end a row, a tuple of ints.
         padding_id: The id that fills up a row after its end; never picked before, if
@@ -103,6 +104,7 @@ class Task:
     seeds: Any
     rows_per_source: int
     max_length: int
+    cache_length: int
     start_id: int
     end_ids: tuple
     padding_id: int
@@ -215,6 +217,7 @@ def make_task(
         seeds=seeds + samples * _NEXT_SAMPLE,
         rows_per_source=times,
         max_length=max_length,
+        cache_length=max_length + sampler.extra_positions,
         start_id=start_id,
         end_ids=as_tuple(end_id),
         padding_id=padding_id,
@@ -234,7 +237,8 @@ def generate(
     Args:
         model: Any object with `encode(source) -> memory`, `new_cache(batch_size,
             length) -> cache` and `step(tokens, index, memory, cache) -> (logits,
-            cache)`, as `EncoderDecoder` has them.
+            cache)`, as `EncoderDecoder` has them. Where the shapes of a cache depend
+            on its length, more room is made by zeros at the end.
         sampler: A `Sampler`.
         source: Source ids `(B, S)`, int32.
         limits: The largest number of tokens of each row `(B,)`, int32.

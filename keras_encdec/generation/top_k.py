@@ -30,7 +30,7 @@ def top_k(x, k):
         ```
     """
     size = x.shape[-1]
-    width = max(1, round((size / k) ** 0.5))
+    width = _width(size, k)
     groups = -(-size // width)
     if size < 1000 or groups <= k:
         values, places = ops.top_k(x, k)
@@ -51,3 +51,11 @@ def top_k(x, k):
     places = groups * width + places % width
     shape = (*outer, k)
     return ops.reshape(values, shape), ops.reshape(places, shape)
+
+
+def _width(size, k):
+    """The width of groups: about that which leaves the fewest values to be sorted."""
+    best = max(1, round((size / k) ** 0.5))
+    near = range(max(1, best // 2), 2 * best + 1)
+    # One that divides the size, if there is any: filling up would copy all values.
+    return min(near, key=lambda width: (size % width > 0, abs(width - best)))

@@ -1,0 +1,107 @@
+"""A growing cache gives what one of the full length gives."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_encdec import (
+    BeamSampler,
+    ContrastiveSampler,
+    EncoderDecoder,
+    Generator,
+    GreedySampler,
+    RandomSampler,
+)
+from keras_encdec.generation import interface
+from keras_encdec.generation.cache_growth import cache_lengths, grown
+
+LENGTH = 12
+SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2]]
+
+
+def small_model(seed=1, **options):
+    """A model whose weights are the same under every backend."""
+    model = EncoderDecoder(
+        20, 16, 32, num_heads=2, num_layers=2, tie_embeddings=False, **options
+    )
+    rng = np.random.default_rng(seed)
+    model.set_weights(
+        [0.5 * rng.normal(size=variable.shape) for variable in model.weights]
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+def test_lengths_double_up_to_the_last():
+    assert cache_lengths(1) == [1]
+    assert cache_lengths(63) == [63]
+    assert cache_lengths(64) == [32, 64]
+    assert cache_lengths(200) == [32, 64, 200]
+
+
+def test_a_larger_cache_holds_what_the_smaller_held(model):
+    rows, small, large = 3, 4, 9
+    memory = model.encode(ops.array(SOURCES[:1], "int32"))
+    cache = model.new_cache(rows, small)
+    tokens = np.array([[5, 6, 7], [8, 9, 10], [11, 12, 13]], "int32")
+    _, cache = model.step(ops.array(tokens), 0, memory, cache)
+    found = grown(cache, model, rows, large)
+    for pairs in zip(cache, found, model.new_cache(rows, large), strict=True):
+        for old, new, empty in zip(*pairs, strict=True):
+            assert new.shape == empty.shape and new.dtype == empty.dtype
+            old, new = map(ops.convert_to_numpy, (old, new))
+            assert np.any(old) and not np.any(new[:, :, small:])
+            np.testing.assert_array_equal(new[:, :, :small], old)
+
+
+def test_a_cache_of_another_kind_stays_as_it_is():
+    class Model:
+        def new_cache(self, batch_size, length):
+            return {"sum": ops.zeros((batch_size,))}
+
+    cache = {"sum": ops.array([1.0, 2.0])}
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(grown(cache, Model(), 2, 64)["sum"]), [1, 2]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sampler", "positions", "options"),
+    [
+        (GreedySampler(), "rotary", {}),
+        (RandomSampler(), "sinusoidal", {}),
+        (BeamSampler(3), "relative", {}),
+        (BeamSampler(4, num_groups=2, coverage_penalty=0.2), "sinusoidal", {}),
+        (ContrastiveSampler(k=3), "sinusoidal", {}),
+        (
+            GreedySampler(),
+            "sinusoidal",
+            {"draft_model": small_model(2), "num_draft_tokens": 2},
+        ),
+    ],
+    ids=["greedy", "random", "beams", "groups", "contrastive", "speculative"],
+)
+def test_growing_changes_nothing(monkeypatch, sampler, positions, options):
+    model = small_model(positions=positions)
+
+    def generated():
+        generator = Generator(model, sampler, end_id=19, **options)
+        return generator(SOURCES, [LENGTH, 5, LENGTH - 1], return_scores=True)
+
+    expected, rooms = generated(), []
+
+    def few_lengths(length):
+        rooms.append(length)
+        return [4, 7, length]
+
+    monkeypatch.setattr(interface, "cache_lengths", few_lengths)
+    found = generated()
+    assert len(rooms) == 1 and rooms[0] >= LENGTH
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    assert (found.ids != 0).sum(axis=-1).max() > 7
+    for ours, theirs in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
