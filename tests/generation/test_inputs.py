@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_encdec.generation.inputs import (
     pad_phrases,
@@ -12,6 +13,7 @@ from keras_encdec.generation.inputs import (
     row_limits,
     seeds_of_rows,
 )
+from keras_encdec.generation.random_numbers import row_seeds
 
 LIMITS = np.array([4, 3])
 
@@ -32,6 +34,9 @@ def test_limits_and_seeds():
     assert row_limits(4, 3).dtype == "int32"
     assert len(set(seeds_of_rows(4, 3).tolist())) == 3
     assert seeds_of_rows(4, 5)[:3].tolist() == seeds_of_rows(4, 3).tolist()
+    for seed in (4, -1, 2**31 - 1):
+        expected = ops.convert_to_numpy(row_seeds(seed, 70)).tolist()
+        assert seeds_of_rows(seed, 70).tolist() == expected
     assert seeds_of_rows([4, -1, 2], 3).tolist() == [4, -1, 2]
     assert seeds_of_rows([4, -1, 2], 3).dtype == "int32"
 

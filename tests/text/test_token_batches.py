@@ -190,6 +190,16 @@ def test_sampled_subwords_differ_but_say_the_same(subwords):
     assert decoded[0] == decoded[1]
 
 
+def test_padding_of_sampled_subwords_is_reported_as_it_is_on_average(subwords):
+    batches = sampled(subwords)
+    arrays = as_arrays(batches.dataset(count=8 * len(batches)))
+    real = sum(
+        (source != 0).sum() + (labels != 0).sum() for source, _, labels, _ in arrays
+    )
+    cells = sum(source.size + labels.size for source, _, labels, _ in arrays)
+    assert batches.padding == pytest.approx(1 - real / cells, abs=0.03)
+
+
 def test_sampled_subwords_depend_on_the_number_alone(subwords):
     whole = as_arrays(sampled(subwords).dataset(count=9))
     assert_same(whole[5:], as_arrays(sampled(subwords).dataset(first=5, count=4)))
