@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.generation.constraints import progress
-from keras_encdec.generation.random_numbers import SPREAD
+from keras_encdec.generation.random_numbers import row_seeds
 
 
 def pad_rows(name, rows, padding_id):
@@ -96,8 +96,7 @@ def seeds_of_rows(seed, rows):
             f"{seed!r:.200}."
         )
     if seeds.ndim == 0:
-        # As `row_seeds`, which would start the backend for a few numbers.
-        seeds = np.arange(rows) * SPREAD + seeds
+        return ops.convert_to_numpy(row_seeds(int(seed), rows))
     return seeds.astype("int32")
 
 

@@ -65,7 +65,7 @@ class KerasHubSampler(Sampler):
             variable.assign(ops.zeros(variable.shape, variable.dtype) + first)
         start = ops.full((task.rows, 1), task.start_id, dtype="int32")
         prompt = ops.concatenate([start, task.new_ids()], axis=1)
-        cache = task.model.new_cache(task.rows, task.max_length + 1)
+        cache = task.model.new_cache(task.rows, task.cache_length)
         contrastive = hasattr(self.sampler, "alpha")
         options = {"return_hidden": True} if contrastive else {}
 

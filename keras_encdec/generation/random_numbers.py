@@ -10,7 +10,7 @@ import numbers
 from keras import ops
 
 # The golden ratio's fraction of 2**32, odd: multiples of it spread evenly.
-SPREAD = 0x9E3779B9 - 2**32
+_SPREAD = 0x9E3779B9 - 2**32
 
 
 def _shift_right(x, bits):
@@ -50,7 +50,7 @@ def row_seeds(seed, rows):
             "seed must be an int that fits in 32 bits, from -2**31 to 2**31 - 1; "
             f"received {seed!r:.200}."
         )
-    return ops.arange(rows, dtype="int32") * SPREAD + int(seed)
+    return ops.arange(rows, dtype="int32") * _SPREAD + int(seed)
 
 
 def uniform(seeds, step):
@@ -75,5 +75,5 @@ def uniform(seeds, step):
         the finalizer of Appleby's MurmurHash3.
     """
     step = ops.cast(step, "int32")
-    bits = _mix(_mix(ops.cast(seeds, "int32")) + (step + 1) * SPREAD)
+    bits = _mix(_mix(ops.cast(seeds, "int32")) + (step + 1) * _SPREAD)
     return ops.cast(_shift_right(bits, 8), "float32") * 2.0**-24
