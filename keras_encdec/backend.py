@@ -6,6 +6,8 @@ TensorFlow for text.
 """
 
 import contextlib
+import math
+import os
 
 import keras
 from keras import ops
@@ -82,6 +84,34 @@ def compile_function(function, inputs, variables=(), jit=False):
             return function(*args)
 
     return under_inference_mode
+
+
+def calls_at_a_time(variables, jit=False):
+    """Returns how many calls of a compiled function at a time take less than one.
+
+    On CPUs XLA leaves most of a small model's program to one core, so that two calls
+    with half the rows each are faster than one. Large weights, which every call reads
+    from memory anew, turn this around.
+
+    Args:
+        variables: The Keras variables that the function reads.
+        jit: Whether TensorFlow compiles it by XLA.
+
+    Returns:
+        The number of cores, or 1.
+
+    Example:
+        ```python
+        from keras_encdec.backend import calls_at_a_time
+
+        print(calls_at_a_time([]))
+        ```
+    """
+    by_xla = {"jax": True, "tensorflow": jit, "torch": False}[keras.config.backend()]
+    if not by_xla or sum(math.prod(v.shape) for v in variables) > 2**23:
+        return 1
+    on_cpus = keras.distribution.list_devices()[0].startswith("cpu")
+    return os.cpu_count() if on_cpus else 1
 
 
 def while_loop(condition, step, state, constants=()):

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_encdec.backend import (
+    calls_at_a_time,
     compile_function,
     fused_attention,
     import_tensorflow,
@@ -206,6 +207,18 @@ def test_fused_attention_is_that_of_pytorch(kind):
         **{name: ops.convert_to_tensor(value) for name, value in options.items()},
     )
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_calls_at_a_time_are_for_small_programs_of_xla(jit, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    by_xla = {"jax": True, "tensorflow": jit, "torch": False}[keras.config.backend()]
+    small = keras.Variable(np.zeros((3, 3), "float32"))
+    large = np.broadcast_to(np.float32(0), (2**12, 2**12))  # Has a shape, like one.
+    assert calls_at_a_time([small], jit) == (6 if by_xla else 1)
+    assert calls_at_a_time([small, large], jit) == 1
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
+    assert calls_at_a_time([small], jit) == 1
 
 
 def test_imports_tensorflow():

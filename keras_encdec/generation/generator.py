@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_encdec.backend import compile_function
+from keras_encdec.backend import calls_at_a_time, compile_function
 from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.inputs import (
     pad_phrases,
@@ -22,6 +22,7 @@ from keras_encdec.generation.interface import Sampler
 from keras_encdec.generation.keras_hub_sampler import KerasHubSampler, is_keras_hub
 from keras_encdec.generation.samplers import GreedySampler
 from keras_encdec.generation.scoring import align, score
+from keras_encdec.generation.side_by_side import side_by_side
 from keras_encdec.generation.speculative import SpeculativeSampler
 from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
 
@@ -127,6 +128,10 @@ class Generator:
         self._variables += getattr(draft_model, "variables", ())
         self._largest = getattr(model, "max_length", None)
         self._compiled = {}
+        # KerasHub's samplers draw for all rows at once.
+        together = isinstance(sampler, KerasHubSampler)
+        at_a_time = calls_at_a_time(self._variables, jit_compile)
+        self._calls_at_a_time = 1 if together else at_a_time
 
     def __call__(
         self,
@@ -148,10 +153,14 @@ class Generator:
         if rows:
             arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
             compiled = self._compile("generate", self._generate, arrays, options)
-            tensors = map(ops.convert_to_tensor, arrays.values())
-            generated = keras.tree.map_structure(
-                lambda x: ops.convert_to_numpy(x)[:rows], compiled(*tensors)
-            )
+
+            def run(arrays):
+                generated = compiled(*map(ops.convert_to_tensor, arrays.values()))
+                return keras.tree.map_structure(ops.convert_to_numpy, generated)
+
+            each = self.sampler.rows_per_source(number)
+            generated = side_by_side(run, arrays, self._calls_at_a_time, each)
+            generated = keras.tree.map_structure(lambda x: x[:rows], generated)
         else:
             generated = Generated(
                 np.zeros((0, number, longest), "int32"),
@@ -379,16 +388,9 @@ class Generator:
                 named = dict(zip(names, args[len(others) :], strict=True))
                 return function(*others, **named, **options)
 
-            inputs = [
-                keras.KerasTensor(
-                    (
-                        None,
-                        *(phrases if name == "phrases" else [None] * (array.ndim - 1)),
-                    ),
-                    "int32",
-                )
-                for name, array in arrays.items()
-            ]
+            sizes = {k: [None] * (array.ndim - 1) for k, array in arrays.items()}
+            sizes["phrases"] = phrases
+            inputs = [keras.KerasTensor((None, *sizes[k]), "int32") for k in names]
             self._compiled[key] = compile_function(
                 compiled,
                 inputs if signature else None,
