@@ -7,7 +7,6 @@ from keras import ops
 from keras_encdec import (
     BeamSampler,
     ContrastiveSampler,
-    EncoderDecoder,
     Generator,
     GreedySampler,
     RandomSampler,
@@ -19,21 +18,9 @@ LENGTH = 12
 SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2]]
 
 
-def small_model(seed=1, **options):
-    """A model whose weights are the same under every backend."""
-    model = EncoderDecoder(
-        20, 16, 32, num_heads=2, num_layers=2, tie_embeddings=False, **options
-    )
-    rng = np.random.default_rng(seed)
-    model.set_weights(
-        [0.5 * rng.normal(size=variable.shape) for variable in model.weights]
-    )
-    return model
-
-
 @pytest.fixture(scope="module")
-def model():
-    return small_model()
+def model(small_model):
+    return small_model(num_layers=2)
 
 
 def test_lengths_double_up_to_the_last():
@@ -80,16 +67,18 @@ def test_a_cache_of_another_kind_stays_as_it_is():
         (
             GreedySampler(),
             "sinusoidal",
-            {"draft_model": small_model(2), "num_draft_tokens": 2},
+            {"num_draft_tokens": 2},
         ),
     ],
     ids=["greedy", "random", "beams", "groups", "contrastive", "speculative"],
 )
-def test_growing_changes_nothing(monkeypatch, sampler, positions, options):
-    model = small_model(positions=positions)
+def test_growing_changes_nothing(small_model, monkeypatch, sampler, positions, options):
+    model = small_model(num_layers=2, positions=positions)
+    if "num_draft_tokens" in options:
+        options = {**options, "draft_model": small_model(2, num_layers=2)}
 
     def generated():
-        generator = Generator(model, sampler, end_id=19, **options)
+        generator = Generator(model, sampler, end_id=12, **options)
         return generator(SOURCES, [LENGTH, 5, LENGTH - 1], return_scores=True)
 
     expected, rooms = generated(), []

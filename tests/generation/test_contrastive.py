@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_encdec import ContrastiveSampler, EncoderDecoder, Generator
+from keras_encdec import ContrastiveSampler, Generator
 
 PADDING, START, END = 0, 1, 2
 SOURCES = [[5, 7, 2], [9, 2, 0], [3, 4, 2], [6, 2, 0], [8, 11, 2], [14, 2, 0]]
@@ -12,22 +12,8 @@ LIMITS = [8, 8, 3, 1, 8, 7]
 LENGTH = 8
 
 
-def small_model(seed=1, **options):
-    """A model whose weights are the same under every backend."""
-    options = {"num_heads": 2, "num_layers": 1, "tie_embeddings": False, **options}
-    model = EncoderDecoder(20, 16, 32, **options)
-    rng = np.random.default_rng(seed)
-    weights = []
-    for variable in model.weights:
-        center = float(variable.path.endswith(("gamma", "scale")))
-        spread = 0.1 if len(variable.shape) == 1 else 0.6
-        weights.append(center + spread * rng.normal(size=variable.shape))
-    model.set_weights(weights)
-    return model
-
-
 @pytest.fixture(scope="module")
-def model():
+def model(small_model):
     return small_model()
 
 
@@ -114,7 +100,7 @@ def test_without_a_penalty_it_is_greedy(model):
     np.testing.assert_allclose(found.token_scores, expected.token_scores, atol=1e-4)
 
 
-def test_one_position_more_than_the_length():
+def test_one_position_more_than_the_length(small_model):
     model = small_model(positions="learned", max_length=10)
     generator = Generator(model, ContrastiveSampler())
     with pytest.raises(ValueError, match="positions, max_length=9; received 10"):

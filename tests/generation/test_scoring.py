@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_encdec import EncoderDecoder, Generator
+from keras_encdec import Generator
 from keras_encdec.generation import align, score
 
 SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2], [2]]
@@ -13,22 +13,8 @@ TARGETS = [[6, 8, 9, 2], [2], [11, 3, 12, 14, 19], [4, 4]]
 HEADS, HEAD_DIM = 2, 8
 
 
-def small_model(seed=1, **options):
-    """A model whose weights are the same under every backend."""
-    options = {"num_heads": HEADS, "num_layers": 1, "tie_embeddings": False, **options}
-    model = EncoderDecoder(20, HEADS * HEAD_DIM, 32, **options)
-    rng = np.random.default_rng(seed)
-    weights = []
-    for variable in model.weights:
-        center = float(variable.path.endswith(("gamma", "scale")))
-        spread = 0.1 if len(variable.shape) == 1 else 0.6
-        weights.append(center + spread * rng.normal(size=variable.shape))
-    model.set_weights(weights)
-    return model
-
-
 @pytest.fixture(scope="module")
-def model():
+def model(small_model):
     return small_model()
 
 
@@ -130,7 +116,7 @@ def test_attention_is_that_of_a_full_pass(monkeypatch, model, generator):
     np.testing.assert_allclose(ops.convert_to_numpy(first), expected, atol=1e-4)
 
 
-def test_layers_differ():
+def test_layers_differ(small_model):
     model = small_model(num_decoder_layers=2)
     source, target = map(ops.convert_to_tensor, (padded(SOURCES), padded(TARGETS)))
     found = [

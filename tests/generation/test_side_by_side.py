@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_encdec import BeamSampler, EncoderDecoder, Generator, RandomSampler
+from keras_encdec import BeamSampler, Generator, RandomSampler
 from keras_encdec.generation.side_by_side import FEWEST, side_by_side
 
 
@@ -49,11 +49,8 @@ def test_the_error_of_a_part_is_raised():
 
 
 @pytest.fixture(scope="module")
-def model():
-    model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
-    rng = np.random.default_rng(1)
-    model.set_weights([0.5 * rng.normal(size=v.shape) for v in model.weights])
-    return model
+def model(small_model):
+    return small_model()
 
 
 @pytest.mark.parametrize(

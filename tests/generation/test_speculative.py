@@ -10,7 +10,6 @@ from keras import ops
 from keras_encdec import (
     BeamSampler,
     ContrastiveSampler,
-    EncoderDecoder,
     Generator,
     GreedySampler,
     RandomSampler,
@@ -26,27 +25,13 @@ SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2], [2]]
 LIMITS = [9, 4, 10, 1]
 
 
-def small_model(seed=1, **options):
-    """A model whose weights are the same under every backend."""
-    options = {"num_heads": 2, "num_layers": 1, "tie_embeddings": False, **options}
-    model = EncoderDecoder(20, 16, 32, **options)
-    rng = np.random.default_rng(seed)
-    weights = []
-    for variable in model.weights:
-        center = float(variable.path.endswith(("gamma", "scale")))
-        spread = 0.1 if len(variable.shape) == 1 else 0.6
-        weights.append(center + spread * rng.normal(size=variable.shape))
-    model.set_weights(weights)
-    return model
-
-
 @pytest.fixture(scope="module")
-def model():
+def model(small_model):
     return small_model()
 
 
 @pytest.fixture(scope="module")
-def draft(model):
+def draft(small_model, model):
     """A smaller neighbour of the model: it agrees now and then."""
     rng = np.random.default_rng(5)
     near = small_model()
@@ -127,7 +112,7 @@ def test_a_draft_equal_to_the_model_needs_fewer_steps(model, sampler):
     assert steps == 2
 
 
-def test_a_draft_that_knows_nothing_costs_no_step_more(model):
+def test_a_draft_that_knows_nothing_costs_no_step_more(small_model, model):
     expected, _ = count_steps(model, GreedySampler(), 5)
     other = small_model(seed=9)
     sampler = SpeculativeSampler(GreedySampler(), other, 3)
@@ -148,7 +133,7 @@ def test_refuses_numbers_of_draft_tokens(model, number):
         Generator(model, draft_model=model, num_draft_tokens=number)
 
 
-def test_refuses_lengths_without_room_for_the_draft():
+def test_refuses_lengths_without_room_for_the_draft(small_model):
     model = small_model(positions="learned", max_length=10)
     generator = Generator(model, draft_model=model, num_draft_tokens=3)
     with pytest.raises(ValueError, match="positions, max_length=7; received 8"):
