@@ -128,10 +128,9 @@ class Generator:
         self._variables += getattr(draft_model, "variables", ())
         self._largest = getattr(model, "max_length", None)
         self._compiled = {}
-        # KerasHub's samplers draw for all rows at once.
-        together = isinstance(sampler, KerasHubSampler)
-        at_a_time = calls_at_a_time(self._variables, jit_compile)
-        self._calls_at_a_time = 1 if together else at_a_time
+        self._calls_at_a_time = 1
+        if sampler.draws_by_row:
+            self._calls_at_a_time = calls_at_a_time(self._variables, jit_compile)
 
     def __call__(
         self,

@@ -75,6 +75,11 @@ class Sampler:
         """How many positions beyond the largest length the loop decodes."""
         return 0
 
+    @property
+    def draws_by_row(self):
+        """Whether what a row gets does not depend on the other rows of its batch."""
+        return True
+
     def rows_per_source(self, num_return_sequences):
         """Returns how many rows a source has in the loop.
 

@@ -43,6 +43,11 @@ class KerasHubSampler(Sampler):
         """One, for the sampler that looks one token ahead."""
         return 1
 
+    @property
+    def draws_by_row(self):
+        """False: KerasHub's samplers draw for all rows at once."""
+        return False
+
     def rows_per_source(self, num_return_sequences):
         """Returns 1."""
         if num_return_sequences > 1:

@@ -64,11 +64,7 @@ def test_a_cache_of_another_kind_stays_as_it_is():
         (BeamSampler(3), "relative", {}),
         (BeamSampler(4, num_groups=2, coverage_penalty=0.2), "sinusoidal", {}),
         (ContrastiveSampler(k=3), "sinusoidal", {}),
-        (
-            GreedySampler(),
-            "sinusoidal",
-            {"num_draft_tokens": 2},
-        ),
+        (GreedySampler(), "sinusoidal", {"num_draft_tokens": 2}),
     ],
     ids=["greedy", "random", "beams", "groups", "contrastive", "speculative"],
 )

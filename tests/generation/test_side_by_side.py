@@ -85,3 +85,21 @@ def test_generated_ids_and_scores_are_those_of_the_whole(model, sampler, monkeyp
     )
     assert found[0].ids.shape == (13, 2, limits.max())
     assert keras.tree.flatten(found[1])[0].dtype == np.int32
+
+
+def test_rows_that_depend_on_each_other_stay_together(model, monkeypatch):
+    class OfTheWholeBatch(RandomSampler):
+        sizes = []
+        draws_by_row = False
+
+        def __call__(self, logits, uniform):
+            self.sizes.append(logits.shape[0])
+            return super().__call__(logits, uniform)
+
+    monkeypatch.setattr(
+        "keras_encdec.generation.generator.calls_at_a_time", lambda *_: 4
+    )
+    rows = 4 * FEWEST
+    Generator(model, OfTheWholeBatch())(np.full((rows, 3), 5), max_length=2)
+    # TensorFlow traces for any number of rows.
+    assert set(OfTheWholeBatch.sizes) <= {rows, None} and OfTheWholeBatch.sizes
