@@ -11,6 +11,8 @@ import warnings
 
 import keras
 
+from keras_encdec.cuda_graphs import capture
+
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
 
@@ -49,6 +51,9 @@ def while_loop(condition, step, state, constants):
     trace = _trace_of("loop", tensors)
     more = condition(state, constants)
     while more:
+        if captured := trace.captured(flat_step, tensors):
+            tensors = captured.repeat(tensors)
+            break
         more, *changed = trace(flat_step, tensors)
         tensors[:number] = changed
     return _with_tensors(structure, tensors)[0]
@@ -77,6 +82,14 @@ class _Trace:
 
     def __init__(self):
         self.calls, self.traced, self.structure = 0, None, None
+        self._captured = None
+
+    def captured(self, function, tensors):
+        """Returns the step of a loop as a GPU takes it, or None."""
+        ready = self.calls == CALLS_BEFORE_TRACE and tensors[0].is_cuda
+        if ready and self._captured is None:
+            self._captured = capture(_graph_of(function, tensors), tensors)
+        return self._captured
 
     def __call__(self, function, tensors):
         if self.calls == CALLS_BEFORE_TRACE:
@@ -94,23 +107,34 @@ def _trace_of(name, tensors):
 def _trace(function, tensors):
     """Returns a function of tensors without its Python, or None."""
     import torch
-    from torch.fx.experimental.proxy_tensor import make_fx
 
-    copies = [tensor.clone() for tensor in tensors]  # A step writes into its cache.
-    try:
-        graph = make_fx(function)(*copies)
-    except (RuntimeError, TypeError, ValueError):
-        return None
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
+    graph = _graph_of(function, tensors)
     # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
     # shapes and a C++ compiler; and twice as fast as the graph itself.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return torch.jit.trace(graph, tuple(copies), check_trace=False)
+            return graph and torch.jit.trace(graph, _copies(tensors), check_trace=False)
         except (AttributeError, RuntimeError):
             return graph
+
+
+def _graph_of(function, tensors):
+    """Returns the operations of a function of tensors, a module, or None."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    try:
+        graph = make_fx(function)(*_copies(tensors))
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def _copies(tensors):
+    # A step writes into its cache.
+    return tuple(tensor.clone() for tensor in tensors)
 
 
 def _tensors(structure):

@@ -1,5 +1,6 @@
 """What each task compares: orders for the workers, checks, and values of rounds."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -10,12 +11,12 @@ import batches
 import numpy as np
 import reference
 from report import Result
-from rounds import HERE, ROOT, FreshWorkers, Worker, take_turns
-from sizes import SIZES, draw_source, draw_weights, of_vocabulary
+from rounds import HERE, ROOT, FreshWorkers, Worker, WorkerFailed, take_turns
+from sizes import SIZES, draw_source, draw_weights, operations
 
 DROPOUT = 0.1
 # Of the largest deviation from the loss in double precision.
-LOSS_TOLERANCE = 1e-4
+LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
 MEMORY_VOCABULARY = 32_000
 
 
@@ -40,9 +41,26 @@ def starters(options, order, fresh=False, **of_each):
     }
 
 
+def sizes(options):
+    return [dataclasses.replace(SIZES[x], dtype=options.dtype) for x in options.sizes]
+
+
+def measured_peak(options):
+    """Returns the operations a second of matrix products here, None without torch."""
+    log = options.output / "logs" / "peak.log"
+    worker = Worker({"task": "peak", "dtype": options.dtype}, "numpy", log)
+    try:
+        return worker.prepare()["operations"]
+    except WorkerFailed:
+        return None
+    finally:
+        worker.close()
+
+
 def decoding(options):
-    for name in options.sizes:
-        size, weights = SIZES[name], draw_weights(SIZES[name], decisive=True)
+    options.peak = measured_peak(options)
+    for size in sizes(options):
+        weights = draw_weights(size, decisive=True)
         for batch in options.batches:
             for beams in options.beams:
                 yield _decoding(options, size, weights, batch, beams)
@@ -50,12 +68,13 @@ def decoding(options):
 
 def _decoding(options, size, weights, batch, beams):
     way = "greedy" if beams == 1 else f"{beams} beams"
-    title = f"decoding, {size.name}, batch {batch}, {way}"
+    title = f"decoding, {described(size)}, batch {batch}, {way}"
     print(title, flush=True)
-    check, notes = same_ids(options, size, weights, draw_source(size, batch))
+    source = draw_source(size, batch)
+    check, notes = same_ids(options, size, weights, source)
     order = {
         "task": "decoding",
-        "size": size.name,
+        "size": dataclasses.asdict(size),
         "batch": batch,
         "beams": beams,
         "length": options.new_tokens,
@@ -65,6 +84,7 @@ def _decoding(options, size, weights, batch, beams):
         starters(options, order), options.rounds, check
     )
     amount = batch * options.new_tokens
+    needed = batch * operations(size, source.shape[1], options.new_tokens, beams)
     return Result(
         title,
         "new tokens/s",
@@ -72,7 +92,19 @@ def _decoding(options, size, weights, batch, beams):
         prepared,
         failures,
         notes,
+        also=share_of_peak(options, needed / amount),
     )
+
+
+def described(size):
+    return size.name if size.dtype == "float32" else f"{size.name}, {size.dtype}"
+
+
+def share_of_peak(options, operations_each):
+    """The share of the machine's peak as another metric, by that of the result."""
+    if not options.peak:
+        return {}
+    return {"of the peak, %": 100 * operations_each / options.peak}
 
 
 def same_ids(options, size, weights, source):
@@ -81,25 +113,27 @@ def same_ids(options, size, weights, source):
 
     def check(name, answer):
         ids = np.array(answer.pop("ids"))
-        exact = options.contenders[name].exact
-        if not known and exact:
+        exact = options.contenders[name].exact and size.dtype == "float32"
+        if not known and options.contenders[name].exact:
             rows = len(np.unique(ids, axis=0))
             notes.append(f"{rows} different sequences of {len(ids)}, by {name}")
             known[name] = ids
             return
         for other, others in known.items():
-            same, difference = reference.agreement(size, weights, source, ids, others)
+            same = np.mean(ids == others) if ids.shape == others.shape else 0.0
             notes.append(f"{name}: {same:.2%} of the ids are those of {other}")
-            if difference and exact:
-                raise ValueError(f"other ids than {other}: {difference}")
+            found = exact and reference.difference(size, weights, source, ids, others)
+            if found:
+                raise ValueError(f"other ids than {other}: {found}")
 
     return check, notes
 
 
 def training(options):
-    for name in options.sizes:
+    options.peak = measured_peak(options)
+    for size in sizes(options):
         for kind in options.kinds:
-            result = _training(options, SIZES[name], kind)
+            result = _training(options, size, kind)
             if result is not None:
                 yield result
 
@@ -107,11 +141,12 @@ def training(options):
 def _training(options, size, kind):
     path = options.output / f"{size.name}-{kind}.npz"
     if kind == "full":
-        title = f"training, {size.name}, {options.rows} × {options.row_tokens} ids"
+        shape = f"{options.rows} × {options.row_tokens}"
+        title = f"training, {described(size)}, {shape} ids"
         _write_full(path, options, size.vocabulary_size, options.steps)
         kinds = dict.fromkeys(options.contenders, "full")
     else:
-        title = f"training, {size.name}, Multi30k"
+        title = f"training, {described(size)}, Multi30k"
         if not batches.CORPUS.is_dir():
             print(f"Skipped {title}: it needs the corpus in {batches.CORPUS}.")
             return None
@@ -123,7 +158,7 @@ def _training(options, size, kind):
     print(title, flush=True)
     order = {
         "task": "training",
-        "size": size.name,
+        "size": dataclasses.asdict(size),
         "batches": str(path),
         "dropout": DROPOUT,
     }
@@ -136,6 +171,12 @@ def _training(options, size, kind):
     for used in dict.fromkeys(kinds.values()):
         found = batches.read_batches(path, used)[0]
         sentences, tokens, padding = batches.count(found)
+        # A backward pass needs twice as many as a forward pass.
+        needed = 3 * sum(
+            operations(size, len(source), len(target))
+            for pairs in [batches.sentences_of(found)]
+            for source, target in zip(*pairs, strict=True)
+        )
         notes.append(
             f"{used}: {sentences} sentences with {tokens} target tokens in "
             f"{len(found)} steps of {len({x[0].shape + x[1].shape for x in found})} "
@@ -148,7 +189,10 @@ def _training(options, size, kind):
         prepared,
         failures,
         notes,
-        also=("sentences/s", sentences / tokens),
+        also={
+            "sentences/s": sentences / tokens,
+            **share_of_peak(options, needed / tokens),
+        },
     )
 
 
@@ -192,26 +236,25 @@ def same_loss(size, batch):
 
     def check(name, answer):
         apart = abs(answer["loss"] - expected) / expected
-        if not apart < LOSS_TOLERANCE:
+        if not apart < LOSS_TOLERANCE[size.dtype]:
             raise ValueError(f"a loss of {answer['loss']:.6f}, and not {expected:.6f}")
 
     return check
 
 
 def memory(options):
-    for name in options.sizes:
-        size = of_vocabulary(SIZES[name], MEMORY_VOCABULARY)
-        path = options.output / f"{name}-memory.npz"
+    for size in sizes(options):
+        size = dataclasses.replace(size, vocabulary_size=MEMORY_VOCABULARY)
+        path = options.output / f"{size.name}-memory.npz"
         _write_full(path, options, size.vocabulary_size, 4)
         title = (
-            f"memory, {name}, {MEMORY_VOCABULARY:,} ids, "
+            f"memory, {described(size)}, {MEMORY_VOCABULARY:,} ids, "
             f"{options.rows} × {options.row_tokens}"
         )
         print(title, flush=True)
         order = {
             "task": "memory",
-            "size": name,
-            "vocabulary_size": size.vocabulary_size,
+            "size": dataclasses.asdict(size),
             "batches": str(path),
             "kind": "full",
             "dropout": DROPOUT,
@@ -237,8 +280,8 @@ def memory(options):
 
 def cold_start(options):
     yield from _imports(options)
-    for name in options.sizes:
-        yield _first_tokens(options, SIZES[name])
+    for size in sizes(options):
+        yield _first_tokens(options, size)
 
 
 def _imports(options):
@@ -266,14 +309,14 @@ def _imports(options):
 
 
 def _first_tokens(options, size):
-    title = f"from the start of Python to the first token, {size.name}"
+    title = f"from the start of Python to the first token, {described(size)}"
     print(title, flush=True)
 
     def folder(name):
         name = f"{size.name}-{name.replace('/', '_')}"
         return str((options.output / "saved" / name).resolve())
 
-    order = {"size": size.name, "batch": 1}
+    order = {"size": dataclasses.asdict(size), "batch": 1}
     for start in starters(options, {**order, "task": "saving"}, folder=folder).values():
         worker = start()
         worker.prepare()

@@ -20,8 +20,8 @@ class Result:
     failures: dict = dataclasses.field(default_factory=dict)
     notes: list = dataclasses.field(default_factory=list)
     lower_is_better: bool = False
-    # Another metric, and its quotient with this one.
-    also: tuple | None = None
+    # Other metrics, and their quotients with this one.
+    also: dict = dataclasses.field(default_factory=dict)
 
     def as_dict(self):
         return {
@@ -47,7 +47,7 @@ def describe(result):
             "",
             result.metric,
             "min–max",
-            *([result.also[0]] if result.also else []),
+            *result.also,
             f"{first} is … times as good",
             "min–max",
             "build, s",
@@ -58,8 +58,7 @@ def describe(result):
         for name in names:
             values = spread(result.rounds[name])
             cells = [name, *_cells(values)]
-            if result.also:
-                cells.append(number(values["median"] * result.also[1]))
+            cells += [number(values["median"] * by) for by in result.also.values()]
             cells += _cells(pairs[name]) if name in pairs else ["", ""]
             ready = result.prepared.get(name, {})
             for key in ("build", "first"):

@@ -38,6 +38,8 @@ class Worker:
             **inherited,
             "KERAS_BACKEND": backend,
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            # Others of a GPU's memory are alive at the same time.
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "PYTHONPATH": os.pathsep.join(
                 [checkout or str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             ),

@@ -31,6 +31,12 @@ def parse(arguments):
         "--sizes", nargs="+", choices=SIZES, default=["tiny"], help="default: tiny"
     )
     parser.add_argument(
+        "--dtype",
+        choices=comparisons.LOSS_TOLERANCE,
+        default="float32",
+        help="in which to compute; bfloat16 is for GPUs; default: float32",
+    )
+    parser.add_argument(
         "--peers",
         nargs="+",
         metavar="NAME",

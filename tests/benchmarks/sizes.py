@@ -24,6 +24,8 @@ class Size:
     num_layers: int
     vocabulary_size: int = 10_000
     epsilon: float = 1e-5
+    # Of what is computed; in training weights are float32 all the same.
+    dtype: str = "float32"
 
 
 SIZES = {
@@ -33,12 +35,29 @@ SIZES = {
         Size("micro", 16, 2, 32, 2, 200),
         Size("tiny", 128, 4, 256, 4),
         Size("base", 512, 8, 2048, 6),
+        # For GPUs.
+        Size("large", 1024, 16, 4096, 6),
     )
 }
 
 
-def of_vocabulary(size, vocabulary_size):
-    return dataclasses.replace(size, vocabulary_size=vocabulary_size)
+def operations(size, source, target, sequences=1):
+    """The floating-point operations that matrix products of one pair's logits need.
+
+    Args:
+        size: A `Size`.
+        source: The tokens of the source.
+        target: The tokens of the target, each of which attends to those before it.
+        sequences: The targets of one source.
+    """
+    dim, middle = size.hidden_dim, size.intermediate_dim
+    encoder = source * (8 * dim**2 + 4 * dim * middle) + 4 * source**2 * dim
+    decoder = target * (12 * dim**2 + 4 * dim * middle)
+    decoder += 2 * target**2 * dim + 4 * target * source * dim
+    logits = 2 * target * dim * size.vocabulary_size
+    # The keys and values of cross-attention too are computed once for each source.
+    once = size.num_layers * (encoder + source * 4 * dim**2)
+    return once + sequences * (size.num_layers * decoder + logits)
 
 
 def draw_weights(size, *, decisive, seed=0):

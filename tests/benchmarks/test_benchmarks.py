@@ -101,7 +101,7 @@ def test_report(module, tmp_path):
         {"ours": {"build": 1.0, "first": 2.5}},
         {"another": "It died:\nno memory"},
         ["all ids are the same"],
-        also=("sentences/s", 0.1),
+        also={"sentences/s": 0.1},
     )
     paths = report.write(tmp_path, "decoding", [result])
     assert {path.name for path in paths} == {*os.listdir(tmp_path)}
@@ -130,23 +130,35 @@ def test_an_interrupted_report_leaves_the_old_one(module, tmp_path):
     assert os.listdir(tmp_path) == ["decoding.json"]
 
 
-def test_agreement(module):
+def test_difference(module):
     sizes, reference = module("sizes"), module("reference")
     size = sizes.SIZES["micro"]
     weights = sizes.draw_weights(size, decisive=True)
     source = sizes.draw_source(size, 2)
     ids = np.array([[5, 6, 7], [8, 9, 10]])
-    assert reference.agreement(size, weights, source, ids, ids) == (1.0, None)
+    assert reference.difference(size, weights, source, ids, ids) is None
     others = ids.copy()
     others[1, 1] = 50
-    same, difference = reference.agreement(size, weights, source, ids, others)
-    assert same == 5 / 6
+    difference = reference.difference(size, weights, source, ids, others)
     assert "row 1 differs from token 1 on, [9, 10] and not [50, 10]" in difference
     # Two ids with the same vector are a tie.
     weights["embedding"][50] = weights["embedding"][9]
-    same, difference = reference.agreement(size, weights, source, ids, others)
-    assert same == 5 / 6 and difference is None
-    assert reference.agreement(size, weights, source, ids, ids[:, :2])[1]
+    assert reference.difference(size, weights, source, ids, others) is None
+    assert reference.difference(size, weights, source, ids, ids[:, :2])
+
+
+def test_operations(module):
+    sizes = module("sizes")
+    size = sizes.Size("", 4, 1, 8, 2, 10)
+    # Twice the weights of each matrix product, once for each token of its input, and
+    # scores and weighted sums.
+    encoder = 3 * 2 * (4 * 16 + 2 * 32) + 2 * 2 * 3 * 3 * 4
+    decoder = 5 * 2 * (6 * 16 + 2 * 32) + 3 * 2 * 2 * 16
+    decoder += 2 * 2 * (5 * 5 / 2 + 5 * 3) * 4
+    logits = 5 * 2 * 40
+    assert sizes.operations(size, 3, 5) == 2 * (encoder + decoder) + logits
+    more = sizes.operations(size, 3, 5, 4) - sizes.operations(size, 3, 5)
+    assert more == 3 * (2 * (decoder - 3 * 2 * 2 * 16) + logits)
 
 
 def test_batches(module, tmp_path):

@@ -90,6 +90,22 @@ def memory(order):
     yield {"before": before, "megabytes": _status("VmHWM") - before}
 
 
+def peak(order):
+    """Operations a second of large matrix products, the best of ten."""
+    import torch
+    from contenders.torch_training import DEVICE
+
+    rows = 8192 if DEVICE == "cuda" else 2048
+    a, b = torch.randn(2, rows, rows, device=DEVICE).to(getattr(torch, order["dtype"]))
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        # Its number waits until all is done.
+        float((a @ b)[0, 0])
+        times.append(time.perf_counter() - start)
+    yield {"operations": 2 * rows**3 / min(times)}
+
+
 def importing(order):
     start = time.perf_counter()
     importlib.import_module(order["module"])
@@ -113,7 +129,7 @@ def first_token(order):
 
 TASKS = {
     task.__name__.replace("_", "-"): task
-    for task in (decoding, training, memory, importing, saving, first_token)
+    for task in (decoding, training, memory, peak, importing, saving, first_token)
 }
 
 
@@ -127,10 +143,9 @@ def _repeat(function, seconds):
 
 
 def _parts(order):
-    from sizes import SIZES, draw_source, of_vocabulary
+    from sizes import Size, draw_source
 
-    size = SIZES[order["size"]]
-    size = of_vocabulary(size, order.get("vocabulary_size", size.vocabulary_size))
+    size = Size(**order["size"])
     return size, order["module"], draw_source(size, order.get("batch", 1))
 
 

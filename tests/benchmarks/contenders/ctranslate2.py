@@ -19,7 +19,7 @@ def make_decoder(variant, size, weights, source, beams, length):
         )
         translator = ctranslate2.Translator(
             str(path),
-            compute_type=variant,
+            compute_type=size.dtype if variant == "float32" else variant,
             # As many as the others take by themselves.
             intra_threads=len(os.sched_getaffinity(0)),
         )

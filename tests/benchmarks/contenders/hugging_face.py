@@ -4,7 +4,7 @@ import torch
 import transformers
 from sizes import END, PADDING, POSITIONS, START, sinusoids
 
-from contenders.torch_training import TorchTrainer, copy_dense, copy_norm
+from contenders.torch_training import DEVICE, TorchTrainer, copy_dense, copy_norm
 
 
 def make_model(size, weights, dropout=0.0):
@@ -37,7 +37,7 @@ def make_model(size, weights, dropout=0.0):
     )
     with torch.no_grad():
         copy_weights(model.model, weights)
-    return model
+    return model.to(DEVICE)
 
 
 def copy_weights(core, weights):
@@ -67,8 +67,8 @@ def copy_weights(core, weights):
 
 
 def make_decoder(variant, size, weights, source, beams, length):
-    model = make_model(size, weights).eval()
-    source = torch.tensor(source, dtype=torch.long)
+    model = make_model(size, weights).eval().to(getattr(torch, size.dtype))
+    source = torch.tensor(source, dtype=torch.long, device=DEVICE)
     mask = torch.ones_like(source)
 
     def decode():
@@ -80,7 +80,7 @@ def make_decoder(variant, size, weights, source, beams, length):
                 num_beams=beams,
                 max_new_tokens=length,
             )
-        return ids[:, 1:].numpy()
+        return ids[:, 1:].cpu().numpy()
 
     return decode
 
@@ -97,4 +97,4 @@ def make_trainer(variant, size, weights, dropout):
             use_cache=False,
         ).logits
 
-    return TorchTrainer(model, logits)
+    return TorchTrainer(model, logits, size.dtype)

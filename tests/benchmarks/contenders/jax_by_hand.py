@@ -25,13 +25,14 @@ class Model:
 
     def loss(self, weights, batch, key=None):
         source, target, labels = batch
+        weights = jax.tree.map(lambda x: x.astype(self._size.dtype), weights)
         keys = iter([] if key is None else jax.random.split(key, 64))
 
         def drop(x):
             if key is None or not self._rate:
                 return x
             kept = jax.random.bernoulli(next(keys), 1 - self._rate, x.shape)
-            return jnp.where(kept, x / (1 - self._rate), 0.0)
+            return jnp.where(kept, x / (1 - self._rate), 0)
 
         add_and_norm = functools.partial(self._add_and_norm, weights, drop)
 
@@ -45,7 +46,8 @@ class Model:
             return add_and_norm(x, dense(weights, f"{name}.outer", y), name)
 
         def embed(ids):
-            return drop(weights["embedding"][ids] + self._positions[: ids.shape[1]])
+            positions = self._positions[: ids.shape[1]].astype(self._size.dtype)
+            return drop(weights["embedding"][ids] + positions)
 
         here = (source != PADDING)[:, None, None, :]
         causal = jnp.tri(target.shape[1], dtype=bool)[None, None]
@@ -78,12 +80,14 @@ class Model:
             heads(memory, "value"),
         )
         scores = query @ key.swapaxes(2, 3) * query.shape[-1] ** -0.5
-        shares = jax.nn.softmax(jnp.where(mask, scores, -1e30))
+        scores = jnp.where(mask, scores.astype("float32"), -1e30)
+        shares = jax.nn.softmax(scores).astype(value.dtype)
         y = (shares @ value).transpose(0, 2, 1, 3).reshape(x.shape)
         return dense(weights, f"{name}.output", y)
 
 
 def smoothed_loss(logits, labels):
+    logits = logits.astype("float32")
     norms = jax.nn.logsumexp(logits, axis=-1)
     of_labels = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     smooth = logits.mean(axis=-1)

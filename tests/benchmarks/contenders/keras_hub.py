@@ -16,7 +16,7 @@ from keras_hub.layers import (
 )
 from sizes import PADDING, START
 
-from contenders.ours import KerasTrainer
+from contenders.ours import KerasTrainer, policy
 
 
 @keras.saving.register_keras_serializable(package="benchmarks")
@@ -123,7 +123,8 @@ class Backbone(keras_hub.models.Backbone):
         }
 
 
-def make_model(size, weights, dropout=0.0):
+def make_model(size, weights, dropout=0.0, mixed=False):
+    keras.config.set_dtype_policy(policy(size, mixed))
     backbone = Backbone(
         size.vocabulary_size,
         size.num_layers,
@@ -209,7 +210,7 @@ def make_trainer(variant, size, weights, dropout):
             "decoder_padding_mask": (target != PADDING).astype("int32"),
         }
 
-    return KerasTrainer(make_model(size, weights, dropout), inputs)
+    return KerasTrainer(make_model(size, weights, dropout, mixed=True), inputs)
 
 
 # What a user waits for at the first answer.

@@ -14,7 +14,7 @@ from keras_encdec.layers import SinusoidalPosition
 from keras_encdec.training import ProjectedLoss
 
 
-def make_model(size, weights, dropout=0.0):
+def make_model(size, weights, dropout=0.0, mixed=False):
     model = EncoderDecoder(
         size.vocabulary_size,
         size.hidden_dim,
@@ -27,9 +27,17 @@ def make_model(size, weights, dropout=0.0):
         scale_embeddings=False,
         epsilon=size.epsilon,
         dropout=dropout,
+        dtype=f"mixed_{size.dtype}"
+        if mixed and size.dtype != "float32"
+        else size.dtype,
     )
     copy_weights(model, weights)
     return model
+
+
+def policy(size, mixed):
+    """The name of a dtype policy; a mixed one keeps the weights in float32."""
+    return f"mixed_{size.dtype}" if mixed and size.dtype != "float32" else size.dtype
 
 
 def copy_weights(model, weights):
@@ -72,7 +80,7 @@ def make_decoder(variant, size, weights, source, beams, length):
 
 
 def make_trainer(variant, size, weights, dropout):
-    model = ProjectedLoss(make_model(size, weights, dropout))
+    model = ProjectedLoss(make_model(size, weights, dropout, mixed=True))
     return KerasTrainer(model, lambda source, target: (source, target))
 
 

@@ -3,6 +3,8 @@
 import torch
 from sizes import LABEL_SMOOTHING, PADDING
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 
 def copy_dense(module, weights, name):
     module.weight.copy_(torch.tensor(weights[f"{name}.kernel"].T))
@@ -17,20 +19,23 @@ def copy_norm(module, weights, name):
 class TorchTrainer:
     """Trains a PyTorch model, of which `logits(source, target)` is a function."""
 
-    def __init__(self, model, logits, compiled=False):
+    def __init__(self, model, logits, dtype, compiled=False):
         self._model, self._logits = model, logits
+        self._dtype = getattr(torch, dtype)
         # The fastest that it has.
         self._optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
         self._forward = torch.compile(self._loss) if compiled else self._loss
 
     def _loss(self, source, target, labels):
-        logits = self._logits(source, target)
-        return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1),
-            labels.flatten(),
-            ignore_index=PADDING,
-            label_smoothing=LABEL_SMOOTHING,
-        )
+        mixed = self._dtype != torch.float32
+        with torch.autocast(DEVICE, self._dtype, enabled=mixed):
+            logits = self._logits(source, target)
+            return torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1),
+                labels.flatten(),
+                ignore_index=PADDING,
+                label_smoothing=LABEL_SMOOTHING,
+            )
 
     def loss(self, batch):
         self._model.eval()
@@ -49,4 +54,4 @@ class TorchTrainer:
 
 
 def _tensors(batch):
-    return [torch.tensor(ids, dtype=torch.long) for ids in batch]
+    return [torch.tensor(ids, dtype=torch.long, device=DEVICE) for ids in batch]

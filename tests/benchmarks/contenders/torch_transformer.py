@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sizes import PADDING, POSITIONS, sinusoids
 
-from contenders.torch_training import TorchTrainer, copy_dense, copy_norm
+from contenders.torch_training import DEVICE, TorchTrainer, copy_dense, copy_norm
 
 
 class Model(torch.nn.Module):
@@ -51,7 +51,8 @@ class Model(torch.nn.Module):
 
     def forward(self, source, target):
         length = target.shape[1]
-        ahead = torch.ones(length, length, dtype=torch.bool).triu(1)
+        ahead = torch.ones(length, length, dtype=torch.bool, device=target.device)
+        ahead = ahead.triu(1)
         x = self.transformer(
             self._embed(source),
             self._embed(target),
@@ -88,5 +89,5 @@ def _prepare(layer, weights, name, decodes):
 
 
 def make_trainer(variant, size, weights, dropout):
-    model = Model(size, weights, dropout)
-    return TorchTrainer(model, model, compiled=variant == "compiled")
+    model = Model(size, weights, dropout).to(DEVICE)
+    return TorchTrainer(model, model, size.dtype, compiled=variant == "compiled")
