@@ -3,6 +3,8 @@
 To start a kernel takes longer than most kernels of a step of decoding.
 """
 
+from keras_encdec.torch_graphs import copies
+
 
 def capture(function, tensors):
     """Captures the step of a loop.
@@ -27,9 +29,9 @@ class StepGraph:
     def __init__(self, function, tensors):
         import torch
 
-        self._tensors = [tensor.clone() for tensor in tensors]
+        self._tensors = copies(tensors)
         # Libraries allocate what they need outside of the capture.
-        function(*(tensor.clone() for tensor in tensors))
+        function(*copies(tensors))
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
@@ -55,4 +57,4 @@ class StepGraph:
         while self._more:
             self._graph.replay()
         # The next time writes into its own.
-        return [tensor.clone() for tensor in self._tensors]
+        return list(copies(self._tensors))

@@ -12,6 +12,7 @@ import warnings
 import keras
 
 from keras_encdec.cuda_graphs import capture
+from keras_encdec.torch_graphs import copies, graph_of
 
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
@@ -88,7 +89,7 @@ class _Trace:
         """Returns the step of a loop as a GPU takes it, or None."""
         ready = self.calls == CALLS_BEFORE_TRACE and tensors[0].is_cuda
         if ready and self._captured is None:
-            self._captured = capture(_graph_of(function, tensors), tensors)
+            self._captured = capture(graph_of(function, tensors), tensors)
         return self._captured
 
     def __call__(self, function, tensors):
@@ -108,33 +109,15 @@ def _trace(function, tensors):
     """Returns a function of tensors without its Python, or None."""
     import torch
 
-    graph = _graph_of(function, tensors)
+    graph = graph_of(function, tensors)
     # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
     # shapes and a C++ compiler; and twice as fast as the graph itself.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return graph and torch.jit.trace(graph, _copies(tensors), check_trace=False)
+            return graph and torch.jit.trace(graph, copies(tensors), check_trace=False)
         except (AttributeError, RuntimeError):
             return graph
-
-
-def _graph_of(function, tensors):
-    """Returns the operations of a function of tensors, a module, or None."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    try:
-        graph = make_fx(function)(*_copies(tensors))
-    except (RuntimeError, TypeError, ValueError):
-        return None
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph
-
-
-def _copies(tensors):
-    # A step writes into its cache.
-    return tuple(tensor.clone() for tensor in tensors)
 
 
 def _tensors(structure):

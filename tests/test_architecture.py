@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What each room may import, beside itself.
 IMPORTS = {
-    "torch_tracing": set(),
+    "cuda_graphs": {"torch_graphs"},
+    "torch_graphs": set(),
+    "torch_tracing": {"cuda_graphs", "torch_graphs"},
     "backend": {"torch_tracing"},
     "files": set(),
     "text": {"backend"},
@@ -42,7 +44,7 @@ DOORS = {"keras_encdec", "cli", "__main__"}
 MAY_ASK_WHICH_BACKEND_RUNS = {"backend", "export"}
 MAY_IMPORT = {
     "jax": {"backend"},
-    "torch": {"backend", "torch_tracing"},
+    "torch": {"backend", "cuda_graphs", "torch_graphs", "torch_tracing"},
     "tensorflow": {"backend", "text", "export", "serving"},
     "tensorflow_text": {"backend", "text", "export"},
     "keras_hub": {"backend", "text", "export"},
