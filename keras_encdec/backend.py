@@ -110,8 +110,7 @@ def calls_at_a_time(variables, jit=False):
     by_xla = {"jax": True, "tensorflow": jit, "torch": False}[keras.config.backend()]
     if not by_xla or sum(math.prod(v.shape) for v in variables) > 2**23:
         return 1
-    on_cpus = keras.distribution.list_devices()[0].startswith("cpu")
-    return os.cpu_count() if on_cpus else 1
+    return os.cpu_count() if _on_cpu() else 1
 
 
 def while_loop(condition, step, state, constants=()):
@@ -332,12 +331,23 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
         return torch.nn.functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask
         )
-    if keras.config.backend() == "jax" and _jax_platform() != "cpu":
-        # Flash attention; the transpositions vanish in the compiled program.
+    if keras.config.backend() == "jax" and not _on_cpu():
+        lengths = queries.shape[2], keys.shape[2]
+        # cuDNN's kernel takes no broadcast mask and, with one, no odd length.
+        mask, bias = (
+            x
+            if x is None
+            else ops.broadcast_to(x, (*(1, 1, *x.shape)[-4:-2], *lengths))
+            for x in (mask, bias)
+        )
+        flash = None if all(length % 2 == 0 for length in lengths) else False
+        # The transpositions vanish in the compiled program.
         queries, keys, values = (
             ops.transpose(x, (0, 2, 1, 3)) for x in (queries, keys, values)
         )
-        y = ops.dot_product_attention(queries, keys, values, bias=bias, mask=mask)
+        y = ops.dot_product_attention(
+            queries, keys, values, bias=bias, mask=mask, flash_attention=flash
+        )
         return ops.transpose(y, (0, 2, 1, 3))
     scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
     scores = ops.cast(scores, "float32") * queries.shape[-1] ** -0.5
@@ -350,10 +360,8 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
     return ops.matmul(ops.cast(weights, values.dtype), values)
 
 
-def _jax_platform():
-    import jax
-
-    return jax.default_backend()
+def _on_cpu():
+    return keras.distribution.list_devices()[0].startswith("cpu")
 
 
 def import_tensorflow():

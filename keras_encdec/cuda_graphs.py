@@ -29,6 +29,8 @@ class StepGraph:
     def __init__(self, function, tensors):
         import torch
 
+        # Its constants must live as long as the graph, which reads their memory.
+        self._function = function
         self._tensors = copies(tensors)
         # Libraries allocate what they need outside of the capture.
         function(*copies(tensors))

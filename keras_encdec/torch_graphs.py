@@ -21,9 +21,12 @@ def graph_of(function, tensors):
         module = make_fx(function)(*copies(tensors))
     except (RuntimeError, TypeError, ValueError):
         return None
-    if _keeps_to_itself(module):
-        _fold_constants(module)
-        module = _merge_equals(module)
+    written = {x for node in module.graph.nodes for x in _written(node)}
+    # Nothing else reads what is written, so that order does not matter.
+    if all(len(node.users) == 1 for node in written):
+        apart = {node for node in module.graph.nodes if node in written or _acts(node)}
+        _fold_constants(module, apart)
+        module = _merge_equals(module, apart)
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
@@ -35,36 +38,36 @@ def copies(tensors):
 
 
 def _written(node):
-    """Returns the nodes that an operation writes into."""
-    return [x for x, info in _aliases(node) if info is not None and info.is_write]
+    """Yields the nodes that an operation writes into, with those they are views of."""
+    for argument, info in _aliases(node):
+        if info.is_write:
+            yield argument
+            yield from _viewed(argument)
+
+
+def _viewed(node):
+    for argument, _ in _aliases(node):
+        yield argument
+        yield from _viewed(argument)
 
 
 def _aliases(node):
+    """Returns the arguments whose memory an operation writes or returns."""
     if node.op != "call_function" or not hasattr(node.target, "_schema"):
         return []
-    arguments = node.target._schema.arguments
-    return [(x, y.alias_info) for x, y in zip(node.args, arguments, strict=False)]
+    pairs = zip(node.args, node.target._schema.arguments, strict=False)
+    return [(x, y.alias_info) for x, y in pairs if y.alias_info is not None]
 
 
-def _keeps_to_itself(module):
-    """Whether nothing else reads what is written, so that order does not matter."""
-    return all(
-        [*written.users] == [node]
-        and not any(info is not None for _, info in _aliases(written))
-        for node in module.graph.nodes
-        for written in _written(node)
-    )
-
-
-def _stands_apart(node):
-    """Whether another call could not take the place of this one."""
+def _acts(node):
+    """Whether an operation writes, or draws random numbers."""
     import torch
 
     random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-    return random or _written(node) or any(node in _written(x) for x in node.users)
+    return random or any(info.is_write for _, info in _aliases(node))
 
 
-def _fold_constants(module):
+def _fold_constants(module, apart):
     """Computes once what depends on neither the arguments nor weights."""
     import torch
 
@@ -75,7 +78,7 @@ def _fold_constants(module):
             # Weights change their values.
             if not isinstance(value, torch.nn.Parameter):
                 values[node] = value
-        elif node.op == "call_function" and not _stands_apart(node):
+        elif node.op == "call_function" and node not in apart:
             if all(x in values for x in node.all_input_nodes):
                 arguments = torch.fx.map_arg((node.args, node.kwargs), values.get)
                 values[node] = node.target(*arguments[0], **arguments[1])
@@ -87,12 +90,8 @@ def _fold_constants(module):
                 node.replace_all_uses_with(module.graph.get_attr(f"_folded{number}"))
 
 
-def _merge_equals(module):
+def _merge_equals(module, apart):
     from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
-    apart = {
-        node.target.overloadpacket
-        for node in module.graph.nodes
-        if node.op == "call_function" and _stands_apart(node)
-    }
-    return CSEPass(apart)(module).graph_module
+    kinds = {x.target.overloadpacket for x in apart if x.op == "call_function"}
+    return CSEPass(kinds)(module).graph_module

@@ -33,7 +33,7 @@ def test_a_captured_step_writes_in_place_swaps_and_counts(gpu, monkeypatch):
 
     def step(state, constants):
         index, cache, a, b = state
-        cache.index_copy_(0, index[None], a + constants)
+        cache.index_copy_(0, index[None], (a + constants)[None])
         return index + 1, cache, b, a + b
 
     def loop(index, cache, a, b, constant, last):
@@ -70,8 +70,10 @@ def count_captures(monkeypatch):
     return captures
 
 
-@pytest.mark.parametrize("name", ["greedy", "beam", "top_k"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("greedy", "float32"), ("beam", "bfloat16"), ("top_k", "float32")],
+)
 def test_generation_is_as_without_graphs(gpu, monkeypatch, name, dtype):
     captures = count_captures(monkeypatch)
     keras.utils.set_random_seed(0)

@@ -73,7 +73,7 @@ def draw_weights(size, *, decisive, seed=0):
     weights = {}
 
     def normal(name, shape, std):
-        weights[name] = random.normal(0.0, std, shape).astype("float32")
+        weights[name] = random.standard_normal(shape, "float32") * np.float32(std)
 
     def dense(name, rows, columns):
         scale = SCALES.get(name.rpartition(".")[2], 1.0) if decisive else 1.0

@@ -31,13 +31,14 @@ def make_model(size, weights, dropout=0.0):
         attention_dropout=0.0,
         activation_dropout=0.0,
     )
-    model = transformers.MarianMTModel(config)
+    with torch.device(DEVICE):
+        model = transformers.MarianMTModel(config)
     model.generation_config = transformers.GenerationConfig(
         pad_token_id=PADDING, eos_token_id=END, decoder_start_token_id=START
     )
     with torch.no_grad():
         copy_weights(model.model, weights)
-    return model.to(DEVICE)
+    return model
 
 
 def copy_weights(core, weights):
