@@ -52,11 +52,18 @@ def _viewed(node):
 
 
 def _aliases(node):
-    """Returns the arguments whose memory an operation writes or returns."""
-    if node.op != "call_function" or not hasattr(node.target, "_schema"):
-        return []
-    pairs = zip(node.args, node.target._schema.arguments, strict=False)
-    return [(x, y.alias_info) for x, y in pairs if y.alias_info is not None]
+    """Yields the nodes whose memory an operation writes or returns, and which."""
+    import torch
+
+    schema = getattr(node.target, "_schema", None)
+    for i, argument in enumerate(schema.arguments if schema else ()):
+        if argument.alias_info is not None:
+            given = (
+                node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
+            )
+            for x in given if isinstance(given, list | tuple) else [given]:
+                if isinstance(x, torch.fx.Node):
+                    yield x, argument.alias_info
 
 
 def _acts(node):

@@ -16,6 +16,8 @@ from keras_encdec.torch_graphs import copies, graph_of
 
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
+# Each keeps a cache in the memory of the GPU.
+MOST_CAPTURED = 32
 
 # The traces of the function that runs, by what they depend on, and what all of them
 # depend on.
@@ -89,7 +91,9 @@ class _Trace:
         """Returns the step of a loop as a GPU takes it, or None."""
         ready = self.calls == CALLS_BEFORE_TRACE and tensors[0].is_cuda
         if ready and self._captured is None:
-            self._captured = capture(graph_of(function, tensors), tensors)
+            traces, _ = _TRACES.get() or ({}, ())
+            if sum(x._captured is not None for x in traces.values()) < MOST_CAPTURED:
+                self._captured = capture(graph_of(function, tensors), tensors)
         return self._captured
 
     def __call__(self, function, tensors):

@@ -62,6 +62,18 @@ def test_reads_before_and_after_a_write_are_two():
     assert [x.item() for x in graph(torch.ones(1))] == [2.0, 4.0]
 
 
+def test_lists_and_named_arguments_are_written_too():
+    def function(x, y):
+        double = y * 2
+        torch._foreach_add_([x], 1)
+        torch.add(x, y, out=y)
+        return double, y * 2, x
+
+    graph = graph_of(function, [torch.zeros(1), torch.zeros(1)])
+    found = graph(torch.ones(1), torch.ones(1))
+    assert [x.item() for x in found] == [2.0, 6.0, 2.0]
+
+
 def test_random_numbers_are_drawn_each_time():
     graph = graph_of(lambda x: (x + torch.rand(9), torch.rand(9)), [torch.zeros(9)])
     drawn = [x for _ in range(2) for x in graph(torch.zeros(9))]
