@@ -89,8 +89,8 @@ class _Trace:
 
     def captured(self, function, tensors):
         """Returns the step of a loop as a GPU takes it, or None."""
-        ready = self.calls == CALLS_BEFORE_TRACE and tensors[0].is_cuda
-        if ready and self._captured is None:
+        ready = self.calls == CALLS_BEFORE_TRACE and self._captured is None
+        if ready and any(tensor.is_cuda for tensor in tensors):
             traces, _ = _TRACES.get() or ({}, ())
             if sum(x._captured is not None for x in traces.values()) < MOST_CAPTURED:
                 self._captured = capture(graph_of(function, tensors), tensors)

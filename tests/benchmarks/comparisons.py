@@ -172,11 +172,8 @@ def _training(options, size, kind):
         found = batches.read_batches(path, used)[0]
         sentences, tokens, padding = batches.count(found)
         # A backward pass needs twice as many as a forward pass.
-        needed = 3 * sum(
-            operations(size, len(source), len(target))
-            for pairs in [batches.sentences_of(found)]
-            for source, target in zip(*pairs, strict=True)
-        )
+        pairs = zip(*batches.sentences_of(found), strict=True)
+        needed = 3 * sum(operations(size, len(x), len(y)) for x, y in pairs)
         notes.append(
             f"{used}: {sentences} sentences with {tokens} target tokens in "
             f"{len(found)} steps of {len({x[0].shape + x[1].shape for x in found})} "
