@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import io
+import itertools
 import os
+import random
 
 import keras
 
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.interface import Tokenizer, as_bytes
+from keras_encdec.text.subwords import merge_at_random, split_at_random
 
 tf = import_tensorflow()
 
@@ -91,7 +94,7 @@ class SentencePieceTokenizer(Tokenizer):
                 "`SentencePieceTokenizer.train` does."
             )
         self._proto = proto
-        self._processor = None  # Made when it is needed: it is the model once more.
+        self._vocabulary = None  # Made when it is needed: it is the model once more.
         self._size = processor.get_piece_size()
         with tf.init_scope():
             self._model = tensorflow_text.SentencepieceTokenizer(proto)
@@ -172,14 +175,15 @@ class SentencePieceTokenizer(Tokenizer):
             alpha: For a unigram model the smoothing: a way to split a text is drawn
                 with its probability to the power of `alpha`. For a BPE model the
                 probability to leave out a merge (BPE-dropout).
-            seed: An int from 0 to 2**32 - 1.
+            seed: An int.
 
         Returns:
             A `tf.RaggedTensor` of ids, int32 `(B, None)`, each row closed by `end_id`.
 
         Raises:
             TypeError: If `texts` is a single string or holds anything but strings.
-            ValueError: If `alpha` is not between 0 and 1.
+            ValueError: If `alpha` is not between 0 and 1, or the model is neither a
+                unigram nor a BPE model.
 
         Reference:
             Kudo 2018, Subword Regularization; Provilkov et al. 2020, BPE-Dropout.
@@ -188,22 +192,12 @@ class SentencePieceTokenizer(Tokenizer):
             raise ValueError(
                 f"alpha must lie between 0 and 1; received {alpha}. Start with 0.1."
             )
-        _, sentencepiece = _import_sentencepiece()
-        if self._processor is None:
-            self._processor = sentencepiece.SentencePieceProcessor(
-                model_proto=self._proto
-            )
-        sentencepiece.set_random_generator_seed(seed)
-        # One by one: a list would be shared out to threads, each with its own seed.
+        if self._vocabulary is None:
+            self._vocabulary = _Vocabulary(self._proto)
+        generator = random.Random(seed)
         rows = [
-            self._processor.encode(
-                text.decode("utf-8", "replace"),
-                enable_sampling=True,
-                alpha=alpha,
-                nbest_size=-1,
-                add_eos=True,
-            )
-            for text in as_bytes(texts)
+            [*self._vocabulary.draw(ids, alpha, generator), self.end_id]
+            for ids in self._model.tokenize(as_bytes(texts)).to_list()
         ]
         return tf.ragged.constant(rows, tf.int32, ragged_rank=1)
 
@@ -245,6 +239,50 @@ class _SharedModel(tf.saved_model.experimental.TrackableResource):
             model=self._proto,
             shared_name="sentencepiece_" + hashlib.sha256(self._proto).hexdigest(),
         )
+
+
+class _Vocabulary:
+    """The pieces of a model, to split texts into other ones."""
+
+    def __init__(self, proto):
+        from sentencepiece import sentencepiece_model_pb2
+
+        model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+        kinds = sentencepiece_model_pb2.TrainerSpec.ModelType
+        kind = model.trainer_spec.model_type
+        ways = {kinds.UNIGRAM: split_at_random, kinds.BPE: merge_at_random}
+        if kind not in ways:
+            raise ValueError(
+                "Only a unigram or a BPE model splits a text in several ways; received "
+                f"a {kinds.Name(kind).lower()} model. Leave out the sampling, or train "
+                "a model of another type."
+            )
+        self._split = ways[kind]
+        self._pieces = [piece.piece for piece in model.pieces]
+        # Bytes, unknown letters and what a user defined stay as they are.
+        self._ids = {
+            piece.piece: number
+            for number, piece in enumerate(model.pieces)
+            if piece.type == piece.NORMAL
+        }
+        self._scores = {piece: model.pieces[i].score for piece, i in self._ids.items()}
+
+    def draw(self, ids, alpha, generator):
+        """Other ids for the same text."""
+        drawn = []
+        usual = [(number, self._pieces[number]) for number in ids]
+        for varies, run in itertools.groupby(usual, lambda item: item[1] in self._ids):
+            if varies:
+                text = "".join(piece for _, piece in run)
+                pieces = self._split(text, self._scores, alpha, generator)
+                # A letter that no text had alone may have no id of its own.
+                drawn += [
+                    self._ids.get(piece, SentencePieceTokenizer.unknown_id)
+                    for piece in pieces
+                ]
+            else:
+                drawn += [number for number, _ in run]
+        return drawn
 
 
 def _import_sentencepiece():

@@ -129,7 +129,13 @@ class TokenBatches:
                 self._numbers, self.shapes, strict=True
             )
         )
-        self.tokens = [side.tokens for side in self._sides]
+        self.tokens = [
+            sum(
+                side.count(members, shape[place])
+                for members, shape in zip(self._buckets, self.shapes, strict=True)
+            )
+            for place, side in enumerate(self._sides, 1)
+        ]
         self.padding = 1 - sum(self.tokens) / padded
 
     def __len__(self):
@@ -204,14 +210,17 @@ class _Side:
         self._seed = seed
         self._rows = self._split_rows(tokenizer.encode(texts))
         self.lengths = np.array([len(row) for row in self._rows])
-        self.tokens = int(self.lengths.sum())
         if sampling is not None:
             drawn = np.array([
                 [len(row) for row in self._draw(range(len(texts)), draw)]
                 for draw in range(_ROOM_DRAWS)
             ])  # fmt: skip
             self.lengths = np.maximum(self.lengths, drawn.max(axis=0))
-            self.tokens = round(drawn.sum() / _ROOM_DRAWS)
+
+    def count(self, rows, length):
+        """The tokens of rows in a bucket of a length, drawn once where they vary."""
+        padding = self.tokenizer.padding_id
+        return int(np.count_nonzero(self.padded(rows, length, 0) != padding))
 
     def padded(self, rows, length, draw):
         """Ids `(B, length)` of some rows, -1 for one of padding."""
