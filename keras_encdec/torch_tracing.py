@@ -13,6 +13,7 @@ import keras
 
 from keras_encdec.cuda_graphs import capture
 from keras_encdec.torch_graphs import copies, graph_of
+from keras_encdec.torch_products import ArrangedWeights
 
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
@@ -52,6 +53,7 @@ def while_loop(condition, step, state, constants):
         return condition(state, constants), *_tensors(state)
 
     trace = _trace_of("loop", tensors)
+    trace.update()
     more = condition(state, constants)
     while more:
         if captured := trace.captured(flat_step, tensors):
@@ -85,7 +87,7 @@ class _Trace:
 
     def __init__(self):
         self.calls, self.traced, self.structure = 0, None, None
-        self._captured = None
+        self._captured = self._weights = None
 
     def captured(self, function, tensors):
         """Returns the step of a loop as a GPU takes it, or None."""
@@ -98,30 +100,36 @@ class _Trace:
 
     def __call__(self, function, tensors):
         if self.calls == CALLS_BEFORE_TRACE:
-            self.traced = _trace(function, tensors)
+            self._trace(function, tensors)
         self.calls += 1
         return (self.traced or function)(*tensors)
+
+    def update(self):
+        """Sees to it that weights are those of now."""
+        if self._weights:
+            self._weights.update(self.traced)
+
+    def _trace(self, function, tensors):
+        import torch
+
+        graph = self.traced = graph_of(function, tensors)
+        # Deprecated in favour of `torch.compile`, which takes half a minute for each
+        # set of shapes and a C++ compiler; and twice as fast as the graph itself.
+        with (
+            warnings.catch_warnings(),
+            contextlib.suppress(AttributeError, RuntimeError),
+        ):
+            warnings.simplefilter("ignore")
+            if graph:
+                self._weights = ArrangedWeights(graph)
+                given = copies(tensors)
+                self.traced = torch.jit.trace(graph, given, check_trace=False)
 
 
 def _trace_of(name, tensors):
     traces, values = _TRACES.get() or ({}, ())
     key = name, values, *((x.shape, x.dtype, x.device) for x in tensors)
     return traces.setdefault(key, _Trace())
-
-
-def _trace(function, tensors):
-    """Returns a function of tensors without its Python, or None."""
-    import torch
-
-    graph = graph_of(function, tensors)
-    # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
-    # shapes and a C++ compiler; and twice as fast as the graph itself.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return graph and torch.jit.trace(graph, copies(tensors), check_trace=False)
-        except (AttributeError, RuntimeError):
-            return graph
 
 
 def _tensors(structure):

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 IMPORTS = {
     "cuda_graphs": {"torch_graphs"},
     "torch_graphs": set(),
-    "torch_tracing": {"cuda_graphs", "torch_graphs"},
+    "torch_products": set(),
+    "torch_tracing": {"cuda_graphs", "torch_graphs", "torch_products"},
     "backend": {"torch_tracing"},
     "files": set(),
     "text": {"backend"},
@@ -44,7 +45,13 @@ DOORS = {"keras_encdec", "cli", "__main__"}
 MAY_ASK_WHICH_BACKEND_RUNS = {"backend", "export"}
 MAY_IMPORT = {
     "jax": {"backend"},
-    "torch": {"backend", "cuda_graphs", "torch_graphs", "torch_tracing"},
+    "torch": {
+        "backend",
+        "cuda_graphs",
+        "torch_graphs",
+        "torch_products",
+        "torch_tracing",
+    },
     "tensorflow": {"backend", "text", "export", "serving"},
     "tensorflow_text": {"backend", "text", "export"},
     "keras_hub": {"backend", "text", "export"},

@@ -206,18 +206,15 @@ class BeamSampler(Sampler):
         else:
             seen = ()
         logits = ops.reshape(logits, (-1, self.num_beams, logits.shape[-1]))
-        # As log-probabilities of the few candidates alone.
-        norms = ops.logsumexp(logits, axis=-1, keepdims=True)
-        norms = ops.where(norms == NEVER, 0.0, norms)
+        log_probabilities = ops.log_softmax(logits)
         size = self.num_beams // self.num_groups
         groups, taken = [], None
         for start in range(0, self.num_beams, size):
             group = slice(start, start + size)
             part = tree.map_structure(lambda x, group=group: x[:, group], (live, seen))
             old = tree.map_structure(lambda x, group=group: x[:, group], ended)
-            *found, picked = self._advance(
-                task, index, *part, old, done, logits[:, group], norms[:, group], taken
-            )
+            given = logits[:, group], log_probabilities[:, group]
+            *found, picked = self._advance(task, index, *part, old, done, *given, taken)
             groups.append(found)
             if start + size < self.num_beams:
                 picked = ops.one_hot(picked, logits.shape[-1], dtype="float32")
@@ -241,7 +238,9 @@ class BeamSampler(Sampler):
             cache=tree.map_structure(lambda x: ops.take(x, rows, axis=0), cache),
         )
 
-    def _advance(self, task, index, live, seen, ended, done, logits, norms, taken):
+    def _advance(
+        self, task, index, live, seen, ended, done, logits, log_probabilities, taken
+    ):
         """Returns a group's live and ended ones, the live ones' parents, its picks."""
         beams, vocabulary = logits.shape[1:]
         wanted = (1 + max(1, len(task.end_ids))) * beams
@@ -249,6 +248,7 @@ class BeamSampler(Sampler):
         wanted = min(wanted, beams * each)
         if taken is not None:
             logits = logits - taken[:, None]
+            log_probabilities = log_probabilities - taken[:, None]
         # The best of each beam, then the best of these.
         values, tokens = top_k(logits, each)
         origins = repeat_rows(ops.arange(beams, dtype="int32"), each)
@@ -261,7 +261,10 @@ class BeamSampler(Sampler):
             tokens = ops.concatenate([tokens, forced], axis=-1)
             origins = repeat_rows(ops.arange(beams, dtype="int32"), tokens.shape[-1])
             wanted = beams * tokens.shape[-1]
-        scores = live.scores[..., None] + (values - norms)
+        gained = ops.take_along_axis(log_probabilities, ops.maximum(tokens, 0), axis=-1)
+        # Where nothing may follow, log-probabilities are undefined.
+        gained = ops.where(values == NEVER, NEVER, gained)
+        scores = live.scores[..., None] + gained
         flat = (-1, beams * tokens.shape[-1])
         scores, places = ops.top_k(ops.reshape(scores, flat), wanted)
         tokens = ops.reshape(tokens, flat)

@@ -11,7 +11,8 @@ from keras import ops, tree
 
 from keras_encdec.backend import write_at
 from keras_encdec.generation.checks import require_size
-from keras_encdec.generation.interface import Sampler, State, likeliest
+from keras_encdec.generation.interface import Sampler, State
+from keras_encdec.generation.top_k import likeliest, top_k
 
 
 class ContrastiveState(NamedTuple):
@@ -114,8 +115,7 @@ class ContrastiveSampler(Sampler):
         (index, _, _, ids, _, cache), raw, history = state
         logits = task.process(ids, raw, index)
         size = min(self.k, logits.shape[-1])
-        values, tokens = ops.top_k(logits, size)
-        tokens = ops.cast(tokens, "int32")
+        values, tokens = top_k(logits, size)
         spread = tree.map_structure(lambda x: ops.repeat(x, size, axis=0), cache)
         following, spread, hidden = task.model.step(
             ops.reshape(tokens, (-1,)),
@@ -128,9 +128,9 @@ class ContrastiveSampler(Sampler):
         alike = ops.einsum("bkd,bld->bkl", _unit(hidden), _unit(history))
         past = ops.arange(history.shape[1]) <= index
         alike = ops.max(ops.where(past, alike, -1.0), axis=-1)
-        norm = ops.logsumexp(logits, axis=-1, keepdims=True)
-        values = ops.where(values == -float("inf"), -float("inf"), values - norm)
-        scores = (1 - self.alpha) * ops.exp(values) - self.alpha * alike
+        log_probabilities = ops.log_softmax(logits)
+        likely = ops.exp(ops.take_along_axis(log_probabilities, tokens, axis=-1))
+        scores = (1 - self.alpha) * likely - self.alpha * alike
         scores = ops.where(values == -float("inf"), -float("inf"), scores)
         best = likeliest(scores)[:, None]
         rows = best[:, 0] + ops.arange(ops.shape(best)[0], dtype="int32") * size

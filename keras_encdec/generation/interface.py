@@ -202,47 +202,5 @@ def log_probabilities(logits, tokens):
         print(log_probabilities(ops.array([[0.0, 0.0]]), ops.array([1])))
         ```
     """
-    picked = ops.take_along_axis(logits, ops.expand_dims(tokens, -1), axis=-1)
-    return picked[..., 0] - ops.logsumexp(logits, axis=-1)
-
-
-def likeliest(logits):
-    """Returns the tokens of the largest logits, the first of equals.
-
-    Args:
-        logits: `(..., V)`, floating point.
-
-    Returns:
-        `(...,)`, int32.
-
-    Example:
-        ```python
-        from keras import ops
-        from keras_encdec.generation.interface import likeliest
-
-        print(likeliest(ops.array([[0.1, 0.7, 0.7]])))
-        ```
-    """
-    return first_true(logits == ops.max(logits, axis=-1, keepdims=True))
-
-
-def first_true(flags):
-    """Returns the place of the first True, 0 if there is none.
-
-    Args:
-        flags: `(..., V)`, bool.
-
-    Returns:
-        `(...,)`, int32.
-
-    Example:
-        ```python
-        from keras import ops
-        from keras_encdec.generation.interface import first_true
-
-        print(first_true(ops.array([[False, True, True]])))
-        ```
-    """
-    # Of integers: of floats Keras's argmax tells zeros by their signs, with an op that
-    # runtimes beside TensorFlow do not have, and ONNX has none of booleans.
-    return ops.cast(ops.argmax(ops.cast(flags, "int32"), axis=-1), "int32")
+    tokens = ops.expand_dims(tokens, -1)
+    return ops.take_along_axis(ops.log_softmax(logits), tokens, axis=-1)[..., 0]

@@ -8,7 +8,8 @@ import keras
 from keras import ops
 
 from keras_encdec.generation.checks import require_share, require_size
-from keras_encdec.generation.interface import Sampler, first_true, likeliest
+from keras_encdec.generation.interface import Sampler
+from keras_encdec.generation.top_k import first_true, likeliest, top_k
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -129,7 +130,7 @@ class TopKSampler(RandomSampler):
 
     def truncate(self, logits):
         """Returns the logits with -inf below the kth largest."""
-        largest = ops.top_k(logits, min(self.k, logits.shape[-1]))[0]
+        largest = top_k(logits, min(self.k, logits.shape[-1]))[0]
         return ops.where(logits < largest[:, -1:], -float("inf"), logits)
 
 
@@ -241,8 +242,7 @@ class TypicalSampler(RandomSampler):
 
     def truncate(self, logits):
         """Returns the logits with -inf for what is less typical than needed."""
-        norm = ops.logsumexp(logits, axis=-1, keepdims=True)
-        log_probabilities = logits - norm
+        log_probabilities = ops.log_softmax(logits)
         probabilities = ops.exp(log_probabilities)
         terms = ops.where(probabilities > 0, probabilities * log_probabilities, 0.0)
         entropy = -ops.sum(terms, axis=-1, keepdims=True)

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_encdec.backend import traced_call
 from keras_encdec.generation.constraints import constrain
+from keras_encdec.generation.processors import forbid
 
 
 class Step(NamedTuple):
@@ -155,7 +156,7 @@ class Task:
         logits = ops.cast(logits, "float32")
         vocabulary = ops.arange(logits.shape[-1], dtype="int32")
         if self.padding_id not in self.end_ids:
-            logits = ops.where(vocabulary == self.padding_id, -float("inf"), logits)
+            logits = forbid(logits, vocabulary == self.padding_id)
         step = Step(index, self.source, self.limits, self.end_ids, self.padding_id)
         for processor in self.processors:
             logits = processor(ids, logits, step)

@@ -1,17 +1,12 @@
 """The loop of samplers that pick token by token: scores, samples, streams."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_encdec import EncoderDecoder, Generator, GreedySampler, RandomSampler
 from keras_encdec.generation import SuppressTokens
-from keras_encdec.generation.interface import (
-    first_true,
-    likeliest,
-    log_probabilities,
-)
+from keras_encdec.generation.interface import log_probabilities
 
 SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2], [2]]
 
@@ -90,18 +85,3 @@ def test_greedy_gives_one_sequence(model):
         Generator(model, GreedySampler())(SOURCES, 4, num_return_sequences=2)
     with pytest.raises(ValueError, match="num_return_sequences must be an integer"):
         Generator(model)(SOURCES, 4, num_return_sequences=0)
-
-
-def test_the_likeliest_is_the_first_of_equals():
-    inf = float("inf")
-    logits = ops.array([[1.0, 3.0, 3.0], [-inf, -2.0, -inf], [-0.0, 0.0, -inf]])
-    assert ops.convert_to_numpy(likeliest(logits)).tolist() == [1, 1, 0]
-    nothing = ops.full((1, 3), -inf)
-    assert ops.convert_to_numpy(likeliest(nothing)).tolist() == [0]
-
-
-def test_the_first_true_of_each_row():
-    flags = ops.array([[False, True, True], [False, False, False]])
-    places = first_true(flags)
-    assert keras.backend.standardize_dtype(places.dtype) == "int32"
-    assert ops.convert_to_numpy(places).tolist() == [1, 0]

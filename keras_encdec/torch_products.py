@@ -1,0 +1,111 @@
+"""Products of PyTorch with weights that lie as oneDNN reads them.
+
+PyTorch leaves float32 products to MKL, which arranges the weights anew each time. With
+the few rows of a step of decoding that takes as long as the product, or longer.
+"""
+
+import functools
+
+# With fewer, a call of oneDNN costs more than it saves.
+LEAST_WEIGHTS = 2**18
+
+
+class ArrangedWeights:
+    """The weights of a graph's products on a CPU, arranged.
+
+    Args:
+        graph: A `torch.fx.GraphModule` as of `torch_graphs.graph_of`; its products with
+            many weights are replaced.
+    """
+
+    def __init__(self, graph):
+        import torch
+
+        self._weights, self._given = {}, {}
+        if not _can_arrange():
+            return
+        for node in list(graph.graph.nodes):
+            if node.target != torch.ops.aten.mm.default:
+                continue
+            # A kernel `(K, N)`, or a table `(N, K)` transposed.
+            weight, table = node.args[1], False
+            if weight.target == torch.ops.aten.permute.default:
+                weight, table = weight.args[0], True
+            value = weight.op == "get_attr" and getattr(graph, weight.target)
+            if not _may_be_arranged(value):
+                continue
+            name = f"_arranged{len(self._weights)}"
+            self._weights[name] = value, table
+            self._given[name] = _arranged(value, table)
+            graph.register_buffer(name, self._given[name])
+            if not hasattr(graph, "_product"):
+                graph.add_module("_product", _product())
+            with graph.graph.inserting_before(node):
+                buffer = graph.graph.get_attr(name)
+                product = graph.graph.call_module("_product", (node.args[0], buffer))
+            node.replace_all_uses_with(product)
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
+
+    def update(self, module):
+        """Gives the graph, or its trace, the weights as training has changed them.
+
+        Changes made through `Tensor.data`, which PyTorch does not count, are not seen.
+        """
+        for name, (value, table) in self._weights.items():
+            arranged = _arranged(value, table)
+            if arranged is not self._given[name]:
+                self._given[name] = arranged
+                setattr(module, name, arranged)
+
+
+def _can_arrange():
+    import torch
+
+    names = "_linear_pointwise", "_reorder_linear_weight"
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in names
+    )
+
+
+def _may_be_arranged(value):
+    import torch
+
+    return (
+        isinstance(value, torch.nn.Parameter)
+        and value.device.type == "cpu"
+        and value.dtype == torch.float32
+        and value.numel() >= LEAST_WEIGHTS
+        and not value.is_inference()  # It would not count its versions.
+    )
+
+
+def _arranged(value, table):
+    import torch
+
+    kept = _kept().setdefault(value, {})
+    version, arranged = kept.get(table, (None, None))
+    if version != value._version:
+        rows = value.detach() if table else value.detach().T.contiguous()
+        arranged = torch.ops.mkldnn._reorder_linear_weight(rows)
+        kept[table] = value._version, arranged
+    return arranged
+
+
+@functools.cache
+def _kept():
+    """What was arranged and the version of its weights, shared by all graphs."""
+    from torch.utils.weak import WeakTensorKeyDictionary
+
+    return WeakTensorKeyDictionary()
+
+
+def _product():
+    import torch
+
+    # A trace takes the call from a script alone, for the sake of its empty list.
+    class Product(torch.nn.Module):
+        def forward(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            return torch.ops.mkldnn._linear_pointwise(x, weights, None, "none", [], "")
+
+    return torch.jit.script(Product())

@@ -1,0 +1,150 @@
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from keras_encdec.torch_graphs import graph_of
+from keras_encdec.torch_products import LEAST_WEIGHTS, ArrangedWeights
+
+torch = pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.skipif(
+        not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN"
+    ),
+]
+
+SIZE = int(LEAST_WEIGHTS**0.5)
+
+
+def parameter(*shape):
+    return torch.nn.Parameter(torch.randn(shape) / SIZE**0.5)
+
+
+def arranged(function, *args):
+    with torch.inference_mode():
+        graph = graph_of(function, list(args))
+        return graph, ArrangedWeights(graph)
+
+
+def calls(graph):
+    nodes = [node for node in graph.graph.nodes if node.op.startswith("call")]
+    return [getattr(node.target, "__name__", node.target) for node in nodes]
+
+
+@pytest.fixture
+def kernel():
+    return parameter(SIZE, SIZE + 3)
+
+
+@pytest.fixture
+def table():
+    return parameter(SIZE + 5, SIZE + 3)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_products_are_the_same(kernel, table, rows):
+    def function(x):
+        return torch.relu(x @ kernel + 1) @ table.T
+
+    graph, _ = arranged(function, torch.zeros(rows, SIZE))
+    assert "mm.default" not in calls(graph) and calls(graph).count("_product") == 2
+    x = torch.randn(rows, SIZE)
+    with torch.inference_mode():
+        trace = torch.jit.trace(graph, (torch.zeros(rows, SIZE),), check_trace=False)
+        for product in (graph, trace):
+            torch.testing.assert_close(product(x), function(x))
+
+
+def test_a_kernel_and_the_same_transposed_are_two(kernel):
+    def function(x):
+        return (x @ kernel) @ kernel.T
+
+    graph, _ = arranged(function, torch.zeros(2, SIZE))
+    x = torch.randn(2, SIZE)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(x), function(x))
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_weights_that_changed_are_arranged_anew(kernel, traced):
+    x = torch.randn(2, SIZE)
+    graph, weights = arranged(lambda x: x @ kernel, x)
+    with torch.inference_mode():
+        if traced:
+            graph = torch.jit.trace(graph, (x,), check_trace=False)
+        optimizer = torch.optim.SGD([kernel], lr=1.0)
+    kernel.grad = torch.ones_like(kernel)
+    optimizer.step()
+    with torch.inference_mode():
+        assert not torch.allclose(graph(x), x @ kernel)
+        weights.update(graph)
+        torch.testing.assert_close(graph(x), x @ kernel)
+        kernel.mul_(2)
+        weights.update(graph)
+        torch.testing.assert_close(graph(x), x @ kernel)
+
+
+def test_graphs_share_what_they_arranged(kernel):
+    x = torch.zeros(1, SIZE)
+    graphs = [arranged(lambda x: x @ kernel, x)[0] for _ in range(2)]
+    assert graphs[0]._arranged0 is graphs[1]._arranged0
+
+
+def test_nothing_is_kept_of_weights_that_are_gone():
+    def arranged_once():
+        weight = parameter(SIZE, SIZE)
+        graph, _ = arranged(lambda x: x @ weight, torch.zeros(1, SIZE))
+        return weakref.ref(graph._arranged0)
+
+    gone = arranged_once()
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("kind", ["small", "half", "no parameter", "of inference"])
+def test_other_weights_stay_as_they_are(kind):
+    weight = parameter(SIZE, SIZE - 1 if kind == "small" else SIZE)
+    if kind == "half":
+        weight = torch.nn.Parameter(weight.detach().bfloat16())
+    if kind == "no parameter":
+        weight = weight.detach()
+    if kind == "of inference":
+        with torch.inference_mode():
+            weight = torch.nn.Parameter(torch.randn(SIZE, SIZE))
+    x = torch.randn(2, SIZE, dtype=weight.dtype)
+    graph, weights = arranged(lambda x: x @ weight, x)
+    assert "mm.default" in calls(graph)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(x), x @ weight)
+        weights.update(graph)
+
+
+def test_a_generator_sees_its_model_trained(monkeypatch):
+    """The trace of a loop goes on with the weights of now."""
+    from keras_encdec import torch_tracing
+
+    weight, steps = parameter(SIZE, SIZE), torch_tracing.CALLS_BEFORE_TRACE + 2
+
+    def step(state, constants):
+        index, x = state
+        return index + 1, torch.tanh(x @ weight)
+
+    def run(x):
+        with torch_tracing.kept_in(traces, ()), torch.inference_mode():
+            start = torch.zeros((), dtype=torch.int32), x
+            return torch_tracing.while_loop(lambda s, _: s[0] < steps, step, start, ())
+
+    traces, x = {}, torch.randn(3, SIZE)
+    for scale in (1.0, 0.5, -2.0):
+        with torch.no_grad():
+            weight.mul_(scale)
+        expected = x
+        for _ in range(steps):
+            expected = torch.tanh(expected @ weight)
+        np.testing.assert_allclose(run(x)[1], expected.detach(), atol=1e-4)
+    (trace,) = traces.values()
+    assert isinstance(trace.traced, torch.jit.ScriptModule)
+    assert [x for x in trace.traced.state_dict() if x.startswith("_arranged")]
