@@ -1,8 +1,6 @@
 """The one file, beside `export`, that asks which Keras backend runs.
 
-Everything else is written with `keras.ops` and calls these functions where the
-three backends truly differ: compiling a loop, writing into a cache, importing
-TensorFlow for text.
+Everything else is written with `keras.ops`, and calls these where they truly differ.
 """
 
 import contextlib
@@ -324,13 +322,15 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
     if keras.config.backend() == "torch":
         import torch
 
-        if bias is not None:
-            mask = ops.cast(bias, queries.dtype)
-        if mask is not None:
-            mask = ops.convert_to_tensor(mask)
-        return torch.nn.functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask
-        )
+        batch, heads, length, _ = queries.shape
+        # On CPUs its kernel takes single queries head by head.
+        if not queries.is_cpu or length > 1 or batch * heads < 512:
+            if bias is not None:
+                mask = ops.cast(bias, queries.dtype)
+            mask = mask if mask is None else ops.convert_to_tensor(mask)
+            return torch.nn.functional.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask
+            )
     if keras.config.backend() == "jax" and not _on_cpu():
         lengths = queries.shape[2], keys.shape[2]
         # cuDNN's kernel takes no broadcast mask and, with one, no odd length.

@@ -40,9 +40,14 @@ class ArrangedWeights:
             graph.register_buffer(name, self._given[name])
             if not hasattr(graph, "_product"):
                 graph.add_module("_product", _product())
+            summed = _sum_with_a_vector(graph, node)
             with graph.graph.inserting_before(node):
-                buffer = graph.graph.get_attr(name)
-                product = graph.graph.call_module("_product", (node.args[0], buffer))
+                given = [node.args[0], graph.graph.get_attr(name), None]
+                if summed is not None:
+                    before, vector = summed.args
+                    given[2] = graph.graph.get_attr(vector.target)
+                    summed.replace_all_uses_with(before)
+                product = graph.graph.call_module("_product", tuple(given))
             node.replace_all_uses_with(product)
         graph.graph.eliminate_dead_code()
         graph.recompile()
@@ -57,6 +62,31 @@ class ArrangedWeights:
             if arranged is not self._given[name]:
                 self._given[name] = arranged
                 setattr(module, name, arranged)
+
+
+def _sum_with_a_vector(graph, product):
+    """Returns the sum of a product and a bias or mask, if nothing else reads it."""
+    from torch import fx, ops
+
+    node, value = product, product.meta["val"]
+    width = value.shape[-1]
+    while len(node.users) == 1:
+        (user,) = node.users
+        match user.target, user.args:
+            case ops.aten.view.default | ops.aten._unsafe_view.default, _:
+                rows_stay = user.meta["val"].shape[-1] == width
+            case ops.aten.select.int, (_, dim, _):
+                rows_stay = dim % node.meta["val"].ndim < node.meta["val"].ndim - 1
+            case ops.aten.add.Tensor, (first, fx.Node(op="get_attr") as other):
+                vector = getattr(graph, other.target)
+                fits = vector.shape == (width,) and vector.dtype == value.dtype
+                return user if first is node and fits and not user.kwargs else None
+            case _:
+                rows_stay = False
+        if not rows_stay:
+            return None
+        node = user
+    return None
 
 
 def _can_arrange():
@@ -105,7 +135,9 @@ def _product():
 
     # A trace takes the call from a script alone, for the sake of its empty list.
     class Product(torch.nn.Module):
-        def forward(self, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-            return torch.ops.mkldnn._linear_pointwise(x, weights, None, "none", [], "")
+        def forward(
+            self, x: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor | None
+        ) -> torch.Tensor:
+            return torch.ops.mkldnn._linear_pointwise(x, weights, bias, "none", [], "")
 
     return torch.jit.script(Product())

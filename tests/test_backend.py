@@ -187,17 +187,18 @@ def test_traced_steps_see_weights_that_change_later(dense):
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
-@pytest.mark.parametrize("queries", [5, 8])
+@pytest.mark.parametrize("rows, queries", [(2, 5), (2, 8), (200, 1)])
 @pytest.mark.parametrize("kind", ["mask", "padding", "bias", None])
-def test_fused_attention_is_that_of_pytorch(kind, queries, on_cpu, monkeypatch):
+def test_fused_attention_is_that_of_pytorch(kind, rows, queries, on_cpu, monkeypatch):
     torch = pytest.importorskip("torch")
     # JAX calls another function on a GPU, which falls back to its own on a CPU.
     monkeypatch.setattr("keras_encdec.backend._on_cpu", lambda: on_cpu)
     rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=(2, 3, n, 4)).astype("float32") for n in (queries, 6, 6)]
+    lengths = queries, 6, 6
+    arrays = [rng.normal(size=(rows, 3, n, 4)).astype("float32") for n in lengths]
     options = {
-        "mask": {"mask": rng.random(size=(2, 1, queries, 6)) < 0.5},
-        "padding": {"mask": rng.random(size=(2, 1, 1, 6)) < 0.5},
+        "mask": {"mask": rng.random(size=(rows, 1, queries, 6)) < 0.5},
+        "padding": {"mask": rng.random(size=(rows, 1, 1, 6)) < 0.5},
         "bias": {"bias": rng.normal(size=(1, 3, 1, 6)).astype("float32")},
         None: {},
     }[kind]

@@ -58,6 +58,31 @@ def test_products_are_the_same(kernel, table, rows):
             torch.testing.assert_close(product(x), function(x))
 
 
+@pytest.mark.parametrize("kind", ["bias", "mask", "alpha", "column", "read twice"])
+def test_a_vector_is_added_within_the_product(table, kind):
+    """And what only looks like one is not."""
+    rows, width = 3, len(table)
+    forbidden = torch.zeros(width)
+    forbidden[[0, 2]] = -float("inf")
+    bias, column = parameter(width), parameter(rows, 1)
+
+    def function(x):
+        y = (x @ table.T).view(rows, 1, width)[:, 0]
+        if kind == "read twice":
+            return y + bias, y
+        if kind == "alpha":
+            return torch.add(y, bias, alpha=2)
+        return y + {"bias": bias, "mask": forbidden, "column": column}[kind]
+
+    x = torch.randn(rows, SIZE + 3)
+    graph, _ = arranged(function, x)
+    assert ("add.Tensor" in calls(graph)) == (kind not in ("bias", "mask"))
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(x), function(x))
+        bias.mul_(3)
+        torch.testing.assert_close(graph(x), function(x))
+
+
 def test_a_kernel_and_the_same_transposed_are_two(kernel):
     def function(x):
         return (x @ kernel) @ kernel.T
