@@ -18,10 +18,10 @@ def projected_cross_entropy(
 ):
     """Returns what the logits `hidden @ table.T` cost, and how often they are right.
 
-    Of a vocabulary of tens of thousands the logits, their exponentials and their
+    Of a vocabulary of tens of thousands the logits, their probabilities and their
     gradient are by far the largest arrays of a training. Here they exist for a few
     hundred tokens at a time, and the gradient is taken while they do: it is
-    `(exp(logits) / sum - smoothed labels) @ table`, in which the exponentials go into
+    `(probabilities - smoothed labels) @ table`, in which the probabilities go into
     matrix products as they are, and everything else is done to the small arrays on
     either side.
 
@@ -81,21 +81,21 @@ def projected_cross_entropy(
             logits = ops.matmul(x, ops.transpose(table))
             largest = ops.max(logits, axis=-1)
             chosen = ops.take_along_axis(logits, label[:, None], axis=-1)[:, 0]
-            exponentials = ops.exp(logits - largest[:, None])
-            total = ops.sum(exponentials, axis=-1)
-            nats = ops.log(total) + largest - keep * chosen
+            # Within one kernel, where sums of exponentials would take several.
+            likely = ops.softmax(logits)
+            # The largest logit's is one of the total of all exponentials.
+            nats = largest - ops.log(ops.max(likely, axis=-1)) - keep * chosen
             nats = nats - spread * ops.matmul(x, center)
             hits = ops.cast(chosen >= largest, "float32")
             sums = sums + ops.stack([ops.sum(nats * weight), ops.sum(hits * weight)])
-            scale = (weight / total)[:, None]
-            predicted = scale * ops.matmul(exponentials, table)
+            predicted = ops.matmul(likely, table)
             true = keep * ops.take(table, label, axis=0) + spread * center
-            gradient = predicted - weight[:, None] * true
+            gradient = weight[:, None] * (predicted - true)
             return (
                 i + 1,
                 sums,
                 write_at(hidden_gradient, i, gradient[None], axis=0),
-                table_gradient + ops.matmul(ops.transpose(exponentials), x * scale),
+                table_gradient + ops.matmul(ops.transpose(likely), x * weight[:, None]),
             )
 
         _, sums, hidden_gradient, table_gradient = ops.while_loop(
