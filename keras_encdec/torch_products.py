@@ -40,13 +40,13 @@ class ArrangedWeights:
             graph.register_buffer(name, self._given[name])
             if not hasattr(graph, "_product"):
                 graph.add_module("_product", _product())
-            summed = _sum_with_a_vector(graph, node)
+            after, vector = _vector_after(graph, node)
             with graph.graph.inserting_before(node):
                 given = [node.args[0], graph.graph.get_attr(name), None]
-                if summed is not None:
-                    before, vector = summed.args
-                    given[2] = graph.graph.get_attr(vector.target)
-                    summed.replace_all_uses_with(before)
+                if after is not None:
+                    given[2] = graph.graph.get_attr(vector)
+                    (before,) = (x for x in after.args if x.op != "get_attr")
+                    after.replace_all_uses_with(before)
                 product = graph.graph.call_module("_product", tuple(given))
             node.replace_all_uses_with(product)
         graph.graph.eliminate_dead_code()
@@ -64,12 +64,16 @@ class ArrangedWeights:
                 setattr(module, name, arranged)
 
 
-def _sum_with_a_vector(graph, product):
-    """Returns the sum of a product and a bias or mask, if nothing else reads it."""
-    from torch import fx, ops
+def _vector_after(graph, product):
+    """Finds a bias or mask that is added to a product which nothing else reads.
+
+    Returns:
+        The operation and the name of the vector, or twice None.
+    """
+    from torch import fx, ops, where
 
     node, value = product, product.meta["val"]
-    width = value.shape[-1]
+    width, nothing = value.shape[-1], (None, None)
     while len(node.users) == 1:
         (user,) = node.users
         match user.target, user.args:
@@ -80,13 +84,25 @@ def _sum_with_a_vector(graph, product):
             case ops.aten.add.Tensor, (first, fx.Node(op="get_attr") as other):
                 vector = getattr(graph, other.target)
                 fits = vector.shape == (width,) and vector.dtype == value.dtype
-                return user if first is node and fits and not user.kwargs else None
+                fits = fits and first is node and not user.kwargs
+                return (user, other.target) if fits else nothing
+            case (
+                ops.aten.where.self,
+                (fx.Node(op="get_attr") as flags, fx.Node(op="get_attr") as never, _),
+            ):
+                flags, never = (getattr(graph, x.target) for x in (flags, never))
+                if flags.shape != (width,) or never.ndim or never > -float("inf"):
+                    return nothing
+                # Forbidding is adding minus infinity.
+                name = f"_forbidden_{user.name}"
+                graph.register_buffer(name, where(flags, never, 0).to(value.dtype))
+                return user, name
             case _:
-                rows_stay = False
+                return nothing
         if not rows_stay:
-            return None
+            return nothing
         node = user
-    return None
+    return nothing
 
 
 def _can_arrange():

@@ -58,12 +58,14 @@ def test_products_are_the_same(kernel, table, rows):
             torch.testing.assert_close(product(x), function(x))
 
 
-@pytest.mark.parametrize("kind", ["bias", "mask", "alpha", "column", "read twice"])
+@pytest.mark.parametrize(
+    "kind", ["bias", "mask", "alpha", "column", "read twice", "floor", "allowed"]
+)
 def test_a_vector_is_added_within_the_product(table, kind):
     """And what only looks like one is not."""
     rows, width = 3, len(table)
-    forbidden = torch.zeros(width)
-    forbidden[[0, 2]] = -float("inf")
+    flags = torch.zeros(width, dtype=torch.bool)
+    flags[[0, 2]] = True
     bias, column = parameter(width), parameter(rows, 1)
 
     def function(x):
@@ -72,11 +74,18 @@ def test_a_vector_is_added_within_the_product(table, kind):
             return y + bias, y
         if kind == "alpha":
             return torch.add(y, bias, alpha=2)
-        return y + {"bias": bias, "mask": forbidden, "column": column}[kind]
+        if kind == "mask":
+            return torch.where(flags, -float("inf"), y)
+        if kind == "floor":
+            return torch.where(flags, -5.0, y)
+        if kind == "allowed":
+            return torch.where(flags, y, -float("inf"))
+        return y + {"bias": bias, "column": column}[kind]
 
     x = torch.randn(rows, SIZE + 3)
     graph, _ = arranged(function, x)
-    assert ("add.Tensor" in calls(graph)) == (kind not in ("bias", "mask"))
+    within = "add.Tensor" not in calls(graph) and "where.self" not in calls(graph)
+    assert within == (kind in ("bias", "mask"))
     with torch.inference_mode():
         torch.testing.assert_close(graph(x), function(x))
         bias.mul_(3)

@@ -30,22 +30,20 @@ def top_k(x, k):
         ```
     """
     size = x.shape[-1]
-    width = _divisor_near((size / k) ** 0.5, size)
+    width = _width(size, k)
     if size < 1000 or size <= k * width:
         values, places = ops.top_k(x, k)
         return values, ops.cast(places, "int32")
     outer = tuple(ops.shape(x))[:-1]
-    # A group is a column: to take the maxima of short rows is many times as slow.
-    x = _folded(x, width)  # (rows, W, G)
-    groups = x.shape[-1]
-    best = ops.top_k(ops.max(x, axis=1), k)[1]
+    x = _in_groups(x, width)
+    best = ops.top_k(ops.max(x, axis=-1), k)[1]
     # In order, so that of equals the first one stays the first one.
     best = ops.sort(ops.cast(best, "int32"), axis=-1)  # (rows, k)
-    candidates = ops.take_along_axis(x, best[:, None, :], axis=2)  # (rows, W, k)
-    values, places = ops.top_k(ops.reshape(candidates, (-1, width * k)), k)
+    candidates = ops.take_along_axis(x, best[..., None], axis=1)  # (rows, k, W)
+    values, places = ops.top_k(ops.reshape(candidates, (-1, k * width)), k)
     places = ops.cast(places, "int32")
-    columns = ops.take_along_axis(best, places % k, axis=-1)
-    places = places // k * groups + columns
+    groups = ops.take_along_axis(best, places // width, axis=-1)
+    places = groups * width + places % width
     shape = (*outer, k)
     return ops.reshape(values, shape), ops.reshape(places, shape)
 
@@ -71,12 +69,13 @@ def likeliest(logits):
     if size < 1000:
         return first_true(logits == ops.max(logits, axis=-1, keepdims=True))
     outer = tuple(ops.shape(logits))[:-1]
-    groups = _folded(logits, _divisor_near(size**0.5, size))  # (rows, G, W)
+    width = _width(size, 1)
+    groups = _in_groups(logits, width)
     maxima = ops.max(groups, axis=-1)
     highest = ops.max(maxima, axis=-1, keepdims=True)
     group = first_true(maxima == highest)
     candidates = ops.take_along_axis(groups, group[:, None, None], axis=1)[:, 0]
-    tokens = group * groups.shape[-1] + first_true(candidates == highest)
+    tokens = group * width + first_true(candidates == highest)
     return ops.reshape(tokens, outer)
 
 
@@ -102,23 +101,21 @@ def first_true(flags):
     return ops.cast(ops.argmax(ops.cast(flags, "int32"), axis=-1), "int32")
 
 
-def _folded(x, parts):
-    """Values `(..., V)` in a number of equal parts, `(rows, parts, V / parts)`.
-
-    If need be they are filled up with -inf.
-    """
+def _in_groups(x, width):
+    """Values `(..., V)` as `(rows, G, W)`, the last group filled up with -inf."""
     size = x.shape[-1]
-    length = -(-size // parts)
+    groups = -(-size // width)
     x = ops.reshape(x, (-1, size))
-    if parts * length > size:
-        fill = [[0, 0], [0, parts * length - size]]
+    if groups * width > size:
+        fill = [[0, 0], [0, groups * width - size]]
         x = ops.pad(x, fill, constant_values=-float("inf"))
-    return ops.reshape(x, (-1, parts, length))
+    return ops.reshape(x, (-1, groups, width))
 
 
-def _divisor_near(number, size):
-    """The whole number nearest to another one, if any, that divides a size."""
-    best = max(1, round(number))
-    near = range(max(1, best // 2), 2 * best + 1)
-    # Where there is none, all values are copied to be filled up.
-    return min(near, key=lambda divisor: (size % divisor > 0, abs(divisor - best)))
+def _width(size, k):
+    """The width of groups: about that which leaves the fewest values to be sorted."""
+    # PyTorch takes the maxima of groups of less than 32 many times as slowly.
+    least = max(32, round((size / k) ** 0.5))
+    # One that divides the size, if there is any: filling up would copy all values.
+    near = (width for width in range(least, 2 * least) if size % width == 0)
+    return next(near, least)
