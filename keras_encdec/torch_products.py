@@ -19,18 +19,20 @@ class ArrangedWeights:
     """
 
     def __init__(self, graph):
+        self._weights, self._given = {}, {}
+        if _can_arrange():
+            self._replace_products(graph)
+
+    def _replace_products(self, graph):
         import torch
 
-        self._weights, self._given = {}, {}
-        if not _can_arrange():
-            return
         for node in list(graph.graph.nodes):
             if node.target != torch.ops.aten.mm.default:
                 continue
             # A kernel `(K, N)`, or a table `(N, K)` transposed.
             weight, table = node.args[1], False
             if weight.target == torch.ops.aten.permute.default:
-                weight, table = weight.args[0], True
+                weight, table = weight.args[0], weight.args[1] == [1, 0]
             value = weight.op == "get_attr" and getattr(graph, weight.target)
             if not _may_be_arranged(value):
                 continue

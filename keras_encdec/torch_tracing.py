@@ -70,6 +70,7 @@ def traced_call(function, *args):
 
     tensors = _tensors(args)
     trace = _trace_of(function, tensors)
+    trace.update()
 
     def flat_function(*tensors):
         result = function(*_with_tensors(args, tensors))
@@ -113,15 +114,14 @@ class _Trace:
         import torch
 
         graph = self.traced = graph_of(function, tensors)
+        if graph is None:
+            return
         # Deprecated in favour of `torch.compile`, which takes half a minute for each
         # set of shapes and a C++ compiler; and twice as fast as the graph itself.
-        with (
-            warnings.catch_warnings(),
-            contextlib.suppress(AttributeError, RuntimeError),
-        ):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if graph:
-                self._weights = ArrangedWeights(graph)
+            self._weights = ArrangedWeights(graph)
+            with contextlib.suppress(AttributeError, RuntimeError):
                 given = copies(tensors)
                 self.traced = torch.jit.trace(graph, given, check_trace=False)
 

@@ -1,9 +1,9 @@
 import gc
 import weakref
 
-import numpy as np
 import pytest
 
+from keras_encdec import torch_tracing
 from keras_encdec.torch_graphs import graph_of
 from keras_encdec.torch_products import LEAST_WEIGHTS, ArrangedWeights
 
@@ -156,29 +156,42 @@ def test_other_weights_stay_as_they_are(kind):
         weights.update(graph)
 
 
-def test_a_generator_sees_its_model_trained(monkeypatch):
-    """The trace of a loop goes on with the weights of now."""
-    from keras_encdec import torch_tracing
+STEPS = torch_tracing.CALLS_BEFORE_TRACE + 2
 
-    weight, steps = parameter(SIZE, SIZE), torch_tracing.CALLS_BEFORE_TRACE + 2
+
+def loop(function, x):
+    """A function again and again, as a loop."""
 
     def step(state, constants):
-        index, x = state
-        return index + 1, torch.tanh(x @ weight)
+        return state[0] + 1, function(state[1])
 
-    def run(x):
-        with torch_tracing.kept_in(traces, ()), torch.inference_mode():
-            start = torch.zeros((), dtype=torch.int32), x
-            return torch_tracing.while_loop(lambda s, _: s[0] < steps, step, start, ())
+    start = torch.zeros((), dtype=torch.int32), x
+    return torch_tracing.while_loop(lambda s, _: s[0] < STEPS, step, start, ())[1]
 
+
+def calls_in_turn(function, x):
+    for _ in range(STEPS):
+        x = torch_tracing.traced_call(function, x)
+    return x
+
+
+@pytest.mark.parametrize("repeat", [loop, calls_in_turn])
+def test_traces_go_on_with_weights_as_they_are_now(repeat):
+    weight = parameter(SIZE, SIZE)
     traces, x = {}, torch.randn(3, SIZE)
+
+    def function(x):
+        return torch.tanh(x @ weight)
+
     for scale in (1.0, 0.5, -2.0):
         with torch.no_grad():
             weight.mul_(scale)
+        with torch_tracing.kept_in(traces, ()), torch.inference_mode():
+            found = repeat(function, x)
         expected = x
-        for _ in range(steps):
+        for _ in range(STEPS):
             expected = torch.tanh(expected @ weight)
-        np.testing.assert_allclose(run(x)[1], expected.detach(), atol=1e-4)
+        torch.testing.assert_close(found, expected.detach(), atol=1e-4, rtol=1e-4)
     (trace,) = traces.values()
     assert isinstance(trace.traced, torch.jit.ScriptModule)
     assert [x for x in trace.traced.state_dict() if x.startswith("_arranged")]
