@@ -53,7 +53,6 @@ def while_loop(condition, step, state, constants):
         return condition(state, constants), *_tensors(state)
 
     trace = _trace_of("loop", tensors)
-    trace.update()
     more = condition(state, constants)
     while more:
         if captured := trace.captured(flat_step, tensors):
@@ -70,7 +69,6 @@ def traced_call(function, *args):
 
     tensors = _tensors(args)
     trace = _trace_of(function, tensors)
-    trace.update()
 
     def flat_function(*tensors):
         result = function(*_with_tensors(args, tensors))
@@ -129,7 +127,9 @@ class _Trace:
 def _trace_of(name, tensors):
     traces, values = _TRACES.get() or ({}, ())
     key = name, values, *((x.shape, x.dtype, x.device) for x in tensors)
-    return traces.setdefault(key, _Trace())
+    trace = traces.setdefault(key, _Trace())
+    trace.update()
+    return trace
 
 
 def _tensors(structure):

@@ -1,6 +1,7 @@
 """The tokenizer of SentencePiece models."""
 
 import base64
+import functools
 import hashlib
 import io
 import itertools
@@ -250,7 +251,10 @@ class _Vocabulary:
         model = sentencepiece_model_pb2.ModelProto.FromString(proto)
         kinds = sentencepiece_model_pb2.TrainerSpec.ModelType
         kind = model.trainer_spec.model_type
-        ways = {kinds.UNIGRAM: split_at_random, kinds.BPE: merge_at_random}
+        # Not by each text anew: a vocabulary has thousands of pieces.
+        longest = max(len(piece.piece) for piece in model.pieces)
+        split = functools.partial(split_at_random, longest=longest)
+        ways = {kinds.UNIGRAM: split, kinds.BPE: merge_at_random}
         if kind not in ways:
             raise ValueError(
                 "Only a unigram or a BPE model splits a text in several ways; received "

@@ -54,7 +54,7 @@ def merge_at_random(text, scores, dropout, random):
     return [piece for piece in pieces if piece]
 
 
-def split_at_random(text, scores, smoothing, random):
+def split_at_random(text, scores, smoothing, random, longest=None):
     """Draws a way to split a text with its probability to the power of `smoothing`.
 
     Args:
@@ -62,6 +62,7 @@ def split_at_random(text, scores, smoothing, random):
         scores: A dict from each piece to the logarithm of its probability.
         smoothing: The power.
         random: A `random.Random`.
+        longest: The length of the longest piece; None to look for it.
 
     Returns:
         A list of `str` that make up the text.
@@ -71,7 +72,7 @@ def split_at_random(text, scores, smoothing, random):
         with Multiple Subword Candidates, section 3.3, by filtering forward and
         sampling backward.
     """
-    longest = max(map(len, scores))
+    longest = longest or max(map(len, scores))
     # For each place the pieces that end there, each with the logarithm of the sum over
     # all ways to come to its end; and that of all of them.
     arrivals, totals = [[]], [0.0]
