@@ -233,20 +233,20 @@ class EncoderDecoder(keras.Model):
         self.dtype_policy = policy
         self.padding_id, self.max_length, self._config = padding_id, max_length, config
 
-    def encode_hidden(self, source):
+    def encode_hidden(self, source, training=None):
         """Returns the encoder's output `(B, S, D)` for token ids `(B, S)`, int32."""
-        x = self.source_embedding(source)
+        x = self.source_embedding(source, training=training)
         bias = None if self.encoder_bias is None else self.encoder_bias(x)
         for block in self.encoder_blocks:
-            x = block(x, bias=bias)
+            x = block(x, bias=bias, training=training)
         return x if self.encoder_norm is None else self.encoder_norm(x)
 
-    def decode_hidden(self, target, encoded):
+    def decode_hidden(self, target, encoded, training=None):
         """Returns the decoder's output `(B, T, D)` for token ids `(B, T)`, int32."""
-        x = self.target_embedding(target)
+        x = self.target_embedding(target, training=training)
         bias = None if self.decoder_bias is None else self.decoder_bias(x)
         for block in self.decoder_blocks:
-            x = block(x, encoded, bias=bias)
+            x = block(x, encoded, bias=bias, training=training)
         return x if self.decoder_norm is None else self.decoder_norm(x)
 
     def projection(self):

@@ -11,11 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What each room may import, beside itself.
 IMPORTS = {
-    "cuda_graphs": {"torch_graphs"},
-    "torch_graphs": set(),
-    "torch_products": set(),
-    "torch_tracing": {"cuda_graphs", "torch_graphs", "torch_products"},
-    "backend": {"torch_tracing"},
+    "backend": set(),
     "files": set(),
     "text": {"backend"},
     "layers": {"backend"},
@@ -45,13 +41,7 @@ DOORS = {"keras_encdec", "cli", "__main__"}
 MAY_ASK_WHICH_BACKEND_RUNS = {"backend", "export"}
 MAY_IMPORT = {
     "jax": {"backend"},
-    "torch": {
-        "backend",
-        "cuda_graphs",
-        "torch_graphs",
-        "torch_products",
-        "torch_tracing",
-    },
+    "torch": {"backend"},
     "tensorflow": {"backend", "text", "export", "serving"},
     "tensorflow_text": {"backend", "text", "export"},
     "keras_hub": {"backend", "text", "export"},
@@ -137,7 +127,7 @@ def backend_questions(path, source):
         else:
             asks = isinstance(node, ast.Constant) and node.value == "KERAS_BACKEND"
         if asks:
-            yield f"{path}:{node.lineno}: only backend.py and export.py may ask this"
+            yield f"{path}:{node.lineno}: only backend and export may ask this"
 
 
 def length(path, source):

@@ -7,7 +7,9 @@ batch, T target length, D model, V vocabulary.
 import keras
 from keras import ops
 
+from keras_encdec.backend import compile_loss
 from keras_encdec.training.losses import TokenCrossEntropy, token_weights
+from keras_encdec.training.memory import keep_freed_memory
 from keras_encdec.training.metrics import is_best
 from keras_encdec.training.projected_loss import projected_cross_entropy
 
@@ -57,12 +59,15 @@ class ProjectedLoss(keras.Model):
     accuracy of the tokens, which a metric would need the logits for, is logged as
     `token_accuracy` beside the loss.
 
+    On PyTorch the loss and its gradient are computed without the Python of the layers
+    after some steps of the same shapes.
+
     Args:
         model: The `EncoderDecoder` to train in place.
 
     Raises:
-        ValueError: If `compile` is given another loss than a `TokenCrossEntropy`, or
-            metrics.
+        ValueError: If a layer regularizes its outputs, or `compile` is given another
+            loss than a `TokenCrossEntropy`, or metrics.
 
     Example:
         ```python
@@ -81,6 +86,13 @@ class ProjectedLoss(keras.Model):
 
     def __init__(self, model):
         super().__init__(name="projected_loss")
+        for layer in model._flatten_layers():
+            if getattr(layer, "activity_regularizer", None) is not None:
+                raise ValueError(
+                    "ProjectedLoss takes no loss of layers' outputs; received a model "
+                    f"whose {layer.name!r} has an activity_regularizer. Compile the "
+                    "model itself, or regularize weights."
+                )
         self.model = model
         self.accuracy = keras.metrics.Mean(name="token_accuracy")
 
@@ -97,47 +109,61 @@ class ProjectedLoss(keras.Model):
                 "Leave them out (token_accuracy is logged), or compile the model."
             )
         super().compile(optimizer, loss, **kwargs)
+        keep_freed_memory()
+        self._training_loss = compile_loss(
+            self._compute_training_loss, self.model.variables
+        )
 
     def call(self, inputs, training=None):
-        """Returns the logits `(B, T, V)`; in training hidden states `(B, T, D)`."""
-        if not training:
-            return self.model(inputs, training=False)
-        if isinstance(inputs, dict):
-            inputs = inputs["source"], inputs["target"]
-        source, target = inputs
-        return self.model.decode_hidden(target, self.model.encode_hidden(source))
+        """Returns the logits `(B, T, V)`; in training the ids, for `compute_loss`."""
+        return inputs if training else self.model(inputs, training=False)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Returns the loss, from hidden states or from logits."""
-        weights = token_weights(y, sample_weight, self.loss.ignore_class)
-        count = ops.maximum(ops.sum(weights), keras.config.epsilon())
+        """Returns the loss, in training from the ids, else from logits."""
         if training:
-            table, bias = self.model.projection()
-            hidden = ops.cast(y_pred, "float32")
-            table = ops.cast(table, "float32")
-            if bias is not None:
-                # One more feature, which is 1 everywhere.
-                hidden = ops.pad(hidden, [[0, 0], [0, 0], [0, 1]], constant_values=1.0)
-                bias = ops.cast(bias, "float32")
-                table = ops.concatenate([table, bias[:, None]], axis=1)
-            sums = projected_cross_entropy(
-                ops.reshape(hidden, (-1, hidden.shape[-1])),
-                table,
-                ops.reshape(y, (-1,)),
-                ops.reshape(weights, (-1,)),
-                label_smoothing=self.loss.label_smoothing,
+            source, target = (x["source"], x["target"]) if isinstance(x, dict) else x
+            loss, accuracy, count = self._training_loss(
+                source, target, y, sample_weight
             )
-            loss, hits = sums[0] / count, ops.stop_gradient(sums[1])
-            for loss_of_layer in self.losses:
-                loss = loss + loss_of_layer
         else:
             loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            weights, count = self._weights(y, sample_weight)
             best = ops.cast(is_best(y, y_pred), "float32")
-            hits = ops.sum(best * weights)
-        self.accuracy.update_state(hits / count, count)
+            accuracy = ops.sum(best * weights) / count
+        self.accuracy.update_state(accuracy, count)
         return loss
+
+    def _weights(self, labels, sample_weight):
+        weights = token_weights(labels, sample_weight, self.loss.ignore_class)
+        return weights, ops.maximum(ops.sum(weights), keras.config.epsilon())
+
+    def _compute_training_loss(self, source, target, labels, sample_weight):
+        """Returns the loss, and without a gradient accuracy and sum of the weights."""
+        encoded = self.model.encode_hidden(source, training=True)
+        hidden = self.model.decode_hidden(target, encoded, training=True)
+        hidden = ops.cast(hidden, "float32")
+        table, bias = self.model.projection()
+        table = ops.cast(table, "float32")
+        if bias is not None:
+            # One more feature, which is 1 everywhere.
+            hidden = ops.pad(hidden, [[0, 0], [0, 0], [0, 1]], constant_values=1.0)
+            bias = ops.cast(bias, "float32")
+            table = ops.concatenate([table, bias[:, None]], axis=1)
+        weights, count = self._weights(labels, sample_weight)
+        sums = projected_cross_entropy(
+            ops.reshape(hidden, (-1, hidden.shape[-1])),
+            table,
+            ops.reshape(labels, (-1,)),
+            ops.reshape(weights, (-1,)),
+            label_smoothing=self.loss.label_smoothing,
+        )
+        loss = sums[0] / count
+        for variable in self.model.trainable_variables:
+            if variable.regularizer is not None:
+                loss = loss + variable.regularizer(variable)
+        return loss, ops.stop_gradient(sums[1]) / count, count
 
 
 class RDrop(_Objective):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_encdec import EncoderDecoder, torch_tracing
+from keras_encdec import EncoderDecoder
+from keras_encdec.backend import torch_tracing
 from keras_encdec.generation import (
     BeamSampler,
     ContrastiveSampler,

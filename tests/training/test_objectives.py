@@ -116,8 +116,40 @@ def test_a_projected_loss_takes_inputs_by_name():
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", OBJECTIVES)
+def test_drops_out_anew_at_each_step(make):
+    losses = []
+    for dropout in (0.0, 0.5):
+        trained = make(transformer(dropout=dropout))
+        trained.compile(
+            keras.optimizers.SGD(0.0), TokenCrossEntropy(), jit_compile=False
+        )
+        losses += [trained.train_on_batch(*DATA, return_dict=True) for _ in range(3)]
+    losses = [logs["loss"] for logs in losses]
+    np.testing.assert_allclose(losses[:3], losses[0], rtol=1e-5)
+    assert len(set(map(float, losses[3:]))) == 3
+    assert min(abs(x - losses[0]) for x in losses[3:]) > 1e-3
+
+
+def test_a_projected_loss_counts_regularized_weights():
+    found = []
+    for wrap in (ProjectedLoss, lambda model: model):
+        model = transformer()
+        kernel = model.decoder_blocks[0].feed_forward.output_dense.kernel
+        kernel.regularizer = keras.regularizers.L2(0.1)
+        trained = wrap(model)
+        found.append(fit(trained, epochs=3)["loss"])
+        found.append(keras.ops.convert_to_numpy(kernel))
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
+    np.testing.assert_allclose(found[1], found[3], atol=1e-6)
+
+
 @pytest.mark.once
 def test_a_projected_loss_says_what_it_needs():
+    model = transformer()
+    model.decoder_blocks[0].activity_regularizer = keras.regularizers.L2(0.1)
+    with pytest.raises(ValueError, match="'decoder_block_0' has an activity_regular"):
+        ProjectedLoss(model)
     trained = ProjectedLoss(transformer())
     with pytest.raises(ValueError, match="mean of TokenCrossEntropy; received loss='m"):
         trained.compile("sgd", "mse")

@@ -137,5 +137,5 @@ class Trainer:
     def train(self, batches):
         for batch in batches:
             self._state, loss = self._step(self._state, batch)
-            # As Keras gives it after each batch.
-            float(loss)
+        # As Keras waits at the end of an epoch.
+        float(loss)

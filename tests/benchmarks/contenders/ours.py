@@ -1,5 +1,7 @@
 """The library under one of its three backends."""
 
+import contextlib
+
 import keras
 from sizes import LABEL_SMOOTHING
 
@@ -27,9 +29,7 @@ def make_model(size, weights, dropout=0.0, mixed=False):
         scale_embeddings=False,
         epsilon=size.epsilon,
         dropout=dropout,
-        dtype=f"mixed_{size.dtype}"
-        if mixed and size.dtype != "float32"
-        else size.dtype,
+        dtype=policy(size, mixed),
     )
     copy_weights(model, weights)
     return model
@@ -80,15 +80,21 @@ def make_decoder(variant, size, weights, source, beams, length):
 
 
 def make_trainer(variant, size, weights, dropout):
+    with contextlib.suppress(ImportError):  # An older checkout has none.
+        from keras_encdec.backend import torch_losses
+
+        # As after the first of thousands of steps.
+        torch_losses.CALLS_BEFORE_RECORD = 0
     model = ProjectedLoss(make_model(size, weights, dropout, mixed=True))
     return KerasTrainer(model, lambda source, target: (source, target))
 
 
 class KerasTrainer:
-    """Trains a Keras model batch by batch.
+    """Trains a Keras model by `fit`, on TensorFlow batch by batch.
 
-    Not by `fit`, whose input pipeline has costs of its own, which differ between
-    backends.
+    There `fit` would make a `tf.data` pipeline, which may stall at its end. On JAX it
+    carries the weights from step to step, where a call for each batch takes them out of
+    hundreds of variables and puts them back.
     """
 
     def __init__(self, model, inputs):
@@ -107,8 +113,13 @@ class KerasTrainer:
         return float(found["loss"])
 
     def train(self, batches):
-        for source, target, labels in batches:
-            self._model.train_on_batch(self._inputs(source, target), labels)
+        data = [(self._inputs(*ids), labels) for *ids, labels in batches]
+        if keras.config.backend() == "tensorflow":
+            for inputs, labels in data:
+                self._model.train_on_batch(inputs, labels)
+        else:
+            steps = {"steps_per_epoch": len(data), "shuffle": False}
+            self._model.fit((each for each in data), verbose=0, **steps)
 
 
 # What a user waits for at the first answer.

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_encdec.torch_tracing import (
+from keras_encdec.backend.torch_tracing import (
     CALLS_BEFORE_TRACE,
     kept_in,
     traced_call,

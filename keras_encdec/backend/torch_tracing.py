@@ -9,11 +9,9 @@ import contextlib
 import contextvars
 import warnings
 
-import keras
-
-from keras_encdec.cuda_graphs import capture
-from keras_encdec.torch_graphs import copies, graph_of
-from keras_encdec.torch_products import ArrangedWeights
+from keras_encdec.backend.cuda_graphs import capture
+from keras_encdec.backend.torch_graphs import copies, graph_of, tensors_of, with_tensors
+from keras_encdec.backend.torch_products import ArrangedWeights
 
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
@@ -45,12 +43,12 @@ def kept_in(traces, variables):
 def while_loop(condition, step, state, constants):
     """Repeats a step while a condition holds; see `backend.while_loop`."""
     structure = state, constants
-    tensors, number = _tensors(structure), len(_tensors(state))
+    tensors, number = tensors_of(structure), len(tensors_of(state))
 
     def flat_step(*tensors):
-        state, constants = _with_tensors(structure, tensors)
+        state, constants = with_tensors(structure, tensors)
         state = step(state, constants)
-        return condition(state, constants), *_tensors(state)
+        return condition(state, constants), *tensors_of(state)
 
     trace = _trace_of("loop", tensors)
     more = condition(state, constants)
@@ -60,25 +58,25 @@ def while_loop(condition, step, state, constants):
             break
         more, *changed = trace(flat_step, tensors)
         tensors[:number] = changed
-    return _with_tensors(structure, tensors)[0]
+    return with_tensors(structure, tensors)[0]
 
 
 def traced_call(function, *args):
     """Calls a function; see `backend.traced_call`."""
     import torch
 
-    tensors = _tensors(args)
+    tensors = tensors_of(args)
     trace = _trace_of(function, tensors)
 
     def flat_function(*tensors):
-        result = function(*_with_tensors(args, tensors))
-        found = _tensors(result)
+        result = function(*with_tensors(args, tensors))
+        found = tensors_of(result)
         # Its structure, without what it holds.
-        trace.structure = _with_tensors(result, [torch.empty(0) for _ in found])
+        trace.structure = with_tensors(result, [torch.empty(0) for _ in found])
         return found
 
     found = trace(flat_function, tensors)
-    return _with_tensors(trace.structure, found)
+    return with_tensors(trace.structure, found)
 
 
 class _Trace:
@@ -130,19 +128,3 @@ def _trace_of(name, tensors):
     trace = traces.setdefault(key, _Trace())
     trace.update()
     return trace
-
-
-def _tensors(structure):
-    """Returns the tensors of a nested structure, a list."""
-    import torch
-
-    return [x for x in keras.tree.flatten(structure) if torch.is_tensor(x)]
-
-
-def _with_tensors(structure, tensors):
-    """Returns a nested structure with other tensors in the place of its own."""
-    import torch
-
-    tensors, leaves = iter(tensors), keras.tree.flatten(structure)
-    filled = [next(tensors) if torch.is_tensor(x) else x for x in leaves]
-    return keras.tree.pack_sequence_as(structure, filled)

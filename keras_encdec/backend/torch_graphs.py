@@ -3,6 +3,8 @@
 Layers are called one by one, and many compute the same: masks, positions, constants.
 """
 
+import keras
+
 
 def graph_of(function, tensors):
     """Returns the operations of a function.
@@ -35,6 +37,22 @@ def graph_of(function, tensors):
 def copies(tensors):
     """Copies tensors that a function may write into, a tuple."""
     return tuple(tensor.clone() for tensor in tensors)
+
+
+def tensors_of(structure):
+    """Returns the tensors of a nested structure, a list."""
+    import torch
+
+    return [x for x in keras.tree.flatten(structure) if torch.is_tensor(x)]
+
+
+def with_tensors(structure, tensors):
+    """Returns a nested structure with other tensors in the place of its own."""
+    import torch
+
+    tensors, leaves = iter(tensors), keras.tree.flatten(structure)
+    filled = [next(tensors) if torch.is_tensor(x) else x for x in leaves]
+    return keras.tree.pack_sequence_as(structure, filled)
 
 
 def _written(node):

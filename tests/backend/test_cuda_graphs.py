@@ -1,4 +1,4 @@
-"""Loops of PyTorch on a GPU; run them where there is one."""
+"""Loops and losses of PyTorch on a GPU; run them where there is one."""
 
 import keras
 import numpy as np
@@ -9,11 +9,17 @@ from keras_encdec import (
     EncoderDecoder,
     Generator,
     GreedySampler,
-    torch_tracing,
+    TokenCrossEntropy,
 )
-from keras_encdec.backend import compile_function, while_loop
-from keras_encdec.cuda_graphs import capture
+from keras_encdec.backend import (
+    compile_function,
+    torch_losses,
+    torch_tracing,
+    while_loop,
+)
+from keras_encdec.backend.cuda_graphs import capture
 from keras_encdec.generation import TopKSampler
+from keras_encdec.training import ProjectedLoss
 
 torch = pytest.importorskip("torch")
 
@@ -95,3 +101,25 @@ def test_generation_is_as_without_graphs(gpu, monkeypatch, name, dtype):
     monkeypatch.setattr(torch_tracing, "CALLS_BEFORE_TRACE", 10**9)
     for a, b in zip(found, generate(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_training_is_as_without_graphs(gpu, monkeypatch, dtype):
+    found = []
+    for calls in (10**9, 1):
+        monkeypatch.setattr(torch_losses, "CALLS_BEFORE_RECORD", calls)
+        keras.utils.set_random_seed(0)
+        model = EncoderDecoder(50, 16, 32, num_heads=2, num_layers=2, dtype=dtype)
+        trained = ProjectedLoss(model)
+        trained.compile(keras.optimizers.Adam(1e-2), TokenCrossEntropy())
+        random = np.random.default_rng(0)
+        for step in range(8):
+            # Two shapes, whose graphs share their memory.
+            source, target, labels = random.integers(0, 50, (3, 4, 5 + step % 2))
+            trained.train_on_batch((source, target), labels)
+        (records,) = trained._training_loss._recorded.values()
+        kinds = {type(x).__name__ for x in records._records.values()}
+        assert kinds == (set() if calls > 1 else {"GradientGraph"})
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

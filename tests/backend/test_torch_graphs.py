@@ -1,6 +1,6 @@
 import pytest
 
-from keras_encdec.torch_graphs import copies, graph_of
+from keras_encdec.backend.torch_graphs import copies, graph_of
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once

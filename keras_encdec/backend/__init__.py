@@ -1,0 +1,40 @@
+"""The one place, beside `export`, that asks which Keras backend runs.
+
+Everything else is written with `keras.ops`, and calls these where they truly differ.
+"""
+
+from keras_encdec.backend.compilation import (
+    calls_at_a_time,
+    compile_function,
+    compile_loss,
+    inference_mode,
+    traced_call,
+    while_loop,
+)
+from keras_encdec.backend.environment import (
+    import_tensorflow,
+    running_backend,
+)
+from keras_encdec.backend.kernels import (
+    fused_attention,
+    write_at,
+)
+from keras_encdec.backend.random_state import (
+    random_state,
+    set_random_state,
+)
+
+__all__ = [
+    "calls_at_a_time",
+    "compile_function",
+    "compile_loss",
+    "fused_attention",
+    "import_tensorflow",
+    "inference_mode",
+    "random_state",
+    "running_backend",
+    "set_random_state",
+    "traced_call",
+    "while_loop",
+    "write_at",
+]

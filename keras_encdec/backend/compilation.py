@@ -1,0 +1,214 @@
+"""Functions that the running backend compiles, and what it repeats in them."""
+
+import contextlib
+import math
+import os
+
+import keras
+from keras import ops
+
+from keras_encdec.backend import torch_losses, torch_tracing
+from keras_encdec.backend.environment import on_cpu
+
+
+def compile_function(function, inputs, variables=(), jit=False):
+    """Compiles a function of tensors for the running backend.
+
+    The function becomes a `tf.function` on TensorFlow, traced once for all shapes, and
+    a `jax.jit` on JAX, compiled for each new set of shapes; on PyTorch it runs eagerly
+    under `torch.inference_mode`, but for the steps of a `while_loop` in it and the
+    function of a `traced_call`, which are traced.
+
+    Args:
+        function: A function from tensors to a nested structure of tensors, without
+            side effects.
+        inputs: A `keras.KerasTensor` for each argument: dtypes, and shapes with None
+            for the sizes that vary; or None for nested arguments, for whose shapes
+            TensorFlow then traces anew.
+        variables: The Keras variables it reads. JAX passes them to the compiled
+            program as arguments, so that later training is seen by it.
+        jit: Whether TensorFlow compiles it by XLA too, for each new set of shapes.
+
+    Returns:
+        A function with the same arguments and results.
+
+    Example:
+        ```python
+        import keras
+        from keras_encdec.backend import compile_function
+
+        inputs = [keras.KerasTensor((None,), "int32")]
+        double = compile_function(lambda x: x * 2, inputs)
+        print(double(keras.ops.array([21], "int32")))
+        ```
+    """
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
+        return tf.function(
+            function, input_signature=signature, autograph=False, jit_compile=jit
+        )
+    if keras.config.backend() == "jax":
+        import jax
+
+        @jax.jit
+        def stateless(values, *args):
+            mapping = list(zip(variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return function(*args)
+
+        return lambda *args: stateless([v.value for v in variables], *args)
+
+    traces = {}
+
+    def under_inference_mode(*args):
+        with torch_tracing.kept_in(traces, variables), inference_mode():
+            return function(*args)
+
+    return under_inference_mode
+
+
+def compile_loss(function, variables):
+    """Compiles a function to a loss that a training step differentiates.
+
+    On TensorFlow and JAX this is the function, which `fit` compiles with its step. On
+    PyTorch the loss and its gradient are recorded after some calls for each set of
+    shapes, and run without Python from then on, on a GPU as one CUDA graph.
+
+    Args:
+        function: A function from nested tensors to a tuple: the loss, a scalar, and
+            tensors without a gradient. It has no side effects.
+        variables: The Keras variables it reads; it is differentiated by those that are
+            trainable.
+
+    Returns:
+        A function with the same arguments and results.
+
+    Example:
+        ```python
+        import keras
+        from keras_encdec.backend import compile_loss
+
+        scale = keras.Variable(2.0)
+        loss = compile_loss(lambda x: (x * scale,), [scale])
+        print(loss(keras.ops.array(3.0)))
+        ```
+    """
+    if keras.config.backend() != "torch":
+        return function
+    return torch_losses.Loss(function, variables)
+
+
+def calls_at_a_time(variables, jit=False):
+    """Returns how many calls of a compiled function at a time take less than one.
+
+    On CPUs XLA leaves most of a small model's program to one core, so that two calls
+    with half the rows each are faster than one. Large weights, which every call reads
+    from memory anew, turn this around.
+
+    Args:
+        variables: The Keras variables that the function reads.
+        jit: Whether TensorFlow compiles it by XLA.
+
+    Returns:
+        The number of cores, or 1.
+
+    Example:
+        ```python
+        from keras_encdec.backend import calls_at_a_time
+
+        print(calls_at_a_time([]))
+        ```
+    """
+    by_xla = {"jax": True, "tensorflow": jit, "torch": False}[keras.config.backend()]
+    if not by_xla or sum(math.prod(v.shape) for v in variables) > 2**23:
+        return 1
+    return os.cpu_count() if on_cpu() else 1
+
+
+def while_loop(condition, step, state, constants=()):
+    """Repeats a step while a condition holds.
+
+    On TensorFlow and JAX this is `keras.ops.while_loop`. On PyTorch, where the Python
+    of a step takes longer than its kernels, the step of a compiled function is traced
+    after a number of steps and then run without Python, if it can be: if it looks at
+    the values of tensors, it runs as it is.
+
+    Args:
+        condition: A function `(state, constants) -> bool scalar`.
+        step: A function `(state, constants) -> state`, of the same structure, shapes
+            and dtypes.
+        state: A nested structure of tensors.
+        constants: The tensors that the step reads beside the state, nested. Tensors it
+            reads otherwise must be the same ones each time.
+
+    Returns:
+        The last state.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import while_loop
+
+        def step(number, doubled):
+            return number + doubled
+
+        print(while_loop(lambda n, d: n < 9, step, ops.array(1), ops.array(2)))
+        ```
+    """
+    if keras.config.backend() != "torch":
+        (state,) = ops.while_loop(
+            lambda state: condition(state, constants),
+            lambda state: (step(state, constants),),
+            (state,),
+        )
+        return state
+    return torch_tracing.while_loop(condition, step, state, constants)
+
+
+def traced_call(function, *args):
+    """Calls a function of tensors, which PyTorch may trace.
+
+    On TensorFlow and JAX this is the call. On PyTorch a part of a compiled function
+    that is called so is traced after a number of calls, as the step of a `while_loop`
+    is after a number of steps.
+
+    Args:
+        function: A function from nested tensors to nested tensors, equal to itself the
+            next time, as a method is. Tensors it reads otherwise must be the same ones
+            each time.
+        *args: Its arguments.
+
+    Returns:
+        What it returns.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import traced_call
+
+        print(traced_call(ops.square, ops.array([1, 2])))
+        ```
+    """
+    if keras.config.backend() != "torch":
+        return function(*args)
+    return torch_tracing.traced_call(function, *args)
+
+
+def inference_mode():
+    """Returns a context in which PyTorch records no gradients; elsewhere an empty one.
+
+    Example:
+        ```python
+        from keras_encdec.backend import inference_mode
+
+        with inference_mode():
+            pass
+        ```
+    """
+    if keras.config.backend() == "torch":
+        import torch
+
+        return torch.inference_mode()
+    return contextlib.nullcontext()

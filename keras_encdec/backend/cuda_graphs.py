@@ -1,0 +1,115 @@
+"""What PyTorch does on a GPU again and again, started as one, not kernel by kernel.
+
+To start a kernel takes longer than most kernels of a step of decoding, and, with the
+Python of Keras, than those of training too.
+"""
+
+from keras_encdec.backend.torch_graphs import copies
+
+
+def capture(function, tensors):
+    """Captures the step of a loop.
+
+    Args:
+        function: A function from tensors to a bool tensor, whether there are more
+            steps, and those tensors that take the place of the first ones; or None.
+        tensors: Its arguments, on a GPU.
+
+    Returns:
+        A `StepGraph`, or None where the GPU cannot do all that the function does.
+    """
+    try:
+        return function and StepGraph(function, tensors)
+    except RuntimeError:
+        return None
+
+
+class StepGraph:
+    """A captured step, which reads and writes tensors of its own."""
+
+    def __init__(self, function, tensors):
+        import torch
+
+        # Its constants must live as long as the graph, which reads their memory.
+        self._function = function
+        self._tensors = copies(tensors)
+        # Libraries allocate what they need outside of the capture.
+        function(*copies(tensors))
+        torch.cuda.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._more, *changed = function(*self._tensors)
+            for tensor, new in self._changes(changed):
+                tensor.copy_(new)
+
+    def _changes(self, changed):
+        """Returns pairs of a tensor and what it becomes, apart from all of them."""
+        places = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
+        return [
+            (old, new.clone() if new.untyped_storage().data_ptr() in places else new)
+            for old, new in zip(self._tensors, changed, strict=False)
+            # The others were written in place.
+            if (old.data_ptr(), old.stride()) != (new.data_ptr(), new.stride())
+        ]
+
+    def repeat(self, tensors):
+        """Repeats the step while there are more, at least once; returns all tensors."""
+        for tensor, given in zip(self._tensors, tensors, strict=True):
+            tensor.copy_(given)
+        self._graph.replay()
+        while self._more:
+            self._graph.replay()
+        # The next time writes into its own.
+        return list(copies(self._tensors))
+
+
+class GradientGraph:
+    """A captured loss with its gradients.
+
+    Args:
+        function: A function from tensors to some tensors and then the gradients, of
+            which some may be None.
+        tensors: Its arguments, on a GPU; the first one is read where it is, the others
+            are copied.
+        gradients: Tensors to write the gradients to, which graphs may share.
+        pool: The memory of the graphs that share them, of which one runs at a time.
+    """
+
+    def __init__(self, function, tensors, gradients, pool):
+        import torch
+
+        self._tensors = copies(tensors[1:])
+        with torch.no_grad():
+            # Libraries allocate what they need outside of the capture.
+            function(tensors[0], *self._tensors)
+            torch.cuda.synchronize()
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, pool=pool):
+                found = function(tensors[0], *self._tensors)
+                split = len(found) - len(gradients)
+                pairs = list(zip(gradients, found[split:], strict=True))
+                pairs = [(old, new) for old, new in pairs if new is not None]
+                torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+        # The gradient's places in the graph's memory are free again.
+        self._values = found[:split]
+        self._gradients = [
+            None if new is None else old
+            for old, new in zip(gradients, found[split:], strict=True)
+        ]
+        # Its constants must live as long as the graph, which reads their memory.
+        self._function = function
+
+    @classmethod
+    def of(cls, *args):
+        """Returns it, or None where the GPU cannot do all that the function does."""
+        try:
+            return cls(*args)
+        except RuntimeError:
+            return None
+
+    def __call__(self, scale, *tensors):
+        """Returns what the function returns, until the next call."""
+        for tensor, given in zip(self._tensors, tensors, strict=True):
+            tensor.copy_(given)
+        self._graph.replay()
+        return *self._values, *self._gradients

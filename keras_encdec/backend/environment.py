@@ -1,0 +1,59 @@
+"""What runs here: the backend, its device, TensorFlow beside it."""
+
+import contextlib
+
+import keras
+
+
+def running_backend():
+    """Returns the name of the running backend, to be shown to people.
+
+    Example:
+        ```python
+        from keras_encdec.backend import running_backend
+
+        print(running_backend())  # tensorflow, jax or torch
+        ```
+    """
+    return keras.config.backend()
+
+
+def on_cpu():
+    """Whether the backend computes on CPUs."""
+    return keras.distribution.list_devices()[0].startswith("cpu")
+
+
+def import_tensorflow():
+    """Imports TensorFlow for text and data, leaving the accelerator to the backend.
+
+    Under JAX and PyTorch the GPUs are hidden from TensorFlow, which would otherwise
+    take all their memory.
+
+    Returns:
+        The `tensorflow` module.
+
+    Raises:
+        ImportError: If TensorFlow is not installed.
+
+    Example:
+        ```python
+        from keras_encdec.backend import import_tensorflow
+
+        tf = import_tensorflow()
+        print(tf.strings.length("text"))
+        ```
+    """
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            "Text (tokenizers, tf.data pipelines, SavedModel export) needs TensorFlow, "
+            "whichever backend trains the model; it could not be imported "
+            f"({error}). Install it with `pip install tensorflow tensorflow-text`, or "
+            "work with arrays of ids."
+        ) from error
+    if keras.config.backend() != "tensorflow":
+        # Too late, and harmless, where the user's program has initialised them.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+    return tf

@@ -1,0 +1,119 @@
+"""Operations for which each backend has its own."""
+
+import keras
+from keras import ops
+
+from keras_encdec.backend.environment import on_cpu
+
+
+def write_at(cache, index, entry, axis=1):
+    """Writes one time step, or several in turn, into a cache.
+
+    On PyTorch the cache is written in place; the other backends return a new tensor,
+    which their compilers write in place.
+
+    Args:
+        cache: Of any shape and dtype, L long along the axis.
+        index: The first time step to write, an int or an int32 scalar,
+            `0 <= index <= L - T`.
+        entry: As the cache, but T long along the axis, or broadcasts to it.
+        axis: The axis of time, positive.
+
+    Returns:
+        The written cache.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import write_at
+
+        print(write_at(ops.zeros((1, 3)), 1, ops.ones((1, 1))))
+        ```
+    """
+    entry = ops.cast(entry, cache.dtype)
+    if keras.config.backend() != "tensorflow":
+        shape = (*cache.shape[:axis], entry.shape[axis], *cache.shape[axis + 1 :])
+        entry = ops.broadcast_to(entry, shape)
+    if keras.config.backend() == "torch":
+        import torch
+
+        # An index that stays a tensor can be traced.
+        steps = torch.arange(entry.shape[axis], device=cache.device) + index
+        return cache.index_copy_(axis, steps, entry)
+    if keras.config.backend() == "jax":
+        starts = [index * 0] * cache.ndim
+        starts[axis] = index
+        return ops.slice_update(cache, starts, entry)
+    # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
+    # without XLA cannot run.
+    steps = ops.shape(entry)[axis]
+    step = ops.arange(ops.shape(cache)[axis]) - index
+    here = ops.logical_and(step >= 0, step < steps)
+    if entry.shape[axis] != 1:
+        entry = ops.take(entry, ops.clip(step, 0, steps - 1), axis=axis)
+    here = ops.reshape(here, (-1,) + (1,) * (len(cache.shape) - axis - 1))
+    return ops.where(here, entry, cache)
+
+
+def fused_attention(queries, keys, values, mask=None, bias=None):
+    """Attends by the fastest kernel of the running backend.
+
+    Args:
+        queries: `(B, N, T, H)`, float.
+        keys: `(B, N, S, H)`, float.
+        values: `(B, N, S, H)`, float.
+        mask: Bool, True = attend, broadcasts to `(B, N, T, S)`, or None.
+        bias: Added to the scores, likewise, in the place of a mask, or None.
+
+    Returns:
+        `(B, N, T, H)`, in the dtype of the values. For a query whose keys are all
+        masked it has no meaning.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import fused_attention
+
+        x = ops.ones((1, 2, 3, 4))
+        print(fused_attention(x, x, x).shape)
+        ```
+    """
+    if keras.config.backend() == "torch":
+        import torch
+
+        batch, heads, length, _ = queries.shape
+        # On CPUs its kernel takes single queries head by head.
+        if not queries.is_cpu or length > 1 or batch * heads < 512:
+            if bias is not None:
+                mask = ops.cast(bias, queries.dtype)
+            mask = mask if mask is None else ops.convert_to_tensor(mask)
+            return torch.nn.functional.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask
+            )
+    if keras.config.backend() == "jax" and not on_cpu():
+        lengths = queries.shape[2], keys.shape[2]
+        # cuDNN's kernel takes no broadcast mask and, with one, no odd length.
+        mask, bias = (
+            x
+            if x is None
+            else ops.broadcast_to(x, (*(1, 1, *x.shape)[-4:-2], *lengths))
+            for x in (mask, bias)
+        )
+        flash = None if all(length % 2 == 0 for length in lengths) else False
+        # The transpositions vanish in the compiled program.
+        queries, keys, values = (
+            ops.transpose(x, (0, 2, 1, 3)) for x in (queries, keys, values)
+        )
+        y = ops.dot_product_attention(
+            queries, keys, values, bias=bias, mask=mask, flash_attention=flash
+        )
+        return ops.transpose(y, (0, 2, 1, 3))
+    scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
+    scores = ops.cast(scores, "float32") * queries.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + ops.cast(bias, "float32")
+    if mask is not None:
+        scores = ops.where(mask, scores, -1e30)
+    weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+    weights = weights / ops.sum(weights, axis=-1, keepdims=True)
+    return ops.matmul(ops.cast(weights, values.dtype), values)

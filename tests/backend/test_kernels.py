@@ -1,0 +1,99 @@
+"""Kernels against NumPy and PyTorch."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_encdec.backend import (
+    compile_function,
+    fused_attention,
+    write_at,
+)
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+@pytest.mark.parametrize("index", [0, 2, 4])
+@pytest.mark.parametrize("rest", [(), (2, 3)])
+def test_write_at_is_numpys_assignment(rest, index, as_tensor):
+    rng = np.random.default_rng(0)
+    cache, entry = rng.normal(size=(2, 5, *rest)), rng.normal(size=(2, 1, *rest))
+    expected = cache.astype("float32")
+    expected[:, index] = entry.astype("float32")[:, 0]
+    written = write_at(
+        ops.convert_to_tensor(cache.astype("float32")),
+        ops.convert_to_tensor(index, "int32") if as_tensor else index,
+        ops.convert_to_tensor(entry.astype("float32")),
+    )
+    np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32", "bfloat16"])
+def test_write_at_keeps_the_dtype_of_the_cache(dtype):
+    cache = ops.zeros((1, 2), dtype=dtype)
+    written = write_at(cache, 1, ops.ones((1, 1), dtype="float32"))
+    assert keras.backend.standardize_dtype(written.dtype) == dtype
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ops.cast(written, "int32")), [[0, 1]]
+    )
+
+
+@pytest.mark.parametrize("rest", [(), (2, 3)])
+def test_write_at_in_a_compiled_loop(rest):
+    def fill(entries):
+        def body(index, cache):
+            entry = ops.take(entries, ops.reshape(index, (1,)), axis=1)
+            return index + 1, write_at(cache, index, 2 * entry)
+
+        state = ops.convert_to_tensor(0, "int32"), ops.zeros_like(entries)
+        return ops.while_loop(lambda index, cache: index < 4, body, state)[1]
+
+    entries = np.random.default_rng(0).normal(size=(2, 4, *rest)).astype("float32")
+    inputs = [keras.KerasTensor((None, 4, *rest), "float32")]
+    filled = compile_function(fill, inputs)(ops.convert_to_tensor(entries))
+    np.testing.assert_array_equal(ops.convert_to_numpy(filled), 2 * entries)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_write_at_writes_along_an_axis_and_broadcasts(axis, steps):
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=(4, 5, 6)).astype("float32")
+    shape = [1, 1, 1]
+    shape[axis] = steps
+    entry = rng.normal(size=shape).astype("float32")
+    cache = ops.convert_to_tensor(expected.copy())
+    written = write_at(cache, 2, ops.convert_to_tensor(entry), axis=axis)
+    place = [slice(None)] * 3
+    place[axis] = slice(2, 2 + steps)
+    expected[tuple(place)] = entry
+    np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize("rows, queries", [(2, 5), (2, 8), (200, 1)])
+@pytest.mark.parametrize("kind", ["mask", "padding", "bias", None])
+def test_fused_attention_is_that_of_pytorch(kind, rows, queries, on_cpu, monkeypatch):
+    torch = pytest.importorskip("torch")
+    # JAX calls another function on a GPU, which falls back to its own on a CPU.
+    monkeypatch.setattr("keras_encdec.backend.kernels.on_cpu", lambda: on_cpu)
+    rng = np.random.default_rng(0)
+    lengths = queries, 6, 6
+    arrays = [rng.normal(size=(rows, 3, n, 4)).astype("float32") for n in lengths]
+    options = {
+        "mask": {"mask": rng.random(size=(rows, 1, queries, 6)) < 0.5},
+        "padding": {"mask": rng.random(size=(rows, 1, 1, 6)) < 0.5},
+        "bias": {"bias": rng.normal(size=(1, 3, 1, 6)).astype("float32")},
+        None: {},
+    }[kind]
+    if "mask" in options:
+        options["mask"][..., 0] = True
+    given = {name: torch.tensor(value) for name, value in options.items()}
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        *map(torch.tensor, arrays), attn_mask=next(iter(given.values()), None)
+    ).numpy()
+    found = fused_attention(
+        *map(ops.convert_to_tensor, arrays),
+        **{name: ops.convert_to_tensor(value) for name, value in options.items()},
+    )
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
