@@ -5,6 +5,9 @@ Layers are called one by one, and many compute the same: masks, positions, const
 
 import keras
 
+# Bytes of a constant.
+MOST_KEPT = 2**20
+
 
 def graph_of(function, tensors):
     """Returns the operations of a function.
@@ -19,8 +22,10 @@ def graph_of(function, tensors):
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    # Of tensors without memory, but for those that the function finds elsewhere.
+    fakes = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
     try:
-        module = make_fx(function)(*copies(tensors))
+        module = make_fx(function, **fakes)(*tensors)
     except (RuntimeError, TypeError, ValueError):
         return None
     written = {x for node in module.graph.nodes for x in _written(node)}
@@ -106,13 +111,22 @@ def _fold_constants(module, apart):
         elif node.op == "call_function" and node not in apart:
             if all(x in values for x in node.all_input_nodes):
                 arguments = torch.fx.map_arg((node.args, node.kwargs), values.get)
-                values[node] = node.target(*arguments[0], **arguments[1])
+                value = node.target(*arguments[0], **arguments[1])
+                if not _is_large(value):
+                    values[node] = value
     for number, (node, value) in enumerate(values.items()):
         used = any(user not in values for user in node.users)
         if node.op == "call_function" and used and torch.is_tensor(value):
             module.register_buffer(f"_folded{number}", value)
             with module.graph.inserting_before(node):
                 node.replace_all_uses_with(module.graph.get_attr(f"_folded{number}"))
+
+
+def _is_large(value):
+    """Whether to keep it would take more memory than time to compute it again."""
+    import torch
+
+    return torch.is_tensor(value) and value.untyped_storage().nbytes() > MOST_KEPT
 
 
 def _merge_equals(module, apart):
