@@ -11,23 +11,15 @@ from keras_encdec.backend.compilation import (
     traced_call,
     while_loop,
 )
-from keras_encdec.backend.environment import (
-    import_tensorflow,
-    running_backend,
-)
-from keras_encdec.backend.kernels import (
-    fused_attention,
-    write_at,
-)
-from keras_encdec.backend.random_state import (
-    random_state,
-    set_random_state,
-)
+from keras_encdec.backend.environment import import_tensorflow, running_backend
+from keras_encdec.backend.kernels import drop_out, fused_attention, write_at
+from keras_encdec.backend.random_state import random_state, set_random_state
 
 __all__ = [
     "calls_at_a_time",
     "compile_function",
     "compile_loss",
+    "drop_out",
     "fused_attention",
     "import_tensorflow",
     "inference_mode",

@@ -117,3 +117,54 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
     weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
     weights = weights / ops.sum(weights, axis=-1, keepdims=True)
     return ops.matmul(ops.cast(weights, values.dtype), values)
+
+
+def drop_out(x, rate, seed):
+    """Sets elements to 0 with a probability, and scales the others so that means stay.
+
+    Where it is faster, a draw of 16 bits decides, and the probability is rounded to a
+    multiple of 2**-16.
+
+    Args:
+        x: Of any shape, float.
+        rate: The probability.
+        seed: A `keras.random.SeedGenerator`; PyTorch draws from its own generator.
+
+    Returns:
+        As `x`.
+
+    Example:
+        ```python
+        import keras
+        from keras_encdec.backend import drop_out
+
+        print(drop_out(keras.ops.ones((2, 4)), 0.5, keras.random.SeedGenerator(0)))
+        ```
+    """
+    dropped = round(rate * 2**16)
+    if dropped == 2**16:
+        return ops.zeros_like(x)
+    scale = 2**16 / (2**16 - dropped)
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        shape = tf.shape(x)
+        size = tf.reduce_prod(shape)
+        words = tf.random.stateless_uniform(
+            [(size + 1) // 2], tf.cast(seed.next(), "int32"), None, None, "int32"
+        )
+        bits = tf.reshape(tf.bitcast(words, "uint16"), [-1])[:size]
+        kept = tf.reshape(bits, shape) >= tf.constant(dropped, "uint16")
+        return tf.where(kept, x * tf.cast(scale, x.dtype), tf.cast(0, x.dtype))
+    if keras.config.backend() == "torch":
+        import torch
+
+        if not x.is_cpu:
+            # GPUs do all of it in one kernel.
+            return torch.nn.functional.dropout(x, rate)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+        bits = words.random_(-(2**63), None).view(torch.int16)[: x.numel()]
+        kept = bits.reshape(x.shape) >= dropped - 2**15
+        return x * kept.to(x.dtype).mul_(scale)
+    # XLA draws 32 bits within the loop that drops, in no more time.
+    return keras.random.dropout(x, rate, seed=seed)

@@ -2,6 +2,7 @@
 
 from keras_encdec.layers.attention import Attention
 from keras_encdec.layers.blocks import DecoderBlock, EncoderBlock
+from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.embedding import TokenEmbedding
 from keras_encdec.layers.feed_forward import FeedForward
 from keras_encdec.layers.masks import (
@@ -23,6 +24,7 @@ from keras_encdec.layers.positions import (
 __all__ = [
     "Attention",
     "DecoderBlock",
+    "Dropout",
     "EncoderBlock",
     "FeedForward",
     "LearnedPosition",

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_encdec.backend import fused_attention
 from keras_encdec.layers.checks import require_positive
+from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.masks import (
     attend_to,
     combine_masks,
@@ -125,7 +126,7 @@ class Attention(keras.layers.Layer):
         self.output_dense = self._dense(
             hidden_dim, "output", (*x_shape[:-1], self.num_heads * self._head_dim)
         )
-        self.dropout_layer = keras.layers.Dropout(
+        self.dropout_layer = Dropout(
             self.dropout, dtype=self.dtype_policy, name="dropout"
         )
 

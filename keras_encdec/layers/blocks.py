@@ -9,6 +9,7 @@ from keras import ops
 from keras_encdec.backend import write_at
 from keras_encdec.layers.attention import Attention
 from keras_encdec.layers.checks import require_one_of, require_positive
+from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.feed_forward import FeedForward
 from keras_encdec.layers.masks import step_mask, tokens_mask
 from keras_encdec.layers.normalization import make_normalization
@@ -95,7 +96,7 @@ class _Block(keras.layers.Layer):
         )
         self.feed_forward.build(x_shape)
         self.feed_forward_norm = self._norm("feed_forward_norm", x_shape)
-        self.dropout_layer = keras.layers.Dropout(
+        self.dropout_layer = Dropout(
             self.dropout, dtype=self.dtype_policy, name="dropout"
         )
 

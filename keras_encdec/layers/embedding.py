@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_encdec.layers.checks import require_one_of, require_positive
+from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.positions import LearnedPosition, SinusoidalPosition
 
 
@@ -120,9 +121,7 @@ class TokenEmbedding(keras.layers.Layer):
             self.position_layer = LearnedPosition(
                 max_length, dtype=self.dtype_policy, name="positions"
             )
-        self.dropout_layer = keras.layers.Dropout(
-            dropout, dtype=self.dtype_policy, name="dropout"
-        )
+        self.dropout_layer = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, ids_shape):
         """Creates the table and the positions."""

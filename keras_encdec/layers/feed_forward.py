@@ -3,6 +3,7 @@
 import keras
 
 from keras_encdec.layers.checks import require_positive
+from keras_encdec.layers.dropout import Dropout
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -72,7 +73,7 @@ class FeedForward(keras.layers.Layer):
             self.gate_dense = self._dense(self.intermediate_dim, "gate", x_shape)
         hidden_shape = (*x_shape[:-1], self.intermediate_dim)
         self.output_dense = self._dense(x_shape[-1], "output", hidden_shape)
-        self.dropout_layer = keras.layers.Dropout(
+        self.dropout_layer = Dropout(
             self.dropout, dtype=self.dtype_policy, name="dropout"
         )
 
