@@ -4,6 +4,8 @@ To start a kernel takes longer than most kernels of a step of decoding, and, wit
 Python of Keras, than those of training too.
 """
 
+import contextlib
+
 from keras_encdec.backend.torch_graphs import copies
 
 
@@ -63,6 +65,19 @@ class StepGraph:
         return list(copies(self._tensors))
 
 
+@contextlib.contextmanager
+def _waiting_is_an_error():
+    """Finds what a capture could not contain before there is one that could fail."""
+    import torch
+
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+
+
 class GradientGraph:
     """A captured loss with its gradients.
 
@@ -81,7 +96,8 @@ class GradientGraph:
         self._tensors = copies(tensors[1:])
         with torch.no_grad():
             # Libraries allocate what they need outside of the capture.
-            function(tensors[0], *self._tensors)
+            with _waiting_is_an_error():
+                function(tensors[0], *self._tensors)
             torch.cuda.synchronize()
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, pool=pool):
@@ -102,9 +118,15 @@ class GradientGraph:
     @classmethod
     def of(cls, *args):
         """Returns it, or None where the GPU cannot do all that the function does."""
+        import torch
+
         try:
             return cls(*args)
         except RuntimeError:
+            # A capture that fails would leave them in the middle of it.
+            for generator in torch.cuda.default_generators:
+                fresh = torch.Generator(generator.device)
+                generator.graphsafe_set_state(fresh.graphsafe_get_state())
             return None
 
     def __call__(self, scale, *tensors):

@@ -109,11 +109,13 @@ def projected_cross_entropy(
             ),
         )
         weighted = ops.reshape(hidden * share[..., None], (-1, table.shape[1]))
-        true = ops.segment_sum(
-            weighted, ops.reshape(ids, (-1,)), num_segments=table.shape[0]
-        )
         even = ops.sum(weighted, axis=0) / table.shape[0]
-        table_gradient = table_gradient - keep * true - spread * even
+        table_gradient = ops.scatter_update(
+            table_gradient - spread * even,
+            ops.reshape(ids, (-1, 1)),
+            -keep * weighted,
+            reduction="add",
+        )
         flat = ops.reshape(hidden_gradient, (-1, table.shape[1]))[:tokens]
 
         def gradient(*args, upstream=None):

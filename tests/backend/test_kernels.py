@@ -71,19 +71,23 @@ def test_write_at_writes_along_an_axis_and_broadcasts(axis, steps):
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
-@pytest.mark.parametrize("rows, queries", [(2, 5), (2, 8), (200, 1)])
+@pytest.mark.parametrize(
+    "rows, queries, keys", [(2, 5, 6), (2, 8, 66), (2, 8, 67), (200, 1, 6)]
+)
 @pytest.mark.parametrize("kind", ["mask", "padding", "bias", None])
-def test_fused_attention_is_that_of_pytorch(kind, rows, queries, on_cpu, monkeypatch):
+def test_fused_attention_is_that_of_pytorch(
+    kind, rows, queries, keys, on_cpu, monkeypatch
+):
     torch = pytest.importorskip("torch")
     # JAX calls another function on a GPU, which falls back to its own on a CPU.
     monkeypatch.setattr("keras_encdec.backend.kernels.on_cpu", lambda: on_cpu)
     rng = np.random.default_rng(0)
-    lengths = queries, 6, 6
+    lengths = queries, keys, keys
     arrays = [rng.normal(size=(rows, 3, n, 4)).astype("float32") for n in lengths]
     options = {
-        "mask": {"mask": rng.random(size=(rows, 1, queries, 6)) < 0.5},
-        "padding": {"mask": rng.random(size=(rows, 1, 1, 6)) < 0.5},
-        "bias": {"bias": rng.normal(size=(1, 3, 1, 6)).astype("float32")},
+        "mask": {"mask": rng.random(size=(rows, 1, queries, keys)) < 0.5},
+        "padding": {"mask": rng.random(size=(rows, 1, 1, keys)) < 0.5},
+        "bias": {"bias": rng.normal(size=(1, 3, 1, keys)).astype("float32")},
         None: {},
     }[kind]
     if "mask" in options:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from keras_encdec.backend import torch_losses
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.training import (
     ProjectedLoss,
@@ -129,6 +130,22 @@ def test_drops_out_anew_at_each_step(make):
     np.testing.assert_allclose(losses[:3], losses[0], rtol=1e-5)
     assert len(set(map(float, losses[3:]))) == 3
     assert min(abs(x - losses[0]) for x in losses[3:]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"output_bias": True, "positions": "relative", "gated": True}]
+)
+def test_a_projected_loss_is_the_same_when_it_is_recorded(options, monkeypatch):
+    found = []
+    for calls in (10**9, 2, 0):
+        monkeypatch.setattr(torch_losses, "CALLS_BEFORE_RECORD", calls)
+        model = transformer(dropout=0.2, attention_dropout=0.1, **options)
+        adam = keras.optimizers.Adam(1e-2)
+        losses = fit(ProjectedLoss(model), epochs=6, optimizer=adam)
+        found.append([losses["loss"], *model.get_weights()])
+    for others in zip(*found, strict=True):
+        for other in others[1:]:
+            np.testing.assert_allclose(other, others[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_projected_loss_counts_regularized_weights():
