@@ -5,6 +5,7 @@ Python of Keras, than those of training too.
 """
 
 import contextlib
+import warnings
 
 from keras_encdec.backend.torch_graphs import copies
 
@@ -71,7 +72,9 @@ def _waiting_is_an_error():
     import torch
 
     mode = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # It says that it does not find everything.
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

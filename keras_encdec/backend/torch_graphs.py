@@ -26,7 +26,7 @@ def graph_of(function, tensors):
     fakes = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
     try:
         module = make_fx(function, **fakes)(*tensors)
-    except (RuntimeError, TypeError, ValueError):
+    except Exception:  # Of many kinds; what the user did wrong is raised without it.
         return None
     written = {x for node in module.graph.nodes for x in _written(node)}
     # Nothing else reads what is written, so that order does not matter.

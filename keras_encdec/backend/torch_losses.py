@@ -41,8 +41,9 @@ class Loss:
             lambda x: x if x is None else keras.ops.convert_to_tensor(x), args
         )
         parameters = [x.value for x in self._variables if x.trainable]
-        plainly = torch.compiler.is_compiling() or not torch.is_grad_enabled()
-        if plainly or not parameters:
+        recordable = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        # Keras tries a step of tensors without memory first.
+        if any(x.is_meta for x in tensors_of(args)) or not (parameters and recordable):
             return self._function(*args)
         key = tuple(id(parameter) for parameter in parameters)
         if key not in self._recorded:

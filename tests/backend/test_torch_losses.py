@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_encdec import EncoderDecoder, TokenCrossEntropy
 from keras_encdec.backend import compile_loss, torch_losses
+from keras_encdec.training import ProjectedLoss
 
 torch = pytest.importorskip("torch")
 
@@ -181,6 +183,17 @@ def test_without_gradients_nothing_is_recorded(network):
     for _ in range(5):
         cost.compiled(*arrays)
     assert cost.calls == 10
+
+
+def test_the_loss_of_a_model_is_recorded():
+    model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1, dropout=0.1)
+    trained = ProjectedLoss(model)
+    trained.compile("sgd", TokenCrossEntropy())
+    ids = RNG.integers(1, 20, (3, 8, 5))
+    trained.fit((ids[0], ids[1]), ids[2], batch_size=2, verbose=0)
+    (records,) = trained._training_loss._recorded.values()
+    (record,) = records._records.values()
+    assert isinstance(record, torch.fx.GraphModule)
 
 
 def test_many_shapes_are_not_all_recorded(network, monkeypatch):

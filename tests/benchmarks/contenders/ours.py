@@ -119,7 +119,8 @@ class KerasTrainer:
                 self._model.train_on_batch(inputs, labels)
         else:
             steps = {"steps_per_epoch": len(data), "shuffle": False}
-            self._model.fit((each for each in data), verbose=0, **steps)
+            # Of Keras itself: KerasHub's own takes no generator.
+            keras.Model.fit(self._model, (each for each in data), verbose=0, **steps)
 
 
 # What a user waits for at the first answer.
