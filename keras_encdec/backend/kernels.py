@@ -115,8 +115,13 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
         scores = scores + ops.cast(bias, "float32")
     if mask is not None:
         scores = ops.where(mask, scores, -1e30)
-    weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
-    weights = weights / ops.sum(weights, axis=-1, keepdims=True)
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        weights = tf.nn.softmax(scores)
+    else:
+        weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+        weights = weights / ops.sum(weights, axis=-1, keepdims=True)
     return ops.matmul(ops.cast(weights, values.dtype), values)
 
 
