@@ -59,8 +59,9 @@ class ProjectedLoss(keras.Model):
     accuracy of the tokens, which a metric would need the logits for, is logged as
     `token_accuracy` beside the loss.
 
-    On PyTorch the loss and its gradient are computed without the Python of the layers
-    after some steps of the same shapes.
+    Regularizers of weights count too; what a layer gives to `add_loss` does not. On
+    PyTorch the loss and its gradient are computed without the Python of the layers
+    after 32 steps of the same shapes.
 
     Args:
         model: The `EncoderDecoder` to train in place.
