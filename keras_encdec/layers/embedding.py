@@ -5,7 +5,11 @@ from keras import ops
 
 from keras_encdec.layers.checks import require_one_of, require_positive
 from keras_encdec.layers.dropout import Dropout
-from keras_encdec.layers.positions import LearnedPosition, SinusoidalPosition
+from keras_encdec.layers.positions import (
+    LearnedPosition,
+    RelativePositionBias,
+    SinusoidalPosition,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -45,8 +49,9 @@ class TokenEmbedding(keras.layers.Layer):
         `reverse=True` logits `(B, L, V)`, float32, with the mask of the input.
 
     Raises:
-        ValueError: If a size is not a positive integer, `positions` is unknown, or
-            `max_length` is not given for learned positions or given for others.
+        ValueError: If a size is not a positive integer, `positions` is unknown or a
+            relative bias, or `max_length` is not given for learned positions or given
+            for others.
 
     Example:
         ```python
@@ -84,6 +89,12 @@ class TokenEmbedding(keras.layers.Layer):
             positions = keras.saving.deserialize_keras_object(positions)
         if not isinstance(positions, keras.layers.Layer):
             require_one_of(("sinusoidal", "learned", None), positions=positions)
+        if isinstance(positions, RelativePositionBias):
+            raise ValueError(
+                "Positions are added to embeddings, and a relative bias to the scores "
+                f"of attention; received positions={positions!r}. Give EncoderDecoder "
+                "positions='relative', or the layer's output to attention as its bias."
+            )
         if (positions == "learned") != (max_length is not None):
             raise ValueError(
                 "max_length is the number of learned positions, given with "

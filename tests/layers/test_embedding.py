@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 from keras.src.backend import get_keras_mask
 
-from keras_encdec.layers import EncoderBlock, TokenEmbedding
+from keras_encdec.layers import EncoderBlock, RelativePositionBias, TokenEmbedding
 
 IDS = np.array([[5, 7, 2, 0], [3, 0, 9, 1]], "int32")
 
@@ -127,6 +127,7 @@ def test_dropout_acts_in_training_alone():
         ({"positions": "rotary"}, "one of 'sinusoidal', 'learned', None; .*'rotary'"),
         ({"positions": "learned"}, "positions='learned' with max_length=None"),
         ({"max_length": 4}, "positions=None with max_length=4"),
+        ({"positions": RelativePositionBias(2)}, "relative bias to the scores of att"),
     ],
 )
 def test_refuses_bad_options(options, match):
