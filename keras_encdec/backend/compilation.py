@@ -157,14 +157,34 @@ def while_loop(condition, step, state, constants=()):
         print(while_loop(lambda n, d: n < 9, step, ops.array(1), ops.array(2)))
         ```
     """
-    if keras.config.backend() != "torch":
-        (state,) = ops.while_loop(
-            lambda state: condition(state, constants),
-            lambda state: (step(state, constants),),
-            (state,),
+    if keras.config.backend() == "torch":
+        return torch_tracing.while_loop(condition, step, state, constants)
+    # XLA drops axes of one row from products. From a state that has them it would
+    # write a cache twice, into copies: once with the axis, once without.
+    single = keras.tree.map_structure(_is_cache_of_one_row, state)
+
+    def dropped(state):
+        return keras.tree.map_structure(
+            lambda x, drop: x[0] if drop else x, state, single
         )
-        return state
-    return torch_tracing.while_loop(condition, step, state, constants)
+
+    def restored(state):
+        return keras.tree.map_structure(
+            lambda x, drop: x[None] if drop else x, state, single
+        )
+
+    (state,) = ops.while_loop(
+        lambda state: condition(restored(state), constants),
+        lambda state: (dropped(step(restored(state), constants)),),
+        (dropped(state),),
+    )
+    return restored(state)
+
+
+def _is_cache_of_one_row(x):
+    shape = ops.shape(x)
+    # TensorFlow's sizes are not known yet.
+    return keras.config.backend() == "jax" and len(shape) > 2 and shape[0] == 1
 
 
 def traced_call(function, *args):

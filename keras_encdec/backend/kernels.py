@@ -41,6 +41,9 @@ def write_at(cache, index, entry, axis=1):
         steps = torch.arange(entry.shape[axis], device=cache.device) + index
         return cache.index_copy_(axis, steps, entry)
     if keras.config.backend() == "jax":
+        if axis > 1 and cache.shape[0] == 1:
+            # As `while_loop` has it, so that this is no copy.
+            return write_at(cache[0], index, entry[0], axis - 1)[None]
         starts = [index * 0] * cache.ndim
         starts[axis] = index
         return ops.slice_update(cache, starts, entry)
@@ -119,10 +122,10 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
         import tensorflow as tf
 
         weights = tf.nn.softmax(scores)
-    else:
-        weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
-        weights = weights / ops.sum(weights, axis=-1, keepdims=True)
-    return ops.matmul(ops.cast(weights, values.dtype), values)
+        return ops.matmul(ops.cast(weights, values.dtype), values)
+    weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+    y = ops.matmul(ops.cast(weights, values.dtype), values)
+    return y / ops.cast(ops.sum(weights, axis=-1, keepdims=True), y.dtype)
 
 
 def drop_out(x, rate, seed):
