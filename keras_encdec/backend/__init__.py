@@ -6,7 +6,7 @@ Everything else is written with `keras.ops`, and calls these where they truly di
 from keras_encdec.backend.compilation import (
     calls_at_a_time,
     compile_function,
-    compile_loss,
+    compile_train_step,
     inference_mode,
     traced_call,
     while_loop,
@@ -18,7 +18,7 @@ from keras_encdec.backend.random_state import random_state, set_random_state
 __all__ = [
     "calls_at_a_time",
     "compile_function",
-    "compile_loss",
+    "compile_train_step",
     "drop_out",
     "fused_attention",
     "import_tensorflow",

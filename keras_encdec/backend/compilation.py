@@ -7,7 +7,7 @@ import os
 import keras
 from keras import ops
 
-from keras_encdec.backend import torch_losses, torch_tracing
+from keras_encdec.backend import torch_steps, torch_tracing
 from keras_encdec.backend.environment import on_cpu
 
 
@@ -69,35 +69,51 @@ def compile_function(function, inputs, variables=(), jit=False):
     return under_inference_mode
 
 
-def compile_loss(function, variables):
-    """Compiles a function to a loss that a training step differentiates.
+def compile_train_step(step, loss, log, optimizer, variables):
+    """Compiles the training step of a model.
 
-    On TensorFlow and JAX this is the function, which `fit` compiles with its step. On
-    PyTorch the loss and its gradient are recorded after some calls for each set of
-    shapes, and run without Python from then on, on a GPU as one CUDA graph.
+    On TensorFlow and JAX this is the step, which `fit` compiles. On PyTorch the step is
+    recorded after some steps for each set of shapes, and runs without Python from then
+    on, on a GPU as one CUDA graph; what the optimizer does stays as it is where that
+    depends on values, as with float16.
 
     Args:
-        function: A function from nested tensors to a tuple: the loss, a scalar, and
+        step: The `train_step` of a `keras.Model`, which the others take apart.
+        loss: A function `(x, y, sample_weight) -> tuple`: the loss, a scalar, and
             tensors without a gradient. It has no side effects.
-        variables: The Keras variables it reads; it is differentiated by those that are
-            trainable.
+        log: A function from the number of rows and that tuple's tensors to what
+            `train_step` returns; it may assign to variables.
+        optimizer: The model's optimizer.
+        variables: The model's variables, of which the trainable ones are trained.
 
     Returns:
-        A function with the same arguments and results.
+        A function with the same arguments and results as `step`.
 
     Example:
         ```python
         import keras
-        from keras_encdec.backend import compile_loss
+        import numpy as np
+        from keras_encdec.backend import compile_train_step
 
-        scale = keras.Variable(2.0)
-        loss = compile_loss(lambda x: (x * scale,), [scale])
-        print(loss(keras.ops.array(3.0)))
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+
+        def loss(x, y, sample_weight):
+            return (model.compute_loss(x, y, model(x, training=True), sample_weight),)
+
+        model.train_step = compile_train_step(
+            model.train_step,
+            loss,
+            lambda rows, loss: {"loss": loss},
+            model.optimizer,
+            model.variables,
+        )
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
         ```
     """
     if keras.config.backend() != "torch":
-        return function
-    return torch_losses.Loss(function, variables)
+        return step
+    return torch_steps.TrainStep(step, loss, log, optimizer, variables)
 
 
 def calls_at_a_time(variables, jit=False):

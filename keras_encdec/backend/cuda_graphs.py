@@ -67,56 +67,54 @@ class StepGraph:
 
 
 @contextlib.contextmanager
-def _waiting_is_an_error():
-    """Finds what a capture could not contain before there is one that could fail."""
+def waiting_is_an_error(gpus):
+    """Ends what makes a GPU wait, which no capture could contain.
+
+    To find it before is better: a capture that fails leaves things in the middle.
+
+    Args:
+        gpus: Without any, nothing is ended.
+
+    Yields:
+        A list, which holds the error, if there was one.
+    """
     import torch
 
+    errors = []
+    if not gpus:
+        yield errors
+        return
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # It says that it does not find everything.
         torch.cuda.set_sync_debug_mode("error")
     try:
-        yield
+        yield errors
+    except RuntimeError as error:
+        errors.append(error)
     finally:
         torch.cuda.set_sync_debug_mode(mode)
 
 
-class GradientGraph:
-    """A captured loss with its gradients.
+class FunctionGraph:
+    """A captured function, which reads and writes tensors of its own.
 
     Args:
-        function: A function from tensors to some tensors and then the gradients, of
-            which some may be None.
-        tensors: Its arguments, on a GPU; the first one is read where it is, the others
-            are copied.
-        gradients: Tensors to write the gradients to, which graphs may share.
-        pool: The memory of the graphs that share them, of which one runs at a time.
+        function: A function from tensors to tensors, called before.
+        tensors: Its arguments, on a GPU.
+        pool: The memory of graphs of which one runs at a time.
     """
 
-    def __init__(self, function, tensors, gradients, pool):
+    def __init__(self, function, tensors, pool):
         import torch
 
-        self._tensors = copies(tensors[1:])
-        with torch.no_grad():
-            # Libraries allocate what they need outside of the capture.
-            with _waiting_is_an_error():
-                function(tensors[0], *self._tensors)
-            torch.cuda.synchronize()
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, pool=pool):
-                found = function(tensors[0], *self._tensors)
-                split = len(found) - len(gradients)
-                pairs = list(zip(gradients, found[split:], strict=True))
-                pairs = [(old, new) for old, new in pairs if new is not None]
-                torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
-        # The gradient's places in the graph's memory are free again.
-        self._values = found[:split]
-        self._gradients = [
-            None if new is None else old
-            for old, new in zip(gradients, found[split:], strict=True)
-        ]
         # Its constants must live as long as the graph, which reads their memory.
         self._function = function
+        self._tensors = copies(tensors)
+        torch.cuda.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._found = function(*self._tensors)
 
     @classmethod
     def of(cls, *args):
@@ -132,9 +130,9 @@ class GradientGraph:
                 generator.graphsafe_set_state(fresh.graphsafe_get_state())
             return None
 
-    def __call__(self, scale, *tensors):
+    def __call__(self, *tensors):
         """Returns what the function returns, until the next call."""
         for tensor, given in zip(self._tensors, tensors, strict=True):
             tensor.copy_(given)
         self._graph.replay()
-        return *self._values, *self._gradients
+        return self._found

@@ -29,14 +29,41 @@ def graph_of(function, tensors):
     except Exception:  # Of many kinds; what the user did wrong is raised without it.
         return None
     written = {x for node in module.graph.nodes for x in _written(node)}
+    apart = {node for node in module.graph.nodes if node in written or _acts(node)}
+    _fold_constants(module, apart)
     # Nothing else reads what is written, so that order does not matter.
-    if all(len(node.users) == 1 for node in written):
-        apart = {node for node in module.graph.nodes if node in written or _acts(node)}
-        _fold_constants(module, apart)
+    if all(len(node.users) == 1 and node.op != "get_attr" for node in written):
         module = _merge_equals(module, apart)
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
+
+
+class Flattened:
+    """A function of nested tensors, from and to a list of them.
+
+    Args:
+        function: A function from nested tensors to nested tensors.
+        args: Its arguments; what is no tensor in them stays the same.
+    """
+
+    def __init__(self, function, args):
+        self._function, self._args = function, args
+        self._structure = None
+
+    def __call__(self, *tensors):
+        """Returns the tensors of what the function returns."""
+        import torch
+
+        result = self._function(*with_tensors(self._args, tensors))
+        found = tensors_of(result)
+        # Without what it holds.
+        self._structure = with_tensors(result, [torch.empty(0) for _ in found])
+        return found
+
+    def restore(self, tensors):
+        """Returns what the function returns, given what a call returned."""
+        return with_tensors(self._structure, tensors)
 
 
 def copies(tensors):
@@ -103,7 +130,7 @@ def _fold_constants(module, apart):
 
     values = {}
     for node in module.graph.nodes:
-        if node.op == "get_attr":
+        if node.op == "get_attr" and node not in apart:
             value = getattr(module, node.target)
             # Weights change their values.
             if not isinstance(value, torch.nn.Parameter):

@@ -10,7 +10,13 @@ import contextvars
 import warnings
 
 from keras_encdec.backend.cuda_graphs import capture
-from keras_encdec.backend.torch_graphs import copies, graph_of, tensors_of, with_tensors
+from keras_encdec.backend.torch_graphs import (
+    Flattened,
+    copies,
+    graph_of,
+    tensors_of,
+    with_tensors,
+)
 from keras_encdec.backend.torch_products import ArrangedWeights
 
 # A trace takes about as long as this many calls.
@@ -63,27 +69,18 @@ def while_loop(condition, step, state, constants):
 
 def traced_call(function, *args):
     """Calls a function; see `backend.traced_call`."""
-    import torch
-
     tensors = tensors_of(args)
     trace = _trace_of(function, tensors)
-
-    def flat_function(*tensors):
-        result = function(*with_tensors(args, tensors))
-        found = tensors_of(result)
-        # Its structure, without what it holds.
-        trace.structure = with_tensors(result, [torch.empty(0) for _ in found])
-        return found
-
-    found = trace(flat_function, tensors)
-    return with_tensors(trace.structure, found)
+    if trace.flat is None or trace.traced is None:
+        trace.flat = Flattened(function, args)
+    return trace.flat.restore(trace(trace.flat, tensors))
 
 
 class _Trace:
     """A function from tensors to tensors, traced after a number of calls."""
 
     def __init__(self):
-        self.calls, self.traced, self.structure = 0, None, None
+        self.calls, self.traced, self.flat = 0, None, None
         self._captured = self._weights = None
 
     def captured(self, function, tensors):

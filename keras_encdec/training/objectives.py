@@ -7,7 +7,7 @@ batch, T target length, D model, V vocabulary.
 import keras
 from keras import ops
 
-from keras_encdec.backend import compile_loss
+from keras_encdec.backend import compile_train_step
 from keras_encdec.training.losses import TokenCrossEntropy, token_weights
 from keras_encdec.training.memory import keep_freed_memory
 from keras_encdec.training.metrics import is_best
@@ -111,9 +111,17 @@ class ProjectedLoss(keras.Model):
             )
         super().compile(optimizer, loss, **kwargs)
         keep_freed_memory()
-        self._training_loss = compile_loss(
-            self._compute_training_loss, self.model.variables
+        self._train_step = compile_train_step(
+            super().train_step,
+            self._training_loss,
+            self._log,
+            self.optimizer,
+            [*self.model.variables, *self.metrics_variables],
         )
+
+    def train_step(self, *args, **kwargs):
+        """Takes a step as `keras.Model.train_step` does."""
+        return self._train_step(*args, **kwargs)
 
     def call(self, inputs, training=None):
         """Returns the logits `(B, T, V)`; in training the ids, for `compute_loss`."""
@@ -124,10 +132,7 @@ class ProjectedLoss(keras.Model):
     ):
         """Returns the loss, in training from the ids, else from logits."""
         if training:
-            source, target = (x["source"], x["target"]) if isinstance(x, dict) else x
-            loss, accuracy, count = self._training_loss(
-                source, target, y, sample_weight
-            )
+            loss, accuracy, count = self._training_loss(x, y, sample_weight)
         else:
             loss = super().compute_loss(x, y, y_pred, sample_weight, training)
             weights, count = self._weights(y, sample_weight)
@@ -140,8 +145,16 @@ class ProjectedLoss(keras.Model):
         weights = token_weights(labels, sample_weight, self.loss.ignore_class)
         return weights, ops.maximum(ops.sum(weights), keras.config.epsilon())
 
-    def _compute_training_loss(self, source, target, labels, sample_weight):
+    def _log(self, rows, loss, accuracy, count):
+        """Updates the metrics as `compute_loss` and Keras do; returns their results."""
+        self.accuracy.update_state(accuracy, count)
+        (mean,) = (x for x in self.metrics if x.name == "loss")
+        mean.update_state(loss, sample_weight=rows)
+        return self.get_metrics_result()
+
+    def _training_loss(self, x, labels, sample_weight):
         """Returns the loss, and without a gradient accuracy and sum of the weights."""
+        source, target = (x["source"], x["target"]) if isinstance(x, dict) else x
         encoded = self.model.encode_hidden(source, training=True)
         hidden = self.model.decode_hidden(target, encoded, training=True)
         hidden = ops.cast(hidden, "float32")

@@ -81,10 +81,10 @@ def make_decoder(variant, size, weights, source, beams, length):
 
 def make_trainer(variant, size, weights, dropout):
     with contextlib.suppress(ImportError):  # An older checkout has none.
-        from keras_encdec.backend import torch_losses
+        from keras_encdec.backend import torch_steps
 
         # As after the first of thousands of steps.
-        torch_losses.CALLS_BEFORE_RECORD = 0
+        torch_steps.STEPS_BEFORE_RECORD = 0
     model = ProjectedLoss(make_model(size, weights, dropout, mixed=True))
     return KerasTrainer(model, lambda source, target: (source, target))
 
