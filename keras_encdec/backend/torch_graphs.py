@@ -32,7 +32,7 @@ def graph_of(function, tensors):
     apart = {node for node in module.graph.nodes if node in written or _acts(node)}
     _fold_constants(module, apart)
     # Nothing else reads what is written, so that order does not matter.
-    if all(len(node.users) == 1 and node.op != "get_attr" for node in written):
+    if all(len(node.users) == 1 for node in written):
         module = _merge_equals(module, apart)
     module.graph.eliminate_dead_code()
     module.recompile()

@@ -5,8 +5,6 @@ takes longer than the kernels, if these are small or the GPU is fast. So the ope
 of a step are recorded once for each set of shapes, and run from then on.
 """
 
-import math
-
 import keras
 
 from keras_encdec.backend.cuda_graphs import FunctionGraph, waiting_is_an_error
@@ -89,19 +87,19 @@ class TrainStep:
             self._optimizer.apply(gradients, variables)
             return self._log(rows, *values)
 
-        scalars = [x for x in self._state() if math.prod(x.shape) == 1]
-        values = [x.value for x in scalars]
+        # All variables that a step may change, once each.
+        state = {id(x): x for x in (*self._variables, *self._optimizer.variables)}
+        values = [x.value for x in state.values()]
 
         def update_from(values, found):
-            # PyTorch would look at what a tensor of one element holds that is no
-            # argument, and take it, and what is computed from it, for constants.
-            pairs = zip(scalars, values, strict=True)
-            with keras.StatelessScope(state_mapping=list(pairs)) as scope:
+            # Variables that are no arguments PyTorch would take for constants.
+            pairs = list(zip(state.values(), values, strict=True))
+            with keras.StatelessScope(state_mapping=pairs) as scope:
                 logs = update(*found)
-                changed = [(x, scope.get_current_value(x)) for x in self._state()]
-            for variable, value in changed:
-                if value is not None:
-                    variable.value.copy_(value)
+                new = [scope.get_current_value(x) for x in state.values()]
+            for old, value in zip(values, new, strict=True):
+                if value is not old:  # Else it was written in place, if at all.
+                    old.copy_(value)
             return logs
 
         flat_update = Flattened(update_from, (values, flat.restore(found)))
@@ -119,11 +117,6 @@ class TrainStep:
         run = self._captured(whole, tensors) if gpus else whole
         # Logs are read later, when the next step may have been taken.
         return lambda tensors: flat_update.restore(copies(run(*tensors))), logs
-
-    def _state(self):
-        """Returns all variables that a step may change, without duplicates."""
-        variables = [*self._variables, *self._optimizer.variables]
-        return list({id(x): x for x in variables}.values())
 
     def _captured(self, function, tensors):
         import torch

@@ -60,8 +60,9 @@ class ProjectedLoss(keras.Model):
     `token_accuracy` beside the loss.
 
     Regularizers of weights count too; what a layer gives to `add_loss` does not. On
-    PyTorch the loss and its gradient are computed without the Python of the layers
-    after 32 steps of the same shapes.
+    PyTorch steps are recorded after 32 of the same shapes and then run without Python,
+    the optimizer's part too: as on the other backends, a schedule or a learning rate
+    that is a function has to be there when the model is compiled.
 
     Args:
         model: The `EncoderDecoder` to train in place.

@@ -1,11 +1,11 @@
-"""Recorded losses against PyTorch's own autograd."""
+"""Recorded training steps against those of Keras itself."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_encdec import EncoderDecoder, TokenCrossEntropy
-from keras_encdec.backend import compile_loss, torch_losses
+from keras_encdec.backend import compile_train_step, torch_steps
 from keras_encdec.training import ProjectedLoss
 
 torch = pytest.importorskip("torch")
@@ -14,192 +14,217 @@ pytestmark = pytest.mark.skipif(
     keras.config.backend() != "torch", reason="PyTorch's steps alone are recorded"
 )
 
-RNG = np.random.default_rng(0)
+NEVER = 10**9
 
 
 @pytest.fixture(autouse=True)
-def recorded_at_the_third_call(monkeypatch):
-    monkeypatch.setattr(torch_losses, "CALLS_BEFORE_RECORD", 2)
+def recorded_at_the_third_step(monkeypatch):
+    monkeypatch.setattr(torch_steps, "STEPS_BEFORE_RECORD", 2)
 
 
-@pytest.fixture
-def network():
-    layers = [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)]
-    model = keras.Sequential([layers[0], keras.layers.Dropout(0.3), layers[1]])
-    model.build((None, 3))
-    return model
+class Regression(keras.Sequential):
+    """A network whose steps are recorded; it counts those that Keras takes."""
+
+    def __init__(self, optimizer="sgd", dropout=0.3, steps=2):
+        torch_steps.STEPS_BEFORE_RECORD = steps
+        keras.utils.set_random_seed(0)
+        super().__init__(
+            [
+                keras.Input((3,)),
+                keras.layers.Dense(4, activation="tanh", kernel_constraint="unit_norm"),
+                keras.layers.Dropout(dropout),
+                keras.layers.Dense(1),
+            ]
+        )
+        self.compile(optimizer, "mse")
+        self.optimizer.build(self.trainable_variables)
+        self.taken = 0
+        self.step = compile_train_step(
+            self.take,
+            self.mean_square,
+            self.log,
+            self.optimizer,
+            [*self.variables, *self.metrics_variables],
+        )
+
+    def train_step(self, data):
+        return self.step(data)
+
+    def take(self, data):
+        self.taken += 1
+        return super().train_step(data)
+
+    def mean_square(self, x, y, sample_weight):
+        predicted = self(x, training=True)
+        return self.compute_loss(x, y, predicted, sample_weight), keras.ops.max(
+            predicted
+        )
+
+    def log(self, rows, loss, largest):
+        (mean,) = (x for x in self.metrics if x.name == "loss")
+        mean.update_state(loss, sample_weight=rows)
+        return self.get_metrics_result()
 
 
-class Cost:
-    """The mean square of what a network returns, counting its calls."""
-
-    def __init__(self, network, training=False):
-        self.network, self.training, self.calls = network, training, 0
-        self.compiled = compile_loss(self, network.variables)
-
-    def __call__(self, x, y, weights=None):
-        self.calls += 1
-        off = keras.ops.square(self.network(x, training=self.training) - y)
-        if weights is not None:
-            off = off * weights
-        return keras.ops.mean(off), keras.ops.stop_gradient(keras.ops.max(off))
+def batches(number, weighted=False, sizes=(4, 5)):
+    random = np.random.default_rng(0)
+    for i in range(number):
+        rows = sizes[i % len(sizes)]
+        arrays = [random.normal(size=(rows, n)).astype("float32") for n in (3, 1)]
+        if weighted:
+            arrays.append(random.uniform(size=rows).astype("float32"))
+        yield arrays
 
 
-def batch(rows=5):
-    return [torch.tensor(RNG.normal(size=(rows, n)).astype("float32")) for n in (3, 1)]
+def train(model, **options):
+    logs = [model.train_on_batch(*each) for each in batches(10, **options)]
+    return [
+        np.array(logs),
+        *model.get_weights(),
+        *(x.numpy() for x in model.optimizer.variables),
+    ]
 
 
-def gradients(loss, network):
-    values = [x.value for x in network.trainable_variables]
-    return [x.numpy() for x in torch.autograd.grad(loss, values)]
+def schedule():
+    return keras.optimizers.schedules.PolynomialDecay(0.1, 6, 0.01)
 
 
-def assert_same(found, expected, network, factor=1.0):
-    np.testing.assert_array_equal(found[0].detach(), expected[0].detach())
-    np.testing.assert_array_equal(found[1], expected[1])
-    assert not found[1].requires_grad
-    pairs = zip(
-        gradients(factor * found[0], network),
-        gradients(factor * expected[0], network),
-        strict=True,
+def warm_up():
+    # Looks whether the warm-up is over.
+    return keras.optimizers.schedules.CosineDecay(
+        0.01, 6, warmup_target=0.1, warmup_steps=4
     )
-    for one, other in pairs:
-        np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
-def test_a_recorded_loss_is_the_loss(network):
-    cost = Cost(network)
-    for number in range(8):
-        arrays = batch(rows=4 + number % 2)
-        expected = cost(*arrays)
-        assert_same(cost.compiled(*arrays), expected, network, factor=1.0 + number)
-        for variable in network.trainable_variables:
-            variable.assign(variable + 0.1)
-    # Two calls of each shape, and its record.
-    assert cost.calls - 8 == 2 * 3
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "adam": lambda: keras.optimizers.Adam(schedule(), clipnorm=0.5),
+    "adamw": lambda: keras.optimizers.AdamW(0.1, global_clipnorm=0.5),
+    "adafactor": lambda: keras.optimizers.Adafactor(0.1),
+    "lamb": lambda: keras.optimizers.Lamb(0.1),
+    "warm-up": lambda: keras.optimizers.Adam(warm_up()),
+    "average": lambda: keras.optimizers.Adam(
+        0.1, use_ema=True, ema_overwrite_frequency=3
+    ),
+    "accumulated": lambda: keras.optimizers.Adam(0.1, gradient_accumulation_steps=2),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(0.1), initial_scale=2.0**10, dynamic_growth_steps=3
+    ),
+}
+# How many optimizers' parts of a step are recorded.
+VALUES_DECIDE = {"warm-up", "average", "accumulated", "scaled"}
 
 
-def test_arrays_are_no_constants(network):
-    cost = Cost(network)
-    for _ in range(5):
-        tensors = batch()
-        arrays = [x.numpy() for x in tensors]
-        assert_same(cost.compiled(*arrays), cost(*tensors), network)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_recorded_step_is_the_step(name):
+    make = OPTIMIZERS[name]
+    expected = train(Regression(make(), steps=NEVER))
+    model = Regression(make())
+    for found, other in zip(train(model), expected, strict=True):
+        np.testing.assert_array_equal(found, other)
+    assert model.taken == 2 * 2
+    applied = count_calls(model.optimizer, "apply")
+    train(model)
+    assert applied == ([True] * 10 if name in VALUES_DECIDE else [])
 
 
-def test_what_is_left_out_may_be_given_later(network):
-    cost = Cost(network)
-    for number in range(8):
-        arrays = [*batch(), torch.rand(5, 1) if number % 2 else None]
-        assert_same(cost.compiled(*arrays), cost(*arrays), network)
-    assert cost.calls - 8 == 2 * 3
+def count_calls(target, name):
+    calls, function = [], getattr(target, name)
+
+    def counted(*args, **kwargs):
+        calls.append(True)
+        return function(*args, **kwargs)
+
+    setattr(target, name, counted)
+    return calls
 
 
-def test_dropout_draws_what_it_would_have_drawn(network, monkeypatch):
-    arrays, found = batch(), []
-    for calls in (0, 2, 10):
-        monkeypatch.setattr(torch_losses, "CALLS_BEFORE_RECORD", calls)
-        cost = Cost(network, training=True)
-        torch.manual_seed(1)
-        losses = [cost.compiled(*arrays)[0] for _ in range(6)]
-        found.append([[float(x.detach()), *gradients(x, network)] for x in losses])
-    assert len({values[0] for values in found[0]}) == 6
-    for values in zip(*found, strict=True):
-        for one, *others in zip(*values, strict=True):
-            for other in others:
-                np.testing.assert_allclose(other, one, rtol=1e-6)
+def test_sample_weights_may_come_and_go():
+    found = []
+    for steps in (NEVER, 2):
+        model = Regression(steps=steps)
+        found.append([train(model, weighted=i % 2 > 0)[0] for i in range(4)])
+    np.testing.assert_array_equal(*found)
+    assert model.taken == 2 * 2 * 2
 
 
-def test_losses_can_be_added_before_they_are_differentiated(network):
-    cost = Cost(network)
-    arrays = [batch() for _ in range(6)]
-    for each in arrays[:3]:
-        cost.compiled(*each)
-    found = sum(n * cost.compiled(*x)[0] for n, x in enumerate(arrays))
-    expected = sum(n * cost(*x)[0] for n, x in enumerate(arrays))
-    for one, other in zip(
-        gradients(found, network), gradients(expected, network), strict=True
-    ):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
-
-
-def test_a_frozen_layer_is_left_out(network):
-    cost = Cost(network)
+def test_a_frozen_layer_stays_as_it_is():
+    model = Regression("adam")
+    first, _, last = model.layers
     for trainable in (True, False, True):
-        network.layers[0].trainable = trainable
-        assert len(network.trainable_variables) == (4 if trainable else 2)
-        for _ in range(4):
-            arrays = batch()
-            assert_same(cost.compiled(*arrays), cost(*arrays), network)
+        first.trainable = trainable
+        before = [layer.get_weights() for layer in (first, last)]
+        train(model)
+        same = [
+            [
+                np.array_equal(*pair)
+                for pair in zip(old, layer.get_weights(), strict=True)
+            ]
+            for old, layer in zip(before, (first, last), strict=True)
+        ]
+        assert same == [[not trainable] * 2, [False] * 2]
 
 
-def test_a_variable_without_influence_has_no_gradient():
-    used, unused = keras.Variable([1.0, 2.0]), keras.Variable([3.0])
-    loss = compile_loss(lambda x: (keras.ops.sum(x * used),), [used, unused])
-    for _ in range(4):
-        used.value.grad = unused.value.grad = None
-        loss(np.array([5.0, 7.0], "float32"))[0].backward()
-        np.testing.assert_array_equal(used.value.grad, [5.0, 7.0])
-        assert unused.value.grad is None
+def test_a_learning_rate_may_be_assigned():
+    model = Regression("adam", dropout=0.0)
+    train(model)
+    model.optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    train(model)
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)  # The norm is 1 again.
 
 
-def test_a_scaled_loss_keeps_small_gradients_of_half_precision():
-    scale = keras.Variable(1e-4)
-
-    def tiny(x):
-        # The gradient goes through float16, in which 1e-8 is zero.
-        half = keras.ops.cast(scale * x, "float16")
-        return (keras.ops.cast(half, "float32") * 1e-8,)
-
-    loss = compile_loss(tiny, [scale])
-    for _ in range(6):
-        found = torch.autograd.grad(loss(np.float32(1))[0] * 2.0**15, scale.value)[0]
-    np.testing.assert_allclose(float(found), 2.0**15 * 1e-8, rtol=1e-3)
-    for factor in (0.0, float("inf"), 2.0**14, 2.0**14):
-        value = loss(np.float32(1))[0]
-        found = torch.autograd.grad(value * factor, scale.value)[0]
-    np.testing.assert_allclose(float(found), 2.0**14 * 1e-8, rtol=1e-3)
+def test_weights_may_be_assigned():
+    model = Regression(keras.optimizers.SGD(0.0), dropout=0.0)
+    (batch,) = batches(1)
+    losses = [model.train_on_batch(*batch) for _ in range(4)]
+    model.set_weights([x * 0 for x in model.get_weights()])
+    losses.append(model.train_on_batch(*batch))
+    assert losses[2] == losses[3] != losses[4]
+    np.testing.assert_allclose(losses[4], np.mean(batch[1] ** 2), rtol=1e-6)
 
 
-def test_what_looks_at_values_stays_as_it_is(network):
-    def cost(x, y):
-        sign = 1 if float(keras.ops.sum(x)) > 0 else -1
-        return sign * keras.ops.mean(network(x) - y), keras.ops.max(x)
+def test_a_loss_that_looks_at_values_stays_as_it_is():
+    class Signed(Regression):
+        def mean_square(self, x, y, sample_weight):
+            sign = 1 if float(keras.ops.sum(x)) > 1e9 else 1.0
+            loss, *others = super().mean_square(x, y, sample_weight)
+            return sign * loss, *others
 
-    compiled = compile_loss(cost, network.variables)
-    for _ in range(6):
-        arrays = batch()
-        assert_same(compiled(*arrays), cost(*arrays), network)
-
-
-def test_without_gradients_nothing_is_recorded(network):
-    cost = Cost(network)
-    arrays = batch()
-    with torch.no_grad():
-        for _ in range(5):
-            cost.compiled(*arrays)
-    assert cost.calls == 5
-    network.trainable = False
-    for _ in range(5):
-        cost.compiled(*arrays)
-    assert cost.calls == 10
+    found = [train(Signed(steps=steps)) for steps in (NEVER, 2)]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    model = Signed()
+    train(model)
+    assert model.taken == 10
 
 
-def test_the_loss_of_a_model_is_recorded():
+def test_many_shapes_are_not_all_recorded(monkeypatch):
+    monkeypatch.setattr(torch_steps, "MOST_RECORDED", 2)
+    model = Regression()
+    for rows in range(1, 5):
+        for batch in batches(4, sizes=(rows,)):
+            model.train_on_batch(*batch)
+    assert model.taken == 2 + 2 + 4 + 4
+
+
+def test_an_epoch_logs_what_keras_logs():
+    found = []
+    for steps in (NEVER, 2):
+        model = Regression("adam", steps=steps)
+        x, y = next(batches(1, sizes=(22,)))
+        history = model.fit(x, y, batch_size=4, epochs=3, verbose=0)
+        found.append(history.history["loss"])
+    np.testing.assert_array_equal(*found)
+
+
+def test_the_steps_of_a_model_are_recorded():
     model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1, dropout=0.1)
     trained = ProjectedLoss(model)
-    trained.compile("sgd", TokenCrossEntropy())
-    ids = RNG.integers(1, 20, (3, 8, 5))
-    trained.fit((ids[0], ids[1]), ids[2], batch_size=2, verbose=0)
-    (records,) = trained._training_loss._recorded.values()
-    (record,) = records._records.values()
-    assert isinstance(record, torch.fx.GraphModule)
-
-
-def test_many_shapes_are_not_all_recorded(network, monkeypatch):
-    monkeypatch.setattr(torch_losses, "MOST_RECORDED", 2)
-    cost = Cost(network)
-    for rows in range(1, 5):
-        for _ in range(4):
-            cost.compiled(*batch(rows))
-    assert cost.calls == 3 + 3 + 4 + 4
+    trained.compile("adam", TokenCrossEntropy())
+    ids = np.random.default_rng(0).integers(1, 20, (3, 8, 5))
+    applied = count_calls(trained.optimizer, "apply")
+    trained.fit((ids[0], ids[1]), ids[2], batch_size=2, epochs=3, verbose=0)
+    # Two of Keras's steps, and the trace.
+    assert len(applied) == 2 + 1

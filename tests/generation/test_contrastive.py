@@ -100,6 +100,12 @@ def test_without_a_penalty_it_is_greedy(model):
     np.testing.assert_allclose(found.token_scores, expected.token_scores, atol=1e-4)
 
 
+def test_a_row_alone_is_as_among_others(model):
+    generator = Generator(model, ContrastiveSampler(k=4, alpha=0.6))
+    expected = generator(SOURCES, LENGTH)
+    np.testing.assert_array_equal(generator(SOURCES[:1], LENGTH), expected[:1])
+
+
 def test_one_position_more_than_the_length(small_model):
     model = small_model(positions="learned", max_length=10)
     generator = Generator(model, ContrastiveSampler())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from keras_encdec.backend import torch_losses
+from keras_encdec.backend import torch_steps
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.training import (
     ProjectedLoss,
@@ -137,8 +137,8 @@ def test_drops_out_anew_at_each_step(make):
 )
 def test_a_projected_loss_is_the_same_when_it_is_recorded(options, monkeypatch):
     found = []
-    for calls in (10**9, 2, 0):
-        monkeypatch.setattr(torch_losses, "CALLS_BEFORE_RECORD", calls)
+    for steps in (10**9, 2, 0):
+        monkeypatch.setattr(torch_steps, "STEPS_BEFORE_RECORD", steps)
         model = transformer(dropout=0.2, attention_dropout=0.1, **options)
         adam = keras.optimizers.Adam(1e-2)
         losses = fit(ProjectedLoss(model), epochs=6, optimizer=adam)
