@@ -198,9 +198,10 @@ def while_loop(condition, step, state, constants=()):
 
 
 def _is_cache_of_one_row(x):
+    if keras.config.backend() != "jax":  # TensorFlow's sizes are not known yet.
+        return False
     shape = ops.shape(x)
-    # TensorFlow's sizes are not known yet.
-    return keras.config.backend() == "jax" and len(shape) > 2 and shape[0] == 1
+    return len(shape) > 2 and shape[0] == 1
 
 
 def traced_call(function, *args):

