@@ -28,7 +28,6 @@ def graph_of(function, tensors):
         module = make_fx(function, **fakes)(*tensors)
     except Exception:  # Of many kinds; what the user did wrong is raised without it.
         return None
-    _drop_views_of_all(module)
     written = {x for node in module.graph.nodes for x in _written(node)}
     apart = {node for node in module.graph.nodes if node in written or _acts(node)}
     _fold_constants(module, apart)
@@ -126,19 +125,6 @@ def _acts(node):
 
     random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
     return random or any(info.is_write for _, info in _aliases(node))
-
-
-def _drop_views_of_all(module):
-    """Leaves out views of the same shape as what they are views of."""
-    from torch.ops import aten
-
-    kinds = aten.view.default, aten._unsafe_view.default, aten.expand.default
-    for node in module.graph.nodes:
-        if node.target in kinds:
-            viewed = node.args[0]
-            values = [x.meta.get("val") for x in (viewed, node)]
-            if None not in values and _kind(values[0]) == _kind(values[1]):
-                node.replace_all_uses_with(viewed)
 
 
 def _kind(tensor):
