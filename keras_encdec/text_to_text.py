@@ -11,8 +11,7 @@ import keras
 import keras_encdec.model
 import keras_encdec.text  # noqa: F401  (with `model`, registers what `load` reads)
 from keras_encdec.files import new_folder
-from keras_encdec.generation import Generator, GreedySampler
-from keras_encdec.generation.inputs import seeds_of_rows
+from keras_encdec.generation import Generator, GreedySampler, row_seeds
 
 MODEL_FILE = "model.keras"
 CONFIG_FILE = "text_to_text.json"
@@ -118,7 +117,7 @@ class TextToText:
         encoded = self.source_tokenizer.encode(texts)
         ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
         rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
-        seeds = seeds_of_rows(seed, len(rows))
+        seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
         max_length = self.max_length if max_length is None else max_length
         # Sorted, so that a batch holds texts of one length; put back at the end.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
