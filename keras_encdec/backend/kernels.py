@@ -39,7 +39,8 @@ def write_at(cache, index, entry, axis=1):
 
         # An index that stays a tensor can be traced.
         steps = torch.arange(entry.shape[axis], device=cache.device) + index
-        return cache.index_copy_(axis, steps, entry)
+        # Rows repeated from a single one have no memory of their own.
+        return cache.contiguous().index_copy_(axis, steps, entry)
     if keras.config.backend() == "jax":
         if axis > 1 and cache.shape[0] == 1:
             # As `while_loop` has it, so that this is no copy.

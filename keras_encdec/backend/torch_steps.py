@@ -51,7 +51,7 @@ class TrainStep:
                 with torch.no_grad():
                     self._records[key], logs = self._recorded(*gradients, tensors)
                 return logs
-            self._steps[key] = -float("inf")
+            self._steps[key] = -float("inf")  # Not to be tried again.
         return self._step(data)
 
     def _recorded_gradients(self, args, tensors):

@@ -71,7 +71,7 @@ def traced_call(function, *args):
     """Calls a function; see `backend.traced_call`."""
     tensors = tensors_of(args)
     trace = _trace_of(function, tensors)
-    if trace.flat is None or trace.traced is None:
+    if trace.traced is None:
         trace.flat = Flattened(function, args)
     return trace.flat.restore(trace(trace.flat, tensors))
 

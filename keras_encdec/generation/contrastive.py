@@ -116,9 +116,7 @@ class ContrastiveSampler(Sampler):
         logits = task.process(ids, raw, index)
         size = min(self.k, logits.shape[-1])
         values, tokens = top_k(logits, size)
-        # Not `repeat`, which on PyTorch has no memory of its own for a single row's.
-        each = ops.arange(ops.shape(tokens)[0] * size, dtype="int32") // size
-        spread = tree.map_structure(lambda x: ops.take(x, each, axis=0), cache)
+        spread = tree.map_structure(lambda x: ops.repeat(x, size, axis=0), cache)
         following, spread, hidden = task.model.step(
             ops.reshape(tokens, (-1,)),
             index + 1,

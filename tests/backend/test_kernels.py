@@ -28,6 +28,14 @@ def test_write_at_is_numpys_assignment(rest, index, as_tensor):
     np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
 
 
+def test_write_at_a_cache_repeated_from_a_single_row():
+    cache = ops.repeat(ops.ones((1, 2)), 3, axis=0)
+    written = write_at(cache, 1, ops.reshape(ops.arange(3.0), (3, 1)))
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(written), [[1, 0], [1, 1], [1, 2]]
+    )
+
+
 @pytest.mark.parametrize("dtype", ["int32", "float32", "bfloat16"])
 def test_write_at_keeps_the_dtype_of_the_cache(dtype):
     cache = ops.zeros((1, 2), dtype=dtype)

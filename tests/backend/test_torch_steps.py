@@ -111,7 +111,7 @@ OPTIMIZERS = {
         keras.optimizers.Adam(0.1), initial_scale=2.0**10, dynamic_growth_steps=3
     ),
 }
-# How many optimizers' parts of a step are recorded.
+# Of these Keras takes the optimizer's part of each step.
 VALUES_DECIDE = {"warm-up", "average", "accumulated", "scaled"}
 
 

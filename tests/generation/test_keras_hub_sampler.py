@@ -116,6 +116,19 @@ def test_contrastive_search_is_ours(model):
     assert len({tuple(row) for row in ids.tolist()}) > 6
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: samplers.BeamSampler(num_beams=3),
+        lambda: samplers.ContrastiveSampler(k=3, alpha=0.6),
+    ],
+)
+def test_a_row_alone_is_as_among_others(model, build):
+    generator = Generator(model, build())
+    expected = generator(SOURCES[:2], 6)
+    np.testing.assert_array_equal(generator(SOURCES[:1], 6), expected[:1])
+
+
 def test_refuses_scores_and_several_sequences():
     generator = Generator(Table(), samplers.GreedySampler())
     with pytest.raises(ValueError, match="returns no scores; received return_scores"):
