@@ -12,7 +12,7 @@ from keras_encdec.backend.compilation import (
     while_loop,
 )
 from keras_encdec.backend.environment import import_tensorflow, running_backend
-from keras_encdec.backend.kernels import drop_out, fused_attention, write_at
+from keras_encdec.backend.kernels import drop_out, fused_attention, move_rows, write_at
 from keras_encdec.backend.random_state import random_state, set_random_state
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "fused_attention",
     "import_tensorflow",
     "inference_mode",
+    "move_rows",
     "random_state",
     "running_backend",
     "set_random_state",

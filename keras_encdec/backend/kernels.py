@@ -59,6 +59,55 @@ def write_at(cache, index, entry, axis=1):
     return ops.where(here, entry, cache)
 
 
+def move_rows(cache, sources):
+    """Copies rows of a cache to the places of others.
+
+    On CPUs PyTorch and JAX copy in place, and the rows that move alone.
+
+    Args:
+        cache: Nested tensors of R rows each, of any shapes and dtypes.
+        sources: The row that each place gets `(R,)`, int32. A row that any place gets
+            stays in its own: `sources[sources] == sources`.
+
+    Returns:
+        The cache with its rows in their new places.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import move_rows
+
+        print(move_rows((ops.array([[1], [2], [3]]),), ops.array([0, 0, 2], "int32")))
+        ```
+    """
+    places = ops.arange(ops.shape(sources)[0], dtype="int32")
+    if keras.config.backend() == "torch" and sources.is_cpu:
+        moved = (sources != places).nonzero()[:, 0]
+        given = sources.index_select(0, moved)
+
+        def copy_moved(x):
+            return x.contiguous().index_copy_(0, moved, x.index_select(0, given))
+
+        return keras.tree.map_structure(copy_moved, cache)
+    if keras.config.backend() == "jax" and on_cpu():
+
+        def move(cache, sources):
+            place = ops.argmax(sources != places)
+
+            def copy(x):
+                rest = [0] * (x.ndim - 1)
+                row = ops.slice(x, [sources[place], *rest], (1, *x.shape[1:]))
+                return ops.slice_update(x, [place, *rest], row)
+
+            cache = keras.tree.map_structure(copy, cache)
+            return cache, ops.where(places == place, place, sources)
+
+        return ops.while_loop(
+            lambda cache, sources: ops.any(sources != places), move, (cache, sources)
+        )[0]
+    return keras.tree.map_structure(lambda x: ops.take(x, sources, axis=0), cache)
+
+
 def fused_attention(queries, keys, values, mask=None, bias=None):
     """Attends by the fastest kernel of the running backend.
 

@@ -10,10 +10,17 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops, tree
 
-from keras_encdec.backend import write_at
+from keras_encdec.backend import move_rows, write_at
 from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.constraints import progress, ranks_in_banks
-from keras_encdec.generation.hypotheses import NEVER, Hypotheses, best_of
+from keras_encdec.generation.hypotheses import (
+    NEVER,
+    Hypotheses,
+    at_places,
+    best_of,
+    in_parents_places,
+    places_of_best,
+)
 from keras_encdec.generation.interface import Sampler
 from keras_encdec.generation.task import Generated, repeat_rows
 from keras_encdec.generation.top_k import top_k
@@ -235,7 +242,7 @@ class BeamSampler(Sampler):
             live=live,
             ended=ended,
             done=ops.logical_or(done, self._is_done(task, index, live, ended)),
-            cache=tree.map_structure(lambda x: ops.take(x, rows, axis=0), cache),
+            cache=move_rows(cache, rows),
         )
 
     def _advance(
@@ -285,7 +292,7 @@ class BeamSampler(Sampler):
             ended,
             Hypotheses(final, new.ids, new.token_scores, ()),
         )
-        ended, _ = best_of(pool, pool.scores, beams)
+        ended = best_of(pool, pool.scores, beams)
         live_scores = ops.where(ends, NEVER, scores)
         new = new._replace(scores=live_scores)
         order = live_scores
@@ -293,7 +300,10 @@ class BeamSampler(Sampler):
             missing = self._missing(task, index + 1, new.ids)
             order = -ops.cast(ranks_in_banks(live_scores, missing), "float32")
             order = ops.where(live_scores == NEVER, NEVER, order)
-        live, places = best_of(new, order, beams)
+        places = places_of_best(order, beams)
+        turn = in_parents_places(ops.take_along_axis(origins, places, axis=1))
+        places = ops.take_along_axis(places, turn, axis=1)
+        live = at_places(new, places)
         # What leaves and what lives on, for other groups to avoid.
         leaving = ops.where(ops.logical_and(leaves, scores > NEVER), tokens, -1)
         living = ops.take_along_axis(tokens, places, axis=1)
@@ -366,7 +376,7 @@ class BeamSampler(Sampler):
         """Returns the best ended hypotheses, a `Generated`."""
         ended = state.ended  # In order, within each group.
         if self.num_groups > 1:
-            ended, _ = best_of(ended, ended.scores, self.num_beams)
+            ended = best_of(ended, ended.scores, self.num_beams)
             # Groups may find the same sequence.
             same = ops.all(ended.ids[:, :, None] == ended.ids[:, None], axis=-1)
             earlier = ops.arange(self.num_beams)
@@ -374,7 +384,7 @@ class BeamSampler(Sampler):
                 ops.logical_and(same, earlier[None, :] < earlier[:, None]), axis=-1
             )
             scores = ops.where(again, NEVER, ended.scores)
-            ended, _ = best_of(ended._replace(scores=scores), scores, self.num_beams)
+            ended = best_of(ended._replace(scores=scores), scores, self.num_beams)
         found = ended.scores > NEVER
         ids = ops.where(found[..., None], ended.ids, task.padding_id)
         best = slice(task.num_return_sequences)

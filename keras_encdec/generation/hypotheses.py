@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from keras import ops, tree
 
+from keras_encdec.generation.top_k import first_true
+
 NEVER = -float("inf")
 
 
@@ -20,20 +22,53 @@ class Hypotheses(NamedTuple):
 
 
 def best_of(hypotheses, order, number):
-    """Returns the best hypotheses and their places.
+    """Returns the best hypotheses.
 
     Args:
         hypotheses: `Hypotheses`, M of each source.
         order: What they are ordered by `(B, M)`, float32, the largest first.
         number: How many to return, an int.
-
-    Returns:
-        A pair: `Hypotheses` and their places `(B, number)`, int32.
     """
-    places = ops.cast(ops.top_k(order, number)[1], "int32")
+    return at_places(hypotheses, places_of_best(order, number))
+
+
+def places_of_best(order, number):
+    """Returns the places of the largest values, `(B, number)`, int32."""
+    return ops.cast(ops.top_k(order, number)[1], "int32")
+
+
+def at_places(hypotheses, places):
+    """Returns the hypotheses at some places of each source, `(B, M)`, int32."""
 
     def take(x):
         index = places[..., None] if len(x.shape) == 3 else places
         return ops.take_along_axis(x, index, axis=1)
 
-    return tree.map_structure(take, hypotheses), places
+    return tree.map_structure(take, hypotheses)
+
+
+def in_parents_places(parents):
+    """Returns an order of children in which parents' places are their own children's.
+
+    What the model keeps of a parent then stays where it is, and is copied for its
+    second and later children alone, to places of parents without any.
+
+    Args:
+        parents: The place of each child's parent `(B, K)`, int32, 0 to K - 1.
+
+    Returns:
+        The child at each place `(B, K)`, int32.
+    """
+    places = ops.arange(parents.shape[1], dtype="int32")
+    own = parents[:, None, :] == places[:, None]  # (B, place, child)
+    kept = ops.any(own, axis=-1)
+    siblings = parents[:, None, :] == parents[:, :, None]
+    younger = ops.any(ops.logical_and(siblings, places < places[:, None]), axis=-1)
+    # The places left are filled up in turn.
+    turns = _count(younger)[:, None, :] == _count(~kept)[..., None]
+    fills = ops.logical_and(younger[:, None, :], turns)
+    return first_true(ops.where(kept[..., None], own, fills))
+
+
+def _count(flags):
+    return ops.cumsum(ops.cast(flags, "int32"), axis=1)

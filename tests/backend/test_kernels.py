@@ -8,6 +8,7 @@ from keras import ops
 from keras_encdec.backend import (
     compile_function,
     fused_attention,
+    move_rows,
     write_at,
 )
 
@@ -60,6 +61,30 @@ def test_write_at_in_a_compiled_loop(rest):
     inputs = [keras.KerasTensor((None, 4, *rest), "float32")]
     filled = compile_function(fill, inputs)(ops.convert_to_tensor(entries))
     np.testing.assert_array_equal(ops.convert_to_numpy(filled), 2 * entries)
+
+
+@pytest.mark.parametrize("sources", [[0], [0, 1, 2], [1, 1, 1], [0, 0, 2, 3, 3, 2]])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_move_rows_is_numpys_indexing(sources, compiled):
+    def move(first, second, sources):
+        return move_rows((first, [second]), sources)
+
+    if compiled:
+        shapes = ((None, 3), "float32"), ((None, 2, 4), "int32"), ((None,), "int32")
+        move = compile_function(move, [keras.KerasTensor(*shape) for shape in shapes])
+    rows, rng = len(sources), np.random.default_rng(0)
+    first = rng.normal(size=(rows, 3)).astype("float32")
+    second = rng.integers(9, size=(rows, 2, 4)).astype("int32")
+    given = map(ops.array, (first, second, np.array(sources, "int32")))
+    moved = keras.tree.map_structure(ops.convert_to_numpy, move(*given))
+    np.testing.assert_array_equal(moved[0], first[sources])
+    np.testing.assert_array_equal(moved[1][0], second[sources])
+
+
+def test_move_rows_of_a_cache_repeated_from_a_single_row():
+    cache = ops.broadcast_to(ops.array([[1, 2]]), (3, 2))
+    moved = move_rows(cache, ops.array([0, 0, 2], "int32"))
+    np.testing.assert_array_equal(ops.convert_to_numpy(moved), [[1, 2]] * 3)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
