@@ -11,14 +11,21 @@ from keras_encdec.backend.compilation import (
     traced_call,
     while_loop,
 )
-from keras_encdec.backend.environment import import_tensorflow, running_backend
+from keras_encdec.backend.environment import (
+    by_xla,
+    compiled_by_xla,
+    import_tensorflow,
+    running_backend,
+)
 from keras_encdec.backend.kernels import drop_out, fused_attention, move_rows, write_at
 from keras_encdec.backend.random_state import random_state, set_random_state
 
 __all__ = [
+    "by_xla",
     "calls_at_a_time",
     "compile_function",
     "compile_train_step",
+    "compiled_by_xla",
     "drop_out",
     "fused_attention",
     "import_tensorflow",

@@ -7,8 +7,8 @@ import os
 import keras
 from keras import ops
 
-from keras_encdec.backend import torch_steps, torch_tracing
-from keras_encdec.backend.environment import on_cpu
+from keras_encdec.backend import jax_loops, torch_steps, torch_tracing
+from keras_encdec.backend.environment import compiled_by_xla, on_cpu
 
 
 def compile_function(function, inputs, variables=(), jit=False):
@@ -45,9 +45,13 @@ def compile_function(function, inputs, variables=(), jit=False):
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
+        def traced(*args):
+            with compiled_by_xla(jit):
+                return function(*args)
+
         signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         return tf.function(
-            function, input_signature=signature, autograph=False, jit_compile=jit
+            traced, input_signature=signature, autograph=False, jit_compile=jit
         )
     if keras.config.backend() == "jax":
         import jax
@@ -146,7 +150,8 @@ def calls_at_a_time(variables, jit=False):
 def while_loop(condition, step, state, constants=()):
     """Repeats a step while a condition holds.
 
-    On TensorFlow and JAX this is `keras.ops.while_loop`. On PyTorch, where the Python
+    On TensorFlow this is `keras.ops.while_loop`, on JAX `jax.lax.while_loop`, which
+    finds what its products read laid out for them. On PyTorch, where the Python
     of a step takes longer than its kernels, the step of a compiled function is traced
     after a number of steps and then run without Python, if it can be: if it looks at
     the values of tensors, it runs as it is.
@@ -175,33 +180,13 @@ def while_loop(condition, step, state, constants=()):
     """
     if keras.config.backend() == "torch":
         return torch_tracing.while_loop(condition, step, state, constants)
-    # XLA drops axes of one row from products. From a state that has them it would
-    # write a cache twice, into copies: once with the axis, once without.
-    single = keras.tree.map_structure(_is_cache_of_one_row, state)
-
-    def dropped(state):
-        return keras.tree.map_structure(
-            lambda x, drop: x[0] if drop else x, state, single
-        )
-
-    def restored(state):
-        return keras.tree.map_structure(
-            lambda x, drop: x[None] if drop else x, state, single
-        )
-
-    (state,) = ops.while_loop(
-        lambda state: condition(restored(state), constants),
-        lambda state: (dropped(step(restored(state), constants)),),
-        (dropped(state),),
-    )
-    return restored(state)
-
-
-def _is_cache_of_one_row(x):
-    if keras.config.backend() != "jax":  # TensorFlow's sizes are not known yet.
-        return False
-    shape = ops.shape(x)
-    return len(shape) > 2 and shape[0] == 1
+    if keras.config.backend() == "jax":
+        return jax_loops.while_loop(condition, step, state, constants)
+    return ops.while_loop(
+        lambda state: condition(state, constants),
+        lambda state: (step(state, constants),),
+        (state,),
+    )[0]
 
 
 def traced_call(function, *args):

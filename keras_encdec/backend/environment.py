@@ -1,8 +1,11 @@
 """What runs here: the backend, its device, TensorFlow beside it."""
 
 import contextlib
+import contextvars
 
 import keras
+
+_XLA = contextvars.ContextVar("xla", default=False)
 
 
 def running_backend():
@@ -21,6 +24,41 @@ def running_backend():
 def on_cpu():
     """Whether the backend computes on CPUs."""
     return keras.distribution.list_devices()[0].startswith("cpu")
+
+
+def by_xla():
+    """Whether XLA compiles what runs: on JAX, and on TensorFlow where it is asked to.
+
+    Example:
+        ```python
+        from keras_encdec.backend import by_xla
+
+        print(by_xla())
+        ```
+    """
+    return keras.config.backend() == "jax" or _XLA.get()
+
+
+@contextlib.contextmanager
+def compiled_by_xla(asked=True):
+    """Says that XLA compiles what runs in this context on TensorFlow.
+
+    Args:
+        asked: Whether it does.
+
+    Example:
+        ```python
+        from keras_encdec.backend import by_xla, compiled_by_xla
+
+        with compiled_by_xla():
+            print(by_xla())
+        ```
+    """
+    token = _XLA.set(asked)
+    try:
+        yield
+    finally:
+        _XLA.reset(token)
 
 
 def import_tensorflow():

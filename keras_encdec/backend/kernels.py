@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_encdec.backend.environment import on_cpu
+from keras_encdec.backend.environment import by_xla, on_cpu
 
 
 def write_at(cache, index, entry, axis=1):
@@ -31,8 +31,9 @@ def write_at(cache, index, entry, axis=1):
         ```
     """
     entry = ops.cast(entry, cache.dtype)
-    if keras.config.backend() != "tensorflow":
-        shape = (*cache.shape[:axis], entry.shape[axis], *cache.shape[axis + 1 :])
+    if by_xla() or keras.config.backend() == "torch":
+        shape = ops.shape(cache)
+        shape = (*shape[:axis], entry.shape[axis], *shape[axis + 1 :])
         entry = ops.broadcast_to(entry, shape)
     if keras.config.backend() == "torch":
         import torch
@@ -41,11 +42,11 @@ def write_at(cache, index, entry, axis=1):
         steps = torch.arange(entry.shape[axis], device=cache.device) + index
         # Rows repeated from a single one have no memory of their own.
         return cache.contiguous().index_copy_(axis, steps, entry)
-    if keras.config.backend() == "jax":
+    if by_xla():
         if axis > 1 and cache.shape[0] == 1:
             # As `while_loop` has it, so that this is no copy.
             return write_at(cache[0], index, entry[0], axis - 1)[None]
-        starts = [index * 0] * cache.ndim
+        starts = [index * 0] * len(cache.shape)
         starts[axis] = index
         return ops.slice_update(cache, starts, entry)
     # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
@@ -89,14 +90,15 @@ def move_rows(cache, sources):
             return x.contiguous().index_copy_(0, moved, x.index_select(0, given))
 
         return keras.tree.map_structure(copy_moved, cache)
-    if keras.config.backend() == "jax" and on_cpu():
+    if by_xla() and on_cpu():
 
         def move(cache, sources):
-            place = ops.argmax(sources != places)
+            moves = ops.cast(sources != places, "int32")
+            place = ops.cast(ops.argmax(moves), "int32")
 
             def copy(x):
-                rest = [0] * (x.ndim - 1)
-                row = ops.slice(x, [sources[place], *rest], (1, *x.shape[1:]))
+                rest = [0] * (len(x.shape) - 1)
+                row = ops.slice(x, [sources[place], *rest], (1, *ops.shape(x)[1:]))
                 return ops.slice_update(x, [place, *rest], row)
 
             cache = keras.tree.map_structure(copy, cache)

@@ -12,8 +12,9 @@ from keras_encdec.generation import BeamSampler
 
 tf = import_tensorflow()
 
-# What a TF Serving without XLA and Python cannot run.
-REFUSED_OPS = ("Xla", "PyFunc", "EagerPyFunc")
+# What a TF Serving without Python cannot run, and what one without XLA cannot.
+PYTHON_OPS = ("PyFunc", "EagerPyFunc")
+XLA_OPS = ("Xla",)
 
 
 def export_saved_model(
@@ -131,7 +132,7 @@ def write_saved_model(
     served = Signatures(text_to_text, max_length, beams, jit)
     functions = served.functions(signatures)
     tf.saved_model.save(served.module, str(folder), signatures=functions)
-    _refuse_ops(folder)
+    _refuse_ops(folder, PYTHON_OPS if jit else PYTHON_OPS + XLA_OPS)
 
 
 def _beams(sampler, num_beams, length_penalty):
@@ -169,11 +170,12 @@ def operations(folder):
     return {node.op for node in nodes}
 
 
-def _refuse_ops(folder):
-    refused = sorted(op for op in operations(folder) if op.startswith(REFUSED_OPS))
-    if refused:
+def _refuse_ops(folder, refused):
+    found = sorted(op for op in operations(folder) if op.startswith(refused))
+    if found:
         raise RuntimeError(
-            "A SavedModel must hold only ops that TF Serving runs without XLA and "
-            f"Python; this one holds {', '.join(refused)}. Replace the layer, sampler "
-            "or tokenizer that uses them."
+            "A SavedModel must hold only ops that TF Serving runs without Python and, "
+            "but for those with a jit, without XLA; this one holds "
+            f"{', '.join(found)}. Replace the layer, sampler or tokenizer that uses "
+            "them."
         )

@@ -8,7 +8,7 @@ import inspect
 
 from keras import ops
 
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import compiled_by_xla, import_tensorflow
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -210,20 +210,21 @@ class Signatures:
             autograph=False, input_signature=specs, jit_compile=self._jit or None
         )
         def search(source, limits, seeds, *options):
-            found = generate(
-                self._model,
-                sampler(*options) if options else sampler,
-                source,
-                limits,
-                seeds,
-                max_length=self._max_length,
-                start_id=self._generator.start_id,
-                end_id=self._generator.end_id,
-                padding_id=self._generator.padding_id,
-                processors=self._generator.processors,
-                num_return_sequences=number,
-                return_scores=number > 1,
-            )
+            with compiled_by_xla(self._jit):
+                found = generate(
+                    self._model,
+                    sampler(*options) if options else sampler,
+                    source,
+                    limits,
+                    seeds,
+                    max_length=self._max_length,
+                    start_id=self._generator.start_id,
+                    end_id=self._generator.end_id,
+                    padding_id=self._generator.padding_id,
+                    processors=self._generator.processors,
+                    num_return_sequences=number,
+                    return_scores=number > 1,
+                )
             scores = found.scores if number > 1 else tf.zeros_like(found.ids[:, :, 0])
             return found.ids, scores
 

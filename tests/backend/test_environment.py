@@ -6,8 +6,29 @@ import keras
 import pytest
 
 from keras_encdec.backend import (
+    by_xla,
+    compile_function,
+    compiled_by_xla,
     import_tensorflow,
 )
+
+
+def test_knows_what_xla_compiles():
+    on_jax = keras.config.backend() == "jax"
+    assert by_xla() == on_jax
+    with compiled_by_xla():
+        assert by_xla()
+    assert by_xla() == on_jax
+    seen = []
+    for jit in (False, True):
+        compiled = compile_function(
+            lambda x: seen.append(by_xla()) or x,
+            [keras.KerasTensor((1,), "int32")],
+            jit=jit,
+        )
+        compiled(keras.ops.array([1], "int32"))
+    on_tensorflow = keras.config.backend() == "tensorflow"
+    assert seen == [on_jax, on_jax or on_tensorflow]
 
 
 def test_imports_tensorflow():

@@ -27,7 +27,7 @@ from keras_encdec import (
     export_saved_model,
 )
 from keras_encdec.export.proof import _ask
-from keras_encdec.export.saved_model import _refuse_ops, operations
+from keras_encdec.export.saved_model import PYTHON_OPS, XLA_OPS, _refuse_ops, operations
 from keras_encdec.generation import MinimumLength, NoRepeatNGram
 from keras_encdec.serving import ServingClient
 
@@ -441,13 +441,15 @@ def xla_update(x):
 def test_finds_ops_that_serving_cannot_run(function, op, tmp_path):
     save_with(function, tmp_path)
     with pytest.raises(RuntimeError, match=f"this one holds {op}. Replace"):
-        _refuse_ops(tmp_path)
+        _refuse_ops(tmp_path, PYTHON_OPS + XLA_OPS)
 
 
 @pytest.mark.once
 def test_refuses_no_other_op(tmp_path):
-    save_with(lambda x: tf.cumsum(x) * 2, tmp_path)
-    _refuse_ops(tmp_path)
+    save_with(lambda x: tf.cumsum(x) * 2, tmp_path / "plain")
+    _refuse_ops(tmp_path / "plain", PYTHON_OPS + XLA_OPS)
+    save_with(xla_update, tmp_path / "with a jit")
+    _refuse_ops(tmp_path / "with a jit", PYTHON_OPS)
 
 
 @pytest.mark.parametrize("exists", [False, True])
