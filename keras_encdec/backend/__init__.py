@@ -17,7 +17,13 @@ from keras_encdec.backend.environment import (
     import_tensorflow,
     running_backend,
 )
-from keras_encdec.backend.kernels import drop_out, fused_attention, move_rows, write_at
+from keras_encdec.backend.kernels import (
+    drop_out,
+    fused_attention,
+    move_rows,
+    take_of_each,
+    write_at,
+)
 from keras_encdec.backend.random_state import random_state, set_random_state
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "random_state",
     "running_backend",
     "set_random_state",
+    "take_of_each",
     "traced_call",
     "while_loop",
     "write_at",

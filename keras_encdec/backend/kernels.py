@@ -110,6 +110,44 @@ def move_rows(cache, sources):
     return keras.tree.map_structure(lambda x: ops.take(x, sources, axis=0), cache)
 
 
+def take_of_each(x, places):
+    """Takes entries of each of several sequences.
+
+    Args:
+        x: `(..., N, *rest)`, of any dtype.
+        places: Which entries `(..., M)`, int, from 0 to N - 1: others are not looked
+            for, which `keras.ops.take_along_axis` does in several operations.
+
+    Returns:
+        The entries `(..., M, *rest)`.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import take_of_each
+
+        print(take_of_each(ops.array([[1, 2], [3, 4]]), ops.array([[1], [0]])))
+        ```
+    """
+    axis = len(places.shape) - 1
+    rest = [1] * (len(x.shape) - axis - 1)
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(x, places, axis=axis, batch_dims=axis)
+    if keras.config.backend() == "jax":
+        import jax
+
+        places = places.reshape(*places.shape, *rest)
+        return jax.numpy.take_along_axis(x, places, axis, mode="promise_in_bounds")
+    import torch
+
+    shape = *places.shape, *x.shape[axis + 1 :]
+    return torch.gather(
+        x, axis, places.long().reshape(*places.shape, *rest).expand(shape)
+    )
+
+
 def fused_attention(queries, keys, values, mask=None, bias=None):
     """Attends by the fastest kernel of the running backend.
 

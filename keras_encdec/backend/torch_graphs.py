@@ -29,11 +29,11 @@ def graph_of(function, tensors):
     except Exception:  # Of many kinds; what the user did wrong is raised without it.
         return None
     written = {x for node in module.graph.nodes for x in _written(node)}
-    apart = {node for node in module.graph.nodes if node in written or _acts(node)}
+    # What reads it may read something else the next time.
+    readers = {reader for node in written for reader in _readers(node)}
+    apart = written | readers | {node for node in module.graph.nodes if _acts(node)}
     _fold_constants(module, apart)
-    # Nothing else reads what is written, so that order does not matter.
-    if all(len(node.users) == 1 for node in written):
-        module = _merge_equals(module, apart)
+    module = _merge_equals(module, apart)
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
@@ -96,6 +96,14 @@ def _written(node):
         if info.is_write:
             yield argument
             yield from _viewed(argument)
+
+
+def _readers(node):
+    """Yields the operations that read what a node is, also through its views."""
+    for user in node.users:
+        yield user
+        if any(argument is node for argument, _ in _aliases(user)):
+            yield from _readers(user)
 
 
 def _viewed(node):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops, tree
 
-from keras_encdec.backend import move_rows, write_at
+from keras_encdec.backend import move_rows, take_of_each, write_at
 from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.constraints import progress, ranks_in_banks
 from keras_encdec.generation.hypotheses import (
@@ -258,25 +258,24 @@ class BeamSampler(Sampler):
             log_probabilities = log_probabilities - taken[:, None]
         # The best of each beam, then the best of these.
         values, tokens = top_k(logits, each)
-        origins = repeat_rows(ops.arange(beams, dtype="int32"), each)
         if task.phrases is not None:
             forced = self._phrase_tokens(task, index, live.ids)
-            extra = ops.take_along_axis(logits, ops.maximum(forced, 0), axis=-1)
+            extra = take_of_each(logits, ops.maximum(forced, 0))
             known = ops.any(forced[..., None] == tokens[:, :, None, :], axis=-1)
             known = ops.logical_or(known, forced < 0)
             values = ops.concatenate([values, ops.where(known, NEVER, extra)], -1)
             tokens = ops.concatenate([tokens, forced], axis=-1)
-            origins = repeat_rows(ops.arange(beams, dtype="int32"), tokens.shape[-1])
-            wanted = beams * tokens.shape[-1]
-        gained = ops.take_along_axis(log_probabilities, ops.maximum(tokens, 0), axis=-1)
+            each = tokens.shape[-1]
+            wanted = beams * each
+        gained = take_of_each(log_probabilities, ops.maximum(tokens, 0))
         # Where nothing may follow, log-probabilities are undefined.
         gained = ops.where(values == NEVER, NEVER, gained)
         scores = live.scores[..., None] + gained
-        flat = (-1, beams * tokens.shape[-1])
+        flat = (-1, beams * each)
         scores, places = ops.top_k(ops.reshape(scores, flat), wanted)
         tokens = ops.reshape(tokens, flat)
-        tokens = ops.take_along_axis(tokens, places, axis=1)  # (B, M)
-        origins = ops.cast(ops.take(origins, places), "int32")
+        tokens = take_of_each(tokens, places)  # (B, M)
+        origins = ops.cast(places // each, "int32")
         new = self._children(task, index, live, seen, scores, tokens, origins)
         last = index + 1 >= self._by_source(task.limits)[:, :1]
         ends = ops.logical_or(task.is_end(tokens), last)
@@ -301,33 +300,29 @@ class BeamSampler(Sampler):
             order = -ops.cast(ranks_in_banks(live_scores, missing), "float32")
             order = ops.where(live_scores == NEVER, NEVER, order)
         places = places_of_best(order, beams)
-        turn = in_parents_places(ops.take_along_axis(origins, places, axis=1))
-        places = ops.take_along_axis(places, turn, axis=1)
+        turn = in_parents_places(take_of_each(origins, places))
+        places = take_of_each(places, turn)
         live = at_places(new, places)
         # What leaves and what lives on, for other groups to avoid.
         leaving = ops.where(ops.logical_and(leaves, scores > NEVER), tokens, -1)
-        living = ops.take_along_axis(tokens, places, axis=1)
+        living = take_of_each(tokens, places)
         living = ops.where(live.scores > NEVER, living, -1)
         picked = ops.concatenate([leaving, living], axis=1)
-        return live, ended, ops.take_along_axis(origins, places, axis=1), picked
+        return live, ended, take_of_each(origins, places), picked
 
     def _children(self, task, index, live, seen, scores, tokens, origins):
-        def of_parent(x):
-            return ops.take_along_axis(x, origins[..., None], axis=1)
-
         def append(x, entry):
-            flat = ops.reshape(of_parent(x), (-1, task.max_length))
+            flat = ops.reshape(take_of_each(x, origins), (-1, task.max_length))
             flat = write_at(flat, index, ops.reshape(entry, (-1, 1)))
             return ops.reshape(flat, (-1, tokens.shape[1], task.max_length))
 
         token_scores, coverage = live.token_scores, live.coverage
         if task.return_scores:
-            parents = ops.take_along_axis(live.scores, origins, axis=1)
+            parents = take_of_each(live.scores, origins)
             gained = ops.where(parents == NEVER, 0.0, scores - parents)
             token_scores = append(token_scores, gained)
         if self.coverage_penalty:
-            seen = of_parent(seen)
-            coverage = of_parent(coverage) + seen
+            coverage = take_of_each(coverage + seen, origins)
         return Hypotheses(scores, append(live.ids, tokens), token_scores, coverage)
 
     def _final_scores(self, index, hypotheses):

@@ -7,6 +7,8 @@ of a phrase; phrases are padded with -1.
 
 from keras import ops
 
+from keras_encdec.backend import take_of_each
+
 _NEVER = -(2**20)  # Below any progress.
 
 
@@ -56,11 +58,9 @@ def progress(ids, index, phrases):
     flat = (-1, constraints * alternatives)
     gain = ops.reshape(gain, flat)
     best = ops.argmax(gain, axis=-1)[:, None]
-    following = ops.take_along_axis(
-        phrases, ops.minimum(begun, longest - 1)[..., None], axis=-1
-    )
-    following = ops.take_along_axis(ops.reshape(following, flat), best, axis=1)
-    gain = ops.maximum(ops.take_along_axis(gain, best, axis=1)[:, 0], 0)
+    following = take_of_each(phrases, ops.minimum(begun, longest - 1)[..., None])
+    following = take_of_each(ops.reshape(following, flat), best)
+    gain = ops.maximum(take_of_each(gain, best)[:, 0], 0)
     return missing - gain, missing, following[:, 0]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops, tree
 
-from keras_encdec.backend import write_at
+from keras_encdec.backend import take_of_each, write_at
 from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.interface import Sampler, State
 from keras_encdec.generation.top_k import likeliest, top_k
@@ -129,14 +129,14 @@ class ContrastiveSampler(Sampler):
         past = ops.arange(history.shape[1]) <= index
         alike = ops.max(ops.where(past, alike, -1.0), axis=-1)
         log_probabilities = ops.log_softmax(logits)
-        likely = ops.exp(ops.take_along_axis(log_probabilities, tokens, axis=-1))
+        likely = ops.exp(take_of_each(log_probabilities, tokens))
         scores = (1 - self.alpha) * likely - self.alpha * alike
         scores = ops.where(values == -float("inf"), -float("inf"), scores)
         best = likeliest(scores)[:, None]
         rows = best[:, 0] + ops.arange(ops.shape(best)[0], dtype="int32") * size
         cache = tree.map_structure(lambda x: ops.take(x, rows, axis=0), spread)
-        picked = ops.take_along_axis(tokens, best, axis=1)[:, 0]
-        hidden = ops.take_along_axis(hidden, best[..., None], axis=1)
+        picked = take_of_each(tokens, best)[:, 0]
+        hidden = take_of_each(hidden, best)
         following = ops.cast(ops.take(following, rows, axis=0), "float32")
         return ContrastiveState(
             self.append(task, state.state, picked, logits, cache),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from keras import ops, tree
 
+from keras_encdec.backend import take_of_each
 from keras_encdec.generation.top_k import first_true
 
 NEVER = -float("inf")
@@ -39,12 +40,7 @@ def places_of_best(order, number):
 
 def at_places(hypotheses, places):
     """Returns the hypotheses at some places of each source, `(B, M)`, int32."""
-
-    def take(x):
-        index = places[..., None] if len(x.shape) == 3 else places
-        return ops.take_along_axis(x, index, axis=1)
-
-    return tree.map_structure(take, hypotheses)
+    return tree.map_structure(lambda x: take_of_each(x, places), hypotheses)
 
 
 def in_parents_places(parents):

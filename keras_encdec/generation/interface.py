@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_encdec.backend import while_loop, write_at
+from keras_encdec.backend import take_of_each, while_loop, write_at
 from keras_encdec.generation.cache_growth import cache_lengths, grown
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.task import Generated
@@ -203,4 +203,4 @@ def log_probabilities(logits, tokens):
         ```
     """
     tokens = ops.expand_dims(tokens, -1)
-    return ops.take_along_axis(ops.log_softmax(logits), tokens, axis=-1)[..., 0]
+    return take_of_each(ops.log_softmax(logits), tokens)[..., 0]

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_encdec.backend import take_of_each
 from keras_encdec.generation.checks import require_share, require_size
 from keras_encdec.generation.interface import Sampler
 from keras_encdec.generation.top_k import first_true, likeliest, top_k
@@ -248,11 +249,9 @@ class TypicalSampler(RandomSampler):
         entropy = -ops.sum(terms, axis=-1, keepdims=True)
         distance = ops.abs(-log_probabilities - entropy)
         order = ops.argsort(distance, axis=-1)
-        ordered = ops.take_along_axis(probabilities, order, axis=-1)
+        ordered = take_of_each(probabilities, order)
         before = ops.cumsum(ordered, axis=-1) - ordered
-        farthest = ops.where(
-            before < self.p, ops.take_along_axis(distance, order, axis=-1), -1.0
-        )
+        farthest = ops.where(before < self.p, take_of_each(distance, order), -1.0)
         farthest = ops.max(farthest, axis=-1, keepdims=True)
         return ops.where(distance > farthest, -float("inf"), logits)
 
@@ -295,7 +294,7 @@ class PerRowSampler(Sampler):
         size = logits.shape[-1]
         ordered = ops.flip(ops.sort(logits, axis=-1), axis=-1)
         places = ops.where(k > 0, ops.minimum(k, size), size) - 1
-        kth = ops.take_along_axis(ordered, places, axis=-1)
+        kth = take_of_each(ordered, places)
         among = ops.where(ordered < kth, -float("inf"), ordered)
         share = ops.where(ops.logical_and(p > 0, p < 1), p, float("inf"))
         last = ops.maximum(kth, _last_to_reach(share, among))

@@ -9,6 +9,8 @@ Legend of shapes: V values, k largest ones, G groups of W.
 
 from keras import ops
 
+from keras_encdec.backend import take_of_each
+
 
 def top_k(x, k):
     """Returns the k largest values and their places, as `keras.ops.top_k` does.
@@ -24,6 +26,8 @@ def top_k(x, k):
     Example:
         ```python
         from keras import ops
+
+    from keras_encdec.backend import take_of_each
         from keras_encdec.generation.top_k import top_k
 
         print(top_k(ops.array([[0.1, 0.7, 0.2]]), 2)[1])
@@ -39,10 +43,10 @@ def top_k(x, k):
     best = ops.top_k(ops.max(x, axis=-1), k)[1]
     # In order, so that of equals the first one stays the first one.
     best = ops.sort(ops.cast(best, "int32"), axis=-1)  # (rows, k)
-    candidates = ops.take_along_axis(x, best[..., None], axis=1)  # (rows, k, W)
+    candidates = take_of_each(x, best)  # (rows, k, W)
     values, places = ops.top_k(ops.reshape(candidates, (-1, k * width)), k)
     places = ops.cast(places, "int32")
-    groups = ops.take_along_axis(best, places // width, axis=-1)
+    groups = take_of_each(best, places // width)
     places = groups * width + places % width
     shape = (*outer, k)
     return ops.reshape(values, shape), ops.reshape(places, shape)
@@ -60,6 +64,8 @@ def likeliest(logits):
     Example:
         ```python
         from keras import ops
+
+    from keras_encdec.backend import take_of_each
         from keras_encdec.generation.top_k import likeliest
 
         print(likeliest(ops.array([[0.1, 0.7, 0.7]])))
@@ -74,7 +80,7 @@ def likeliest(logits):
     maxima = ops.max(groups, axis=-1)
     highest = ops.max(maxima, axis=-1, keepdims=True)
     group = first_true(maxima == highest)
-    candidates = ops.take_along_axis(groups, group[:, None, None], axis=1)[:, 0]
+    candidates = take_of_each(groups, group[:, None])[:, 0]
     tokens = group * width + first_true(candidates == highest)
     return ops.reshape(tokens, outer)
 
@@ -91,6 +97,8 @@ def first_true(flags):
     Example:
         ```python
         from keras import ops
+
+    from keras_encdec.backend import take_of_each
         from keras_encdec.generation.top_k import first_true
 
         print(first_true(ops.array([[False, True, True]])))

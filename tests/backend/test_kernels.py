@@ -9,6 +9,7 @@ from keras_encdec.backend import (
     compile_function,
     fused_attention,
     move_rows,
+    take_of_each,
     write_at,
 )
 
@@ -85,6 +86,18 @@ def test_move_rows_of_a_cache_repeated_from_a_single_row():
     cache = ops.broadcast_to(ops.array([[1, 2]]), (3, 2))
     moved = move_rows(cache, ops.array([0, 0, 2], "int32"))
     np.testing.assert_array_equal(ops.convert_to_numpy(moved), [[1, 2]] * 3)
+
+
+@pytest.mark.parametrize("rest", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("outer", [(), (2,), (2, 4)])
+def test_take_of_each_is_numpys_indexing(outer, rest):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(*outer, 5, *rest)).astype("float32")
+    places = rng.integers(5, size=(*outer, 7)).astype("int32")
+    taken = take_of_each(ops.array(x), ops.array(places))
+    index = places.reshape(*places.shape, *[1] * len(rest))
+    expected = np.take_along_axis(x, index, axis=len(outer))
+    np.testing.assert_array_equal(ops.convert_to_numpy(taken), expected)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

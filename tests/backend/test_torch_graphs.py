@@ -72,6 +72,20 @@ def test_reads_before_and_after_a_write_are_two():
     assert [x.item() for x in graph(torch.ones(1))] == [2.0, 4.0]
 
 
+def test_others_are_computed_once_though_what_is_written_is_read():
+    def function(cache, x):
+        row = cache.view(2, 1)[0]
+        first = row * 2 + x.sin()
+        cache.index_copy_(0, torch.tensor([0]), x)
+        return first + row * 2, cache.index_copy_(0, torch.tensor([1]), x.sin())
+
+    cache, x = torch.tensor([1.0, 2.0]), torch.tensor([3.0])
+    graph = graph_of(function, copies([cache, x]))
+    assert sorted(kinds(graph)).count("sin") == 1
+    found, expected = graph(cache.clone(), x), function(cache.clone(), x)
+    assert all(map(torch.equal, found, expected))
+
+
 def test_lists_and_named_arguments_are_written_too():
     def function(x, y):
         double = y * 2
