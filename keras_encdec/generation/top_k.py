@@ -26,8 +26,6 @@ def top_k(x, k):
     Example:
         ```python
         from keras import ops
-
-    from keras_encdec.backend import take_of_each
         from keras_encdec.generation.top_k import top_k
 
         print(top_k(ops.array([[0.1, 0.7, 0.2]]), 2)[1])
@@ -64,8 +62,6 @@ def likeliest(logits):
     Example:
         ```python
         from keras import ops
-
-    from keras_encdec.backend import take_of_each
         from keras_encdec.generation.top_k import likeliest
 
         print(likeliest(ops.array([[0.1, 0.7, 0.7]])))
@@ -97,8 +93,6 @@ def first_true(flags):
     Example:
         ```python
         from keras import ops
-
-    from keras_encdec.backend import take_of_each
         from keras_encdec.generation.top_k import first_true
 
         print(first_true(ops.array([[False, True, True]])))
