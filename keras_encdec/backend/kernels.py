@@ -63,7 +63,7 @@ def write_at(cache, index, entry, axis=1):
 def move_rows(cache, sources):
     """Copies rows of a cache to the places of others.
 
-    On CPUs PyTorch and JAX copy in place, and the rows that move alone.
+    On CPUs PyTorch and XLA copy in place, and the rows that move alone.
 
     Args:
         cache: Nested tensors of R rows each, of any shapes and dtypes.
@@ -142,10 +142,8 @@ def take_of_each(x, places):
         return jax.numpy.take_along_axis(x, places, axis, mode="promise_in_bounds")
     import torch
 
-    shape = *places.shape, *x.shape[axis + 1 :]
-    return torch.gather(
-        x, axis, places.long().reshape(*places.shape, *rest).expand(shape)
-    )
+    index = places.long().reshape(*places.shape, *rest)
+    return torch.gather(x, axis, index.expand(*places.shape, *x.shape[axis + 1 :]))
 
 
 def fused_attention(queries, keys, values, mask=None, bias=None):

@@ -239,7 +239,8 @@ def generate(
         model: Any object with `encode(source) -> memory`, `new_cache(batch_size,
             length) -> cache` and `step(tokens, index, memory, cache) -> (logits,
             cache)`, as `EncoderDecoder` has them. Where the shapes of a cache depend
-            on its length, more room is made by zeros at the end.
+            on its length, more room is made by zeros at the end. On PyTorch beams move
+            the rows of a cache in place.
         sampler: A `Sampler`.
         source: Source ids `(B, S)`, int32.
         limits: The largest number of tokens of each row `(B,)`, int32.
