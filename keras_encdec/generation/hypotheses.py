@@ -61,9 +61,11 @@ def in_parents_places(parents):
     siblings = parents[:, None, :] == parents[:, :, None]
     younger = ops.any(ops.logical_and(siblings, places < places[:, None]), axis=-1)
     # The places left are filled up in turn.
-    turns = _count(younger)[:, None, :] == _count(~kept)[..., None]
-    fills = ops.logical_and(younger[:, None, :], turns)
-    return first_true(ops.where(kept[..., None], own, fills))
+    left = ops.logical_not(kept)
+    turns = _count(younger)[:, None, :] == _count(left)[..., None]
+    fills = ops.logical_and(younger[:, None, :], left[..., None])
+    # Not `where`, which runtimes of ONNX lack for booleans.
+    return first_true(ops.logical_or(own, ops.logical_and(fills, turns)))
 
 
 def _count(flags):
