@@ -12,8 +12,6 @@ from keras_encdec.backend.compilation import (
     while_loop,
 )
 from keras_encdec.backend.environment import (
-    by_xla,
-    compiled_by_xla,
     import_tensorflow,
     running_backend,
 )
@@ -27,11 +25,9 @@ from keras_encdec.backend.kernels import (
 from keras_encdec.backend.random_state import random_state, set_random_state
 
 __all__ = [
-    "by_xla",
     "calls_at_a_time",
     "compile_function",
     "compile_train_step",
-    "compiled_by_xla",
     "drop_out",
     "fused_attention",
     "import_tensorflow",

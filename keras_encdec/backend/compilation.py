@@ -51,7 +51,7 @@ def compile_function(function, inputs, variables=(), jit=False):
 
         signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
         return tf.function(
-            traced, input_signature=signature, autograph=False, jit_compile=jit
+            traced, input_signature=signature, autograph=False, jit_compile=jit or None
         )
     if keras.config.backend() == "jax":
         import jax

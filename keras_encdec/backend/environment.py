@@ -31,7 +31,7 @@ def by_xla():
 
     Example:
         ```python
-        from keras_encdec.backend import by_xla
+        from keras_encdec.backend.environment import by_xla
 
         print(by_xla())
         ```
@@ -48,7 +48,7 @@ def compiled_by_xla(asked=True):
 
     Example:
         ```python
-        from keras_encdec.backend import by_xla, compiled_by_xla
+        from keras_encdec.backend.environment import by_xla, compiled_by_xla
 
         with compiled_by_xla():
             print(by_xla())

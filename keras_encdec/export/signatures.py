@@ -6,9 +6,10 @@ is the first dimension of every input and output, so that a server may join requ
 
 import inspect
 
+import keras
 from keras import ops
 
-from keras_encdec.backend import compiled_by_xla, import_tensorflow
+from keras_encdec.backend import compile_function, import_tensorflow
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -202,33 +203,29 @@ class Signatures:
 
     def _new_search(self, sampler, num_options):
         number = sampler.num_beams if isinstance(sampler, BeamSampler) else 1
-        rows = [tf.int32] * 2 + [tf.float32, tf.int32, tf.float32][:num_options]
-        specs = [tf.TensorSpec((None, None), tf.int32)]
-        specs += [tf.TensorSpec((None,), dtype) for dtype in rows]
+        dtypes = ["int32"] * 2 + ["float32", "int32", "float32"][:num_options]
+        inputs = [keras.KerasTensor((None, None), "int32")]
+        inputs += [keras.KerasTensor((None,), dtype) for dtype in dtypes]
 
-        @tf.function(
-            autograph=False, input_signature=specs, jit_compile=self._jit or None
-        )
         def search(source, limits, seeds, *options):
-            with compiled_by_xla(self._jit):
-                found = generate(
-                    self._model,
-                    sampler(*options) if options else sampler,
-                    source,
-                    limits,
-                    seeds,
-                    max_length=self._max_length,
-                    start_id=self._generator.start_id,
-                    end_id=self._generator.end_id,
-                    padding_id=self._generator.padding_id,
-                    processors=self._generator.processors,
-                    num_return_sequences=number,
-                    return_scores=number > 1,
-                )
+            found = generate(
+                self._model,
+                sampler(*options) if options else sampler,
+                source,
+                limits,
+                seeds,
+                max_length=self._max_length,
+                start_id=self._generator.start_id,
+                end_id=self._generator.end_id,
+                padding_id=self._generator.padding_id,
+                processors=self._generator.processors,
+                num_return_sequences=number,
+                return_scores=number > 1,
+            )
             scores = found.scores if number > 1 else tf.zeros_like(found.ids[:, :, 0])
             return found.ids, scores
 
-        return search
+        return compile_function(search, inputs, jit=self._jit)
 
 
 def _input_signature(method):

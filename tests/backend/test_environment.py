@@ -5,12 +5,8 @@ import sys
 import keras
 import pytest
 
-from keras_encdec.backend import (
-    by_xla,
-    compile_function,
-    compiled_by_xla,
-    import_tensorflow,
-)
+from keras_encdec.backend import compile_function, import_tensorflow
+from keras_encdec.backend.environment import by_xla, compiled_by_xla
 
 
 def test_knows_what_xla_compiles():
