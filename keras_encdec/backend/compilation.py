@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import jax_loops, torch_steps, torch_tracing
-from keras_encdec.backend.environment import compiled_by_xla, on_cpu
+from keras_encdec.backend.environment import compiled_by, on_cpu
 
 
 def compile_function(function, inputs, variables=(), jit=False):
@@ -46,7 +46,7 @@ def compile_function(function, inputs, variables=(), jit=False):
         import tensorflow as tf
 
         def traced(*args):
-            with compiled_by_xla(jit):
+            with compiled_by("xla" if jit else "tensorflow"):
                 return function(*args)
 
         signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]

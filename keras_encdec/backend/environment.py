@@ -5,7 +5,7 @@ import contextvars
 
 import keras
 
-_XLA = contextvars.ContextVar("xla", default=False)
+_COMPILER = contextvars.ContextVar("compiler", default=None)
 
 
 def running_backend():
@@ -36,29 +36,42 @@ def by_xla():
         print(by_xla())
         ```
     """
-    return keras.config.backend() == "jax" or _XLA.get()
+    return keras.config.backend() == "jax" or _COMPILER.get() == "xla"
 
 
-@contextlib.contextmanager
-def compiled_by_xla(asked=True):
-    """Says that XLA compiles what runs in this context on TensorFlow.
-
-    Args:
-        asked: Whether it does.
+def by_tensorflow():
+    """Whether TensorFlow alone runs what is traced: no XLA, nor a converter's runtime.
 
     Example:
         ```python
-        from keras_encdec.backend.environment import by_xla, compiled_by_xla
+        from keras_encdec.backend.environment import by_tensorflow
 
-        with compiled_by_xla():
+        print(by_tensorflow())  # False: nothing is traced
+        ```
+    """
+    return _COMPILER.get() == "tensorflow"
+
+
+@contextlib.contextmanager
+def compiled_by(compiler):
+    """Says what compiles the functions that TensorFlow traces in this context.
+
+    Args:
+        compiler: "xla" or "tensorflow".
+
+    Example:
+        ```python
+        from keras_encdec.backend.environment import by_xla, compiled_by
+
+        with compiled_by("xla"):
             print(by_xla())
         ```
     """
-    token = _XLA.set(asked)
+    token = _COMPILER.set(compiler)
     try:
         yield
     finally:
-        _XLA.reset(token)
+        _COMPILER.reset(token)
 
 
 def import_tensorflow():

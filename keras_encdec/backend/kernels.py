@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_encdec.backend.environment import by_xla, on_cpu
+from keras_encdec.backend.environment import by_tensorflow, by_xla, on_cpu
 
 
 def write_at(cache, index, entry, axis=1):
@@ -31,7 +31,7 @@ def write_at(cache, index, entry, axis=1):
         ```
     """
     entry = ops.cast(entry, cache.dtype)
-    if by_xla() or keras.config.backend() == "torch":
+    if by_xla() or by_tensorflow() or keras.config.backend() == "torch":
         shape = ops.shape(cache)
         shape = (*shape[:axis], entry.shape[axis], *shape[axis + 1 :])
         entry = ops.broadcast_to(entry, shape)
@@ -49,8 +49,23 @@ def write_at(cache, index, entry, axis=1):
         starts = [index * 0] * len(cache.shape)
         starts[axis] = index
         return ops.slice_update(cache, starts, entry)
-    # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
-    # without XLA cannot run.
+    if by_tensorflow():
+        import tensorflow as tf
+
+        # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
+        # without XLA cannot run.
+        before = [0] * axis
+        whole = 2**axis - 1  # A bit for each axis before.
+        return tf.raw_ops.TensorStridedSliceUpdate(
+            input=cache,
+            begin=[*before, index],
+            end=[*before, index + tf.shape(entry)[axis]],
+            strides=[1] * (axis + 1),
+            value=entry,
+            begin_mask=whole,
+            end_mask=whole,
+        )
+    # What every runtime has.
     steps = ops.shape(entry)[axis]
     step = ops.arange(ops.shape(cache)[axis]) - index
     here = ops.logical_and(step >= 0, step < steps)
@@ -200,12 +215,40 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
             queries, keys, values, bias=bias, mask=mask, flash_attention=flash
         )
         return ops.transpose(y, (0, 2, 1, 3))
-    scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
+    tensors = queries, keys, values, mask, bias
+    if by_tensorflow() and keras.backend.standardize_dtype(values.dtype) == "float32":
+        import tensorflow as tf
+
+        # The kernels of oneDNN, which TensorFlow takes in the place of its own, are
+        # faster once they have started, which takes them most of a step's time.
+        few = tf.get_static_value(tf.shape(queries)[2] < 8)
+        if few is None:
+            return tf.cond(
+                tf.shape(queries)[2] < 8,
+                lambda: _attention(*tensors, by_onednn=False),
+                lambda: _attention(*tensors),
+            )
+        return _attention(*tensors, by_onednn=not few)
+    return _attention(*tensors)
+
+
+def _attention(queries, keys, values, mask, bias, by_onednn=True):
+    if by_onednn:
+        scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
+    else:
+        import tensorflow as tf
+
+        scores = tf.raw_ops.BatchMatMulV3(
+            x=queries, y=keys, Tout=tf.float32, adj_y=True
+        )
     scores = ops.cast(scores, "float32") * queries.shape[-1] ** -0.5
     if bias is not None:
         scores = scores + ops.cast(bias, "float32")
     if mask is not None:
         scores = ops.where(mask, scores, -1e30)
+    if not by_onednn:
+        weights = tf.exp(tf.nn.log_softmax(scores))
+        return tf.raw_ops.BatchMatMulV3(x=weights, y=values, Tout=tf.float32)
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 

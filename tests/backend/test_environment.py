@@ -6,25 +6,27 @@ import keras
 import pytest
 
 from keras_encdec.backend import compile_function, import_tensorflow
-from keras_encdec.backend.environment import by_xla, compiled_by_xla
+from keras_encdec.backend.environment import by_tensorflow, by_xla, compiled_by
 
 
-def test_knows_what_xla_compiles():
+def test_knows_what_compiles():
     on_jax = keras.config.backend() == "jax"
-    assert by_xla() == on_jax
-    with compiled_by_xla():
-        assert by_xla()
-    assert by_xla() == on_jax
+    on_tensorflow = keras.config.backend() == "tensorflow"
+    assert (by_xla(), by_tensorflow()) == (on_jax, False)
+    with compiled_by("xla"):
+        assert (by_xla(), by_tensorflow()) == (True, False)
+    with compiled_by("tensorflow"):
+        assert (by_xla(), by_tensorflow()) == (on_jax, True)
+    assert (by_xla(), by_tensorflow()) == (on_jax, False)
     seen = []
     for jit in (False, True):
         compiled = compile_function(
-            lambda x: seen.append(by_xla()) or x,
+            lambda x: seen.append((by_xla(), by_tensorflow())) or x,
             [keras.KerasTensor((1,), "int32")],
             jit=jit,
         )
         compiled(keras.ops.array([1], "int32"))
-    on_tensorflow = keras.config.backend() == "tensorflow"
-    assert seen == [on_jax, on_jax or on_tensorflow]
+    assert seen == [(on_jax, on_tensorflow), (on_jax or on_tensorflow, False)]
 
 
 def test_imports_tensorflow():
