@@ -147,3 +147,59 @@ def test_fused_attention_is_that_of_pytorch(
         **{name: ops.convert_to_tensor(value) for name, value in options.items()},
     )
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("length_is_known", [True, False])
+@pytest.mark.parametrize("queries", [1, 7, 8])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["mask", "bias", None])
+def test_fused_attention_is_the_same_compiled(kind, dtype, queries, length_is_known):
+    rng = np.random.default_rng(0)
+    lengths = queries, 9, 9
+    tensors = [ops.array(rng.normal(size=(2, 3, n, 4)), dtype) for n in lengths]
+    if kind is not None:
+        value = rng.normal(size=(2, 1, 1, 9)).astype("float32")
+        tensors.append(ops.array(value > 0 if kind == "mask" else value))
+
+    def attend(queries, keys, values, *rest):
+        options = {kind: rest[0]} if rest else {}
+        return fused_attention(queries, keys, values, **options)
+
+    inputs = [
+        keras.KerasTensor(
+            [n if length_is_known or i != 2 else None for i, n in enumerate(x.shape)],
+            keras.backend.standardize_dtype(x.dtype),
+        )
+        for x in tensors
+    ]
+    found, expected = (
+        ops.convert_to_numpy(ops.cast(f(*tensors), "float32"))
+        for f in (compile_function(attend, inputs), attend)
+    )
+    tolerance = 1e-6 if dtype == "float32" else 2e-2
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_write_at_in_a_compiled_loop_is_numpys_assignment(axis, steps):
+    rng = np.random.default_rng(0)
+    cache = rng.normal(size=(6, 6, 6)).astype("float32")
+    expected = cache.copy()
+    shape = [6, 6, 6]
+    shape[axis] = steps
+    entry = rng.normal(size=shape).astype("float32")
+
+    def write(cache, entry):
+        def step(index, written):
+            return index + steps, write_at(written, index, entry * 1.0, axis)
+
+        return ops.while_loop(lambda i, _: i < 6, step, (0, cache + 0.0))[1]
+
+    inputs = [keras.KerasTensor(shape, "float32") for shape in ((None,) * 3, shape)]
+    written = compile_function(write, inputs)(ops.array(cache), ops.array(entry))
+    for start in range(0, 6, steps):
+        place = [slice(None)] * 3
+        place[axis] = slice(start, start + steps)
+        expected[tuple(place)] = entry
+    np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
