@@ -33,7 +33,7 @@ def write_at(cache, index, entry, axis=1):
     entry = ops.cast(entry, cache.dtype)
     if by_xla() or by_tensorflow() or keras.config.backend() == "torch":
         shape = ops.shape(cache)
-        shape = (*shape[:axis], entry.shape[axis], *shape[axis + 1 :])
+        shape = (*shape[:axis], ops.shape(entry)[axis], *shape[axis + 1 :])
         entry = ops.broadcast_to(entry, shape)
     if keras.config.backend() == "torch":
         import torch
@@ -221,23 +221,23 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
 
         # The kernels of oneDNN, which TensorFlow takes in the place of its own, are
         # faster once they have started, which takes them most of a step's time.
-        few = tf.get_static_value(tf.shape(queries)[2] < 8)
-        if few is None:
-            return tf.cond(
-                tf.shape(queries)[2] < 8,
-                lambda: _attention(*tensors, by_onednn=False),
-                lambda: _attention(*tensors),
-            )
-        return _attention(*tensors, by_onednn=not few)
+        length = ops.shape(queries)[2]  # A tensor where it is not known.
+        if isinstance(length, int):
+            return _attention(*tensors, by_onednn=length >= 8)
+        return tf.cond(
+            length < 8,
+            lambda: _attention(*tensors, by_onednn=False),
+            lambda: _attention(*tensors),
+        )
     return _attention(*tensors)
 
 
 def _attention(queries, keys, values, mask, bias, by_onednn=True):
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
     if by_onednn:
         scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
     else:
-        import tensorflow as tf
-
         scores = tf.raw_ops.BatchMatMulV3(
             x=queries, y=keys, Tout=tf.float32, adj_y=True
         )
@@ -250,8 +250,6 @@ def _attention(queries, keys, values, mask, bias, by_onednn=True):
         weights = tf.exp(tf.nn.log_softmax(scores))
         return tf.raw_ops.BatchMatMulV3(x=weights, y=values, Tout=tf.float32)
     if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
         weights = tf.nn.softmax(scores)
         return ops.matmul(ops.cast(weights, values.dtype), values)
     weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
