@@ -31,17 +31,18 @@ def write_at(cache, index, entry, axis=1):
         ```
     """
     entry = ops.cast(entry, cache.dtype)
+    steps = ops.shape(entry)[axis]
     if by_xla() or by_tensorflow() or keras.config.backend() == "torch":
         shape = ops.shape(cache)
-        shape = (*shape[:axis], ops.shape(entry)[axis], *shape[axis + 1 :])
+        shape = (*shape[:axis], steps, *shape[axis + 1 :])
         entry = ops.broadcast_to(entry, shape)
     if keras.config.backend() == "torch":
         import torch
 
         # An index that stays a tensor can be traced.
-        steps = torch.arange(entry.shape[axis], device=cache.device) + index
+        places = torch.arange(steps, device=cache.device) + index
         # Rows repeated from a single one have no memory of their own.
-        return cache.contiguous().index_copy_(axis, steps, entry)
+        return cache.contiguous().index_copy_(axis, places, entry)
     if by_xla():
         if axis > 1 and cache.shape[0] == 1:
             # As `while_loop` has it, so that this is no copy.
@@ -59,14 +60,13 @@ def write_at(cache, index, entry, axis=1):
         return tf.raw_ops.TensorStridedSliceUpdate(
             input=cache,
             begin=[*before, index],
-            end=[*before, index + tf.shape(entry)[axis]],
+            end=[*before, index + steps],
             strides=[1] * (axis + 1),
             value=entry,
             begin_mask=whole,
             end_mask=whole,
         )
     # What every runtime has.
-    steps = ops.shape(entry)[axis]
     step = ops.arange(ops.shape(cache)[axis]) - index
     here = ops.logical_and(step >= 0, step < steps)
     if entry.shape[axis] != 1:
@@ -223,30 +223,30 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
         # faster once they have started, which takes them most of a step's time.
         length = ops.shape(queries)[2]  # A tensor where it is not known.
         if isinstance(length, int):
-            return _attention(*tensors, by_onednn=length >= 8)
+            return _attention(*tensors, few_queries=length < 8)
         return tf.cond(
             length < 8,
-            lambda: _attention(*tensors, by_onednn=False),
+            lambda: _attention(*tensors, few_queries=True),
             lambda: _attention(*tensors),
         )
     return _attention(*tensors)
 
 
-def _attention(queries, keys, values, mask, bias, by_onednn=True):
+def _attention(queries, keys, values, mask, bias, few_queries=False):
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
-    if by_onednn:
-        scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
-    else:
+    if few_queries:
         scores = tf.raw_ops.BatchMatMulV3(
             x=queries, y=keys, Tout=tf.float32, adj_y=True
         )
+    else:
+        scores = ops.einsum("bnth,bnsh->bnts", queries, keys)
     scores = ops.cast(scores, "float32") * queries.shape[-1] ** -0.5
     if bias is not None:
         scores = scores + ops.cast(bias, "float32")
     if mask is not None:
         scores = ops.where(mask, scores, -1e30)
-    if not by_onednn:
+    if few_queries:
         weights = tf.exp(tf.nn.log_softmax(scores))
         return tf.raw_ops.BatchMatMulV3(x=weights, y=values, Tout=tf.float32)
     if keras.config.backend() == "tensorflow":
