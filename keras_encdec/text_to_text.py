@@ -73,7 +73,7 @@ class TextToText:
         *,
         processors=(),
         max_length=64,
-        jit_compile=False,
+        jit_compile="auto",
     ):
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer

@@ -8,7 +8,8 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import jax_loops, torch_steps, torch_tracing
-from keras_encdec.backend.environment import compiled_by, on_cpu
+from keras_encdec.backend.environment import on_cpu
+from keras_encdec.backend.tensorflow_functions import tensorflow_function
 
 
 def compile_function(function, inputs, variables=(), jit=False):
@@ -27,7 +28,8 @@ def compile_function(function, inputs, variables=(), jit=False):
             TensorFlow then traces anew.
         variables: The Keras variables it reads. JAX passes them to the compiled
             program as arguments, so that later training is seen by it.
-        jit: Whether TensorFlow compiles it by XLA too, for each new set of shapes.
+        jit: Whether TensorFlow compiles it by XLA too, for each new set of shapes; with
+            "auto", on CPUs, for those that have come 32 times, if XLA can.
 
     Returns:
         A function with the same arguments and results.
@@ -43,16 +45,7 @@ def compile_function(function, inputs, variables=(), jit=False):
         ```
     """
     if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        def traced(*args):
-            with compiled_by("xla" if jit else "tensorflow"):
-                return function(*args)
-
-        signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
-        return tf.function(
-            traced, input_signature=signature, autograph=False, jit_compile=jit or None
-        )
+        return tensorflow_function(function, inputs, jit)
     if keras.config.backend() == "jax":
         import jax
 
@@ -120,16 +113,16 @@ def compile_train_step(step, loss, log, optimizer, variables):
     return torch_steps.TrainStep(step, loss, log, optimizer, variables)
 
 
-def calls_at_a_time(variables, jit=False):
+def calls_at_a_time(variables):
     """Returns how many calls of a compiled function at a time take less than one.
 
-    On CPUs XLA leaves most of a small model's program to one core, so that two calls
-    with half the rows each are faster than one. Large weights, which every call reads
-    from memory anew, turn this around.
+    On CPUs TensorFlow, and XLA more so, leave most of a small model's program to one
+    core, so that two calls with half the rows each are faster than one. Large weights,
+    which every call reads from memory anew, turn this around; PyTorch's threads get in
+    each other's way.
 
     Args:
         variables: The Keras variables that the function reads.
-        jit: Whether TensorFlow compiles it by XLA.
 
     Returns:
         The number of cores, or 1.
@@ -141,8 +134,8 @@ def calls_at_a_time(variables, jit=False):
         print(calls_at_a_time([]))
         ```
     """
-    by_xla = {"jax": True, "tensorflow": jit, "torch": False}[keras.config.backend()]
-    if not by_xla or sum(math.prod(v.shape) for v in variables) > 2**23:
+    large = sum(math.prod(v.shape) for v in variables) > 2**23
+    if large or keras.config.backend() == "torch":
         return 1
     return os.cpu_count() if on_cpu() else 1
 

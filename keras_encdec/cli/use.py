@@ -158,8 +158,9 @@ def _searching(
 
 
 def _compiled_for(text_to_text, number):
-    """The same, compiled as far as so many texts are worth the seconds it takes."""
-    return text_to_text.with_sampler(text_to_text.sampler, jit_compile=number > 200)
+    """The same, compiled at once if so many texts are worth the seconds it takes."""
+    jit_compile = True if number > 200 else "auto"
+    return text_to_text.with_sampler(text_to_text.sampler, jit_compile=jit_compile)
 
 
 def _write_lines(output, texts):

@@ -25,6 +25,7 @@ from keras_encdec.generation.scoring import align, score
 from keras_encdec.generation.side_by_side import side_by_side
 from keras_encdec.generation.speculative import SpeculativeSampler
 from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
+from keras_encdec.layers.checks import require_one_of
 
 
 class Generator:
@@ -49,8 +50,9 @@ class Generator:
             the model then checks several at a time; the result is the same.
         num_draft_tokens: The number of tokens it proposes at a time.
         jit_compile: Whether TensorFlow compiles the loop by XLA, which takes seconds
-            for each of the few sizes and makes every step several times as fast; JAX
-            does so always, PyTorch never.
+            for each of the few sizes and makes every step several times as fast: True,
+            False, or "auto", on CPUs for a size that has come 32 times. JAX does so
+            always, PyTorch never.
 
     Call arguments:
         source: Source ids: `(B, S)`, integer, or a list of lists of any lengths.
@@ -99,8 +101,9 @@ class Generator:
         padding_id=0,
         draft_model=None,
         num_draft_tokens=4,
-        jit_compile=False,
+        jit_compile="auto",
     ):
+        require_one_of((True, False, "auto"), jit_compile=jit_compile)
         sampler = GreedySampler() if sampler is None else sampler
         if is_keras_hub(sampler):
             sampler = KerasHubSampler(sampler)
@@ -128,9 +131,8 @@ class Generator:
         self._variables += getattr(draft_model, "variables", ())
         self._largest = getattr(model, "max_length", None)
         self._compiled = {}
-        self._calls_at_a_time = 1
-        if sampler.draws_by_row:
-            self._calls_at_a_time = calls_at_a_time(self._variables, jit_compile)
+        by_row = sampler.draws_by_row
+        self._calls_at_a_time = calls_at_a_time(self._variables) if by_row else 1
 
     def __call__(
         self,
@@ -390,10 +392,8 @@ class Generator:
             sizes = {k: [None] * (array.ndim - 1) for k, array in arrays.items()}
             sizes["phrases"] = phrases
             inputs = [keras.KerasTensor((None, *sizes[k]), "int32") for k in names]
+            inputs = inputs if signature else None
             self._compiled[key] = compile_function(
-                compiled,
-                inputs if signature else None,
-                self._variables,
-                self.jit_compile,
+                compiled, inputs, self._variables, self.jit_compile
             )
         return self._compiled[key]

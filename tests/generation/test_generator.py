@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_encdec import EncoderDecoder
-from keras_encdec.backend import torch_tracing
+from keras_encdec.backend import tensorflow_functions, torch_tracing
 from keras_encdec.generation import (
     BeamSampler,
     ContrastiveSampler,
@@ -528,6 +528,11 @@ def test_refuses_what_is_no_sampler(table, sampler):
         Generator(table, sampler)
 
 
+def test_refuses_another_way_to_compile(table):
+    with pytest.raises(ValueError, match="one of True, False, 'auto'; .*'always'"):
+        Generator(table, jit_compile="always")
+
+
 def test_refuses_more_than_the_positions(small_model):
     model = small_model(positions="learned", max_length=10)
     generator = Generator(model)
@@ -566,9 +571,10 @@ def test_a_loop_compiled_further_gives_the_same(name, monkeypatch):
         options = {"draft_model": EncoderDecoder(20, 16, 32, 2, 1)}
     found = []
     # On TensorFlow XLA, on PyTorch a trace, on JAX the same once more.
-    for calls, jit_compile in ((10**9, False), (1, True)):
+    for calls in (10**9, 1):
+        monkeypatch.setattr(tensorflow_functions, "CALLS_BEFORE_XLA", calls)
         monkeypatch.setattr(torch_tracing, "CALLS_BEFORE_TRACE", calls)
-        generator = Generator(model, sampler, jit_compile=jit_compile, **options)
+        generator = Generator(model, sampler, **options)
         for sources in (SOURCES, SOURCES[::-1]):  # The second time as it is compiled.
             generated = generator(
                 sources, max_length=9, seed=4, return_scores=True, **call
