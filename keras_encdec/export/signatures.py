@@ -9,7 +9,11 @@ import inspect
 import keras
 from keras import ops
 
-from keras_encdec.backend import compile_function, import_tensorflow
+from keras_encdec.backend import (
+    calls_at_a_time,
+    compile_function,
+    import_tensorflow,
+)
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -17,6 +21,7 @@ from keras_encdec.generation import (
     row_seeds,
     score,
 )
+from keras_encdec.generation.side_by_side import FEWEST
 
 tf = import_tensorflow()
 
@@ -225,7 +230,11 @@ class Signatures:
             scores = found.scores if number > 1 else tf.zeros_like(found.ids[:, :, 0])
             return found.ids, scores
 
-        return compile_function(search, inputs, jit=self._jit)
+        compiled = compile_function(search, inputs, jit=self._jit)
+        by_row = sampler is PerRowSampler or sampler.draws_by_row
+        if self._jit and by_row and calls_at_a_time(self._model.variables) > 1:
+            return _in_halves(compiled, number)
+        return compiled
 
 
 def _input_signature(method):
@@ -234,6 +243,23 @@ def _input_signature(method):
         dtype, shape = _INPUTS[name]
         specs.append(tf.TensorSpec((None, *shape), dtype, name=name))
     return specs
+
+
+def _in_halves(search, rows_per_source):
+    """A search whose halves of a batch run at the same time, if it is large enough."""
+
+    def search_halves(*inputs):
+        middle = tf.shape(inputs[0])[0] // 2
+
+        def both():
+            halves = (slice(None, middle), slice(middle, None))
+            found = [search(*(x[half] for x in inputs)) for half in halves]
+            return tuple(tf.concat(pair, axis=0) for pair in zip(*found, strict=True))
+
+        enough = middle * rows_per_source >= FEWEST
+        return tf.cond(enough, both, lambda: search(*inputs))
+
+    return search_halves
 
 
 def _one_row_at_least(ids):

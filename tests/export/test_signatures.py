@@ -14,7 +14,8 @@ from keras_encdec import (
     export_saved_model,
 )
 from keras_encdec.export.proof import _ask, example_requests
-from keras_encdec.export.signatures import SIGNATURES, Signatures
+from keras_encdec.export.signatures import SIGNATURES, Signatures, _in_halves
+from keras_encdec.generation.side_by_side import FEWEST
 
 pytestmark = pytest.mark.once
 
@@ -47,6 +48,22 @@ def test_those_that_search_alike_share_a_function(text_to_text):
     for function in functions.values():
         function.get_concrete_function()
     assert len(signatures._searches) == 1
+
+
+@pytest.mark.parametrize("rows_per_source", [1, 3])
+def test_the_halves_of_a_large_batch_are_searched(rows_per_source):
+    @tf.function
+    def search(source, limits):
+        return source + limits[:, None], tf.ones_like(limits) * tf.shape(source)[0]
+
+    in_halves = tf.function(_in_halves(search, rows_per_source))
+    for rows in (0, 1, 2, 4, 8, 9, 16):
+        source, limits = tf.ones((rows, 3), tf.int32), tf.range(rows)
+        ids, together = in_halves(source, limits)
+        np.testing.assert_array_equal(ids, source + limits[:, None])
+        split = rows // 2 * rows_per_source >= FEWEST
+        sizes = [rows // 2] * (rows // 2) + [rows - rows // 2] * (rows - rows // 2)
+        np.testing.assert_array_equal(together, sizes if split else [rows] * rows)
 
 
 def compiled_functions(path):

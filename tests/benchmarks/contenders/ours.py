@@ -12,6 +12,7 @@ from keras_encdec import (
     GreedySampler,
     TokenCrossEntropy,
 )
+from keras_encdec.backend import torch_tracing
 from keras_encdec.layers import SinusoidalPosition
 from keras_encdec.training import ProjectedLoss
 
@@ -74,6 +75,8 @@ def make_sampler(beams):
 
 
 def make_decoder(variant, size, weights, source, beams, length):
+    # As after the first of many calls.
+    torch_tracing.CALLS_BEFORE_TRACE = 1
     model, sampler = make_model(size, weights), make_sampler(beams)
     generator = Generator(model, sampler, jit_compile=variant == "jit")
     return lambda: generator(source, length)
