@@ -133,6 +133,8 @@ class Generator:
         self._compiled = {}
         by_row = sampler.draws_by_row
         self._calls_at_a_time = calls_at_a_time(self._variables) if by_row else 1
+        # What a sampler of KerasHub draws for a seed is something else by XLA.
+        self._jit = jit_compile is True or (by_row and jit_compile)
 
     def __call__(
         self,
@@ -392,8 +394,7 @@ class Generator:
             sizes = {k: [None] * (array.ndim - 1) for k, array in arrays.items()}
             sizes["phrases"] = phrases
             inputs = [keras.KerasTensor((None, *sizes[k]), "int32") for k in names]
-            inputs = inputs if signature else None
             self._compiled[key] = compile_function(
-                compiled, inputs, self._variables, self.jit_compile
+                compiled, inputs if signature else None, self._variables, self._jit
             )
         return self._compiled[key]
