@@ -187,9 +187,9 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
     if keras.config.backend() == "torch":
         import torch
 
-        batch, heads, length, _ = queries.shape
         # On CPUs its kernel takes single queries head by head.
-        if not queries.is_cpu or length > 1 or batch * heads < 512:
+        slow = queries.is_cpu and queries.shape[2] == 1 and keys.numel() >= 2**17
+        if not slow:
             if bias is not None:
                 mask = ops.cast(bias, queries.dtype)
             mask = mask if mask is None else ops.convert_to_tensor(mask)
@@ -249,8 +249,9 @@ def _attention(queries, keys, values, mask, bias, few_queries=False):
     if few_queries:
         weights = tf.exp(tf.nn.log_softmax(scores))
         return tf.raw_ops.BatchMatMulV3(x=weights, y=values, Tout=tf.float32)
-    if keras.config.backend() == "tensorflow":
-        weights = tf.nn.softmax(scores)
+    if keras.config.backend() != "jax":
+        on_torch = keras.config.backend() == "torch"
+        weights = scores.softmax(-1) if on_torch else tf.nn.softmax(scores)
         return ops.matmul(ops.cast(weights, values.dtype), values)
     weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
     y = ops.matmul(ops.cast(weights, values.dtype), values)

@@ -118,7 +118,7 @@ def test_write_at_writes_along_an_axis_and_broadcasts(axis, steps):
 
 @pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize(
-    "rows, queries, keys", [(2, 5, 6), (2, 8, 66), (2, 8, 67), (200, 1, 6)]
+    "rows, queries, keys", [(2, 5, 6), (2, 8, 66), (2, 8, 67), (200, 1, 60)]
 )
 @pytest.mark.parametrize("kind", ["mask", "padding", "bias", None])
 def test_fused_attention_is_that_of_pytorch(
