@@ -11,7 +11,7 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.backend import move_rows, take_of_each, write_at
-from keras_encdec.generation.checks import require_size
+from keras_encdec.generation.checks import require_one_of, require_size
 from keras_encdec.generation.constraints import progress, ranks_in_banks
 from keras_encdec.generation.hypotheses import (
     NEVER,
@@ -117,16 +117,9 @@ class BeamSampler(Sampler):
                 raise ValueError(
                     f"{name} must be finite and not below 0; received {value!r}."
                 )
-        if self.length_normalization not in ("power", "google"):
-            raise ValueError(
-                "length_normalization must be 'power' or 'google'; received "
-                f"{self.length_normalization!r}."
-            )
-        if self.early_stopping not in (False, True, "never"):
-            raise ValueError(
-                "early_stopping must be False, True or 'never'; received "
-                f"{self.early_stopping!r}."
-            )
+        known = ("power", "google")
+        require_one_of("length_normalization", self.length_normalization, known)
+        require_one_of("early_stopping", self.early_stopping, (False, True, "never"))
         if self.diversity_penalty and self.num_groups == 1:
             raise ValueError(
                 "diversity_penalty is between groups of beams; received "

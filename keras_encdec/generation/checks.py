@@ -15,6 +15,24 @@ def require_size(name, size):
         raise ValueError(f"{name} must be an integer of at least 1; received {size!r}.")
 
 
+def require_one_of(name, choice, choices):
+    """Raises unless an option is one of some choices.
+
+    Args:
+        name: What to call it in the error.
+        choice: The value.
+        choices: The values allowed.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if choice not in choices:
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, choices))}; received "
+            f"{choice!r}."
+        )
+
+
 def require_share(name, share):
     """Raises unless a probability is above 0 and at most 1.
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.backend import calls_at_a_time, compile_function
-from keras_encdec.generation.checks import require_size
+from keras_encdec.generation.checks import require_one_of, require_size
 from keras_encdec.generation.inputs import (
     pad_phrases,
     pad_prefixes,
@@ -25,7 +25,6 @@ from keras_encdec.generation.scoring import align, score
 from keras_encdec.generation.side_by_side import side_by_side
 from keras_encdec.generation.speculative import SpeculativeSampler
 from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
-from keras_encdec.layers.checks import require_one_of
 
 
 class Generator:
@@ -103,7 +102,7 @@ class Generator:
         num_draft_tokens=4,
         jit_compile="auto",
     ):
-        require_one_of((True, False, "auto"), jit_compile=jit_compile)
+        require_one_of("jit_compile", jit_compile, (True, False, "auto"))
         sampler = GreedySampler() if sampler is None else sampler
         if is_keras_hub(sampler):
             sampler = KerasHubSampler(sampler)

@@ -437,8 +437,11 @@ def test_survives_its_config():
         ({"num_beams": 4, "num_groups": 3}, "divisible by num_groups"),
         ({"length_penalty": float("nan")}, "length_penalty must be finite"),
         ({"coverage_penalty": -1.0}, "coverage_penalty must be .* not below 0"),
-        ({"length_normalization": "sum"}, "must be 'power' or 'google'"),
-        ({"early_stopping": "always"}, "False, True or 'never'"),
+        ({"length_normalization": "sum"}, "one of 'power', 'google'"),
+        (
+            {"early_stopping": "always"},
+            "one of False, True, 'never'; received 'always'",
+        ),
         ({"diversity_penalty": 1.0}, "between groups"),
     ],
 )

@@ -2,7 +2,11 @@
 
 import pytest
 
-from keras_encdec.generation.checks import require_share, require_size
+from keras_encdec.generation.checks import (
+    require_one_of,
+    require_share,
+    require_size,
+)
 
 
 def test_accepts_what_is_in_bounds():
@@ -10,6 +14,14 @@ def test_accepts_what_is_in_bounds():
         require_size("k", size)
     for share in (1e-9, 0.5, 1, 1.0):
         require_share("p", share)
+    for choice in (True, "never"):
+        require_one_of("early", choice, (True, "never"))
+
+
+@pytest.mark.parametrize("choice", [False, "always", None])
+def test_refuses_what_is_no_choice(choice):
+    with pytest.raises(ValueError, match="early must be one of True, 'never'; receive"):
+        require_one_of("early", choice, (True, "never"))
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, "3", None])
