@@ -43,13 +43,14 @@ class _ByXlaAfterCalls:
 
     def __call__(self, *args):
         shapes = tuple(tensor.shape for tensor in tree.flatten(args))
-        # In one step each, for threads call it side by side.
+        # Threads call it side by side: what they share is changed in one step each.
         calls = next(self._calls.setdefault(shapes, itertools.count()))
-        if self._program is not None and calls >= CALLS_BEFORE_XLA:
+        program = self._program
+        if program is not None and calls >= CALLS_BEFORE_XLA:
             import tensorflow as tf
 
             try:
-                return self._program(*args)
+                return program(*args)
             except tf.errors.OpError as error:
                 self._program = None
                 warnings.warn(

@@ -9,11 +9,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_encdec.backend import (
-    calls_at_a_time,
-    compile_function,
-    import_tensorflow,
-)
+from keras_encdec.backend import calls_at_a_time, compile_function, import_tensorflow
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -58,7 +54,7 @@ class Signatures:
         max_length: The largest number of tokens to generate.
         beams: The `BeamSampler` of the signature `beam`.
         jit: Whether XLA compiles the search, for batches and lengths padded to powers
-            of two.
+            of two; on CPUs the halves of a batch run side by side.
 
     Attributes:
         module: A `tf.Module` with all that the functions need: the variables and the
