@@ -66,7 +66,7 @@ def compile_function(function, inputs, variables=(), jit=False):
     return under_inference_mode
 
 
-def compile_train_step(step, loss, log, optimizer, variables):
+def compile_train_step(step, loss, log, optimizer, variables, jit=False):
     """Compiles the training step of a model.
 
     On TensorFlow and JAX this is the step, which `fit` compiles. On PyTorch the step is
@@ -82,6 +82,7 @@ def compile_train_step(step, loss, log, optimizer, variables):
             `train_step` returns; it may assign to variables.
         optimizer: The model's optimizer.
         variables: The model's variables, of which the trainable ones are trained.
+        jit: Whether PyTorch compiles by Inductor what it recorded.
 
     Returns:
         A function with the same arguments and results as `step`.
@@ -110,7 +111,7 @@ def compile_train_step(step, loss, log, optimizer, variables):
     """
     if keras.config.backend() != "torch":
         return step
-    return torch_steps.TrainStep(step, loss, log, optimizer, variables)
+    return torch_steps.TrainStep(step, loss, log, optimizer, variables, jit)
 
 
 def calls_at_a_time(variables):

@@ -5,6 +5,8 @@ takes longer than the kernels, if these are small or the GPU is fast. So the ope
 of a step are recorded once for each set of shapes, and run from then on.
 """
 
+import warnings
+
 import keras
 
 from keras_encdec.backend.cuda_graphs import FunctionGraph, waiting_is_an_error
@@ -19,8 +21,8 @@ MOST_RECORDED = 32
 class TrainStep:
     """A training step, which is recorded; see `backend.compile_train_step`."""
 
-    def __init__(self, step, loss, log, optimizer, variables):
-        self._step, self._loss, self._log = step, loss, log
+    def __init__(self, step, loss, log, optimizer, variables, jit):
+        self._step, self._loss, self._log, self._jit = step, loss, log, jit
         self._optimizer, self._variables = optimizer, variables
         self._trainable, self._pool = None, None
         self._steps, self._records = {}, {}
@@ -69,6 +71,11 @@ class TrainStep:
         # The draws of dropout are the same, whenever this happens.
         with torch.random.fork_rng(_gpus(tensors)), torch.enable_grad():
             graph = graph_of(flat, tensors)
+            if self._jit and graph is not None:
+                graph = _compiled(graph, tensors)
+                # Kernels choose their sizes in the first call, which no capture holds.
+                with torch.no_grad():
+                    graph(*tensors)
         return graph and (graph, flat)
 
     def _recorded(self, graph, flat, tensors):
@@ -110,6 +117,9 @@ class TrainStep:
             logs = update(*flat.restore(found))
             return lambda tensors: update(*flat.restore(run(*tensors))), logs
 
+        if self._jit:
+            updates = _compiled(updates, [*values, *found])
+
         def whole(*tensors):
             return updates(*values, *graph(*tensors))
 
@@ -124,6 +134,25 @@ class TrainStep:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         return FunctionGraph.of(function, tensors, self._pool) or function
+
+
+def _compiled(graph, tensors):
+    """Compiles a graph by Inductor; returns it as it is where that fails."""
+    import torch
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # PyTorch imports what it deprecates itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            compiled = torch._inductor.compile(graph, list(tensors))
+    except Exception as error:  # Of many kinds, such as a missing C++ compiler.
+        warnings.warn(
+            "PyTorch could not compile the training step, which goes on recorded, as "
+            f"without jit_compile=True: {error}",
+            stacklevel=2,
+        )
+        return graph
+    return lambda *tensors: tuple(compiled(*tensors))
 
 
 def _gpus(tensors):

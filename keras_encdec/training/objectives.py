@@ -62,7 +62,10 @@ class ProjectedLoss(keras.Model):
     Regularizers of weights count too; what a layer gives to `add_loss` does not. On
     PyTorch steps are recorded after 32 of the same shapes and then run without Python,
     the optimizer's part too: as on the other backends, a schedule or a learning rate
-    that is a function has to be there when the model is compiled.
+    that is a function has to be there when the model is compiled. With
+    `jit_compile=True` given to `compile` Inductor compiles these steps there, which
+    takes a minute or more for each set of shapes and pays on GPUs, for large models;
+    dropout then draws other numbers.
 
     Args:
         model: The `EncoderDecoder` to train in place.
@@ -118,7 +121,12 @@ class ProjectedLoss(keras.Model):
             self._log,
             self.optimizer,
             [*self.model.variables, *self.metrics_variables],
+            jit=self.jit_compile,
         )
+
+    def _should_torch_compile(self):
+        # Keras would compile what records the step, not the step.
+        return False
 
     def train_step(self, *args, **kwargs):
         """Takes a step as `keras.Model.train_step` does."""

@@ -1,5 +1,7 @@
 """Recorded training steps against those of Keras itself."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -228,3 +230,35 @@ def test_the_steps_of_a_model_are_recorded():
     trained.fit((ids[0], ids[1]), ids[2], batch_size=2, epochs=3, verbose=0)
     # Two of Keras's steps, and the trace.
     assert len(applied) == 2 + 1
+
+
+def trained(jit_compile):
+    torch_steps.STEPS_BEFORE_RECORD = 0
+    keras.utils.set_random_seed(0)
+    model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1, dropout=0.0)
+    trained = ProjectedLoss(model)
+    trained.compile("adam", TokenCrossEntropy(), jit_compile=jit_compile)
+    ids = np.random.default_rng(0).integers(1, 20, (3, 4, 5))
+    data = (ids[0], ids[1]), ids[2]
+    logs = [trained.train_on_batch(*data) for _ in range(5)]
+    logs.append(trained.test_on_batch(*data))
+    return np.array(logs), model.get_weights()
+
+
+def test_a_compiled_step_is_the_step():
+    if shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler")
+    found = [trained(jit_compile) for jit_compile in (False, True)]
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4)
+
+
+def test_without_a_compiler_steps_are_recorded(monkeypatch):
+    def fail(*args):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch._inductor, "compile", fail)
+    with pytest.warns(UserWarning, match="goes on recorded.*no C"):
+        logs, _ = trained(True)
+    np.testing.assert_array_equal(logs, trained(False)[0])

@@ -46,6 +46,9 @@ CONTENDERS = {
     "ours-tensorflow-jit": Contender(
         "ours", "jit", ("decoding",), ("tensorflow",), backend="tensorflow"
     ),
+    "ours-torch-jit": Contender(
+        "ours", "jit", TRAINING, ("torch",), backend="torch", buckets=True
+    ),
     **{
         f"ours-{variant}": Contender(
             "saved_model", variant, ("decoding",), ("tensorflow",), backend="tensorflow"

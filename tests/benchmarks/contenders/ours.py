@@ -89,7 +89,13 @@ def make_trainer(variant, size, weights, dropout):
         # As after the first of thousands of steps.
         torch_steps.STEPS_BEFORE_RECORD = 0
     model = ProjectedLoss(make_model(size, weights, dropout, mixed=True))
-    return KerasTrainer(model, lambda source, target: (source, target))
+    if keras.config.backend() == "torch" and size.dtype != "float32":
+        import torch
+
+        # The logits are computed in float32: in TensorFloat-32, as JAX does on GPUs.
+        torch.set_float32_matmul_precision("high")
+    jit = True if variant == "jit" else "auto"
+    return KerasTrainer(model, lambda source, target: (source, target), jit)
 
 
 class KerasTrainer:
@@ -100,13 +106,14 @@ class KerasTrainer:
     hundreds of variables and puts them back.
     """
 
-    def __init__(self, model, inputs):
+    def __init__(self, model, inputs, jit_compile="auto"):
         self._model, self._inputs = model, inputs
         model.compile(
             keras.optimizers.Adam(1e-4, epsilon=1e-8),
             TokenCrossEntropy(label_smoothing=LABEL_SMOOTHING),
             # None would keep those that KerasHub's models compile themselves with.
             weighted_metrics=[],
+            jit_compile=jit_compile,
         )
 
     def loss(self, batch):
