@@ -4,7 +4,6 @@ Everything else is written with `keras.ops`, and calls these where they truly di
 """
 
 from keras_encdec.backend.compilation import (
-    calls_at_a_time,
     compile_function,
     compile_train_step,
     inference_mode,
@@ -22,6 +21,7 @@ from keras_encdec.backend.kernels import (
     take_of_each,
     write_at,
 )
+from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
 from keras_encdec.backend.random_state import random_state, set_random_state
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "running_backend",
     "set_random_state",
     "take_of_each",
+    "threads_sharing_cores",
     "traced_call",
     "while_loop",
     "write_at",

@@ -1,14 +1,11 @@
 """Functions that the running backend compiles, and what it repeats in them."""
 
 import contextlib
-import math
-import os
 
 import keras
 from keras import ops
 
 from keras_encdec.backend import jax_loops, torch_steps, torch_tracing
-from keras_encdec.backend.environment import on_cpu
 from keras_encdec.backend.tensorflow_functions import tensorflow_function
 
 
@@ -112,33 +109,6 @@ def compile_train_step(step, loss, log, optimizer, variables, jit=False):
     if keras.config.backend() != "torch":
         return step
     return torch_steps.TrainStep(step, loss, log, optimizer, variables, jit)
-
-
-def calls_at_a_time(variables):
-    """Returns how many calls of a compiled function at a time take less than one.
-
-    On CPUs TensorFlow, and XLA more so, leave most of a small model's program to one
-    core, so that two calls with half the rows each are faster than one. Large weights,
-    which every call reads from memory anew, turn this around; PyTorch's threads get in
-    each other's way.
-
-    Args:
-        variables: The Keras variables that the function reads.
-
-    Returns:
-        The number of cores, or 1.
-
-    Example:
-        ```python
-        from keras_encdec.backend import calls_at_a_time
-
-        print(calls_at_a_time([]))
-        ```
-    """
-    large = sum(math.prod(v.shape) for v in variables) > 2**23
-    if large or keras.config.backend() == "torch":
-        return 1
-    return os.cpu_count() if on_cpu() else 1
 
 
 def while_loop(condition, step, state, constants=()):

@@ -5,9 +5,12 @@ the few rows of a step of decoding that takes as long as the product, or longer.
 """
 
 import functools
+import threading
 
 # With fewer, a call of oneDNN costs more than it saves.
 LEAST_WEIGHTS = 2**18
+# A trace must not be given weights while another thread runs it.
+_UPDATING = threading.Lock()
 
 
 class ArrangedWeights:
@@ -59,11 +62,12 @@ class ArrangedWeights:
 
         Changes made through `Tensor.data`, which PyTorch does not count, are not seen.
         """
-        for name, (value, table) in self._weights.items():
-            arranged = _arranged(value, table)
-            if arranged is not self._given[name]:
-                self._given[name] = arranged
-                setattr(module, name, arranged)
+        with _UPDATING:
+            for name, (value, table) in self._weights.items():
+                arranged = _arranged(value, table)
+                if arranged is not self._given[name]:
+                    self._given[name] = arranged
+                    setattr(module, name, arranged)
 
 
 def _vector_after(graph, product):

@@ -7,6 +7,7 @@ on.
 
 import contextlib
 import contextvars
+import threading
 import warnings
 
 from keras_encdec.backend.cuda_graphs import capture
@@ -27,6 +28,8 @@ MOST_CAPTURED = 32
 # The traces of the function that runs, by what they depend on, and what all of them
 # depend on.
 _TRACES = contextvars.ContextVar("traces", default=None)
+# PyTorch's tracers are made for one thread.
+_TRACING = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -71,8 +74,10 @@ def traced_call(function, *args):
     """Calls a function; see `backend.traced_call`."""
     tensors = tensors_of(args)
     trace = _trace_of(function, tensors)
-    if trace.traced is None:
-        trace.flat = Flattened(function, args)
+    if trace.flat is None:
+        with _TRACING:
+            # One for all threads, for it knows the structure of results once called.
+            trace.flat = trace.flat or Flattened(function, args)
     return trace.flat.restore(trace(trace.flat, tensors))
 
 
@@ -93,9 +98,11 @@ class _Trace:
         return self._captured
 
     def __call__(self, function, tensors):
-        if self.calls == CALLS_BEFORE_TRACE:
-            self._trace(function, tensors)
-        self.calls += 1
+        if self.calls <= CALLS_BEFORE_TRACE:
+            with _TRACING:
+                if self.calls == CALLS_BEFORE_TRACE:
+                    self.traced, self._weights = _traced(function, tensors)
+                self.calls += 1
         return (self.traced or function)(*tensors)
 
     def update(self):
@@ -103,20 +110,23 @@ class _Trace:
         if self._weights:
             self._weights.update(self.traced)
 
-    def _trace(self, function, tensors):
-        import torch
 
-        graph = self.traced = graph_of(function, tensors)
-        if graph is None:
-            return
-        # Deprecated in favour of `torch.compile`, which takes half a minute for each
-        # set of shapes and a C++ compiler; and twice as fast as the graph itself.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._weights = ArrangedWeights(graph)
-            with contextlib.suppress(AttributeError, RuntimeError):
-                given = copies(tensors)
-                self.traced = torch.jit.trace(graph, given, check_trace=False)
+def _traced(function, tensors):
+    """Returns the trace and its arranged weights, or twice None."""
+    import torch
+
+    graph = graph_of(function, tensors)
+    if graph is None:
+        return None, None
+    # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
+    # shapes and a C++ compiler; and twice as fast as the graph itself.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        weights = ArrangedWeights(graph)
+        with contextlib.suppress(AttributeError, RuntimeError):
+            given = copies(tensors)
+            return torch.jit.trace(graph, given, check_trace=False), weights
+    return graph, weights
 
 
 def _trace_of(name, tensors):

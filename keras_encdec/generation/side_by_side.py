@@ -1,9 +1,9 @@
 """Parts of a batch that are generated at the same time, each in a thread."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from keras import tree
+
+from keras_encdec.backend import threads_sharing_cores
 
 # A part with fewer target rows takes as long as the whole.
 FEWEST = 4
@@ -42,7 +42,7 @@ def side_by_side(function, arrays, most, rows_per_source=1):
     if number == 1:
         return function(arrays)
     split = zip(*(np.split(array, number) for array in arrays.values()), strict=True)
-    with ThreadPoolExecutor(number) as threads:
+    with threads_sharing_cores(number) as threads:
         results = threads.map(
             lambda part: function(dict(zip(arrays, part, strict=True))), split
         )

@@ -6,7 +6,6 @@ import pytest
 from keras import ops
 
 from keras_encdec.backend import (
-    calls_at_a_time,
     compile_function,
     inference_mode,
     traced_call,
@@ -121,14 +120,3 @@ def test_traced_steps_see_weights_that_change_later(dense):
         dense.kernel.assign(kernel)
         found = ops.convert_to_numpy(function(ops.convert_to_tensor(x)))
         np.testing.assert_allclose(found, 60 * (x @ kernel).sum(), rtol=1e-4)
-
-
-def test_calls_at_a_time_are_for_small_programs_on_cpus(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    several = keras.config.backend() != "torch"
-    small = keras.Variable(np.zeros((3, 3), "float32"))
-    large = np.broadcast_to(np.float32(0), (2**12, 2**12))  # Has a shape, like one.
-    assert calls_at_a_time([small]) == (6 if several else 1)
-    assert calls_at_a_time([small, large]) == 1
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
-    assert calls_at_a_time([small]) == 1

@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from keras_encdec.backend.torch_tracing import (
@@ -111,3 +114,32 @@ def test_a_step_that_looks_at_its_values_is_not_traced():
         with kept_in(traces, ()):
             found = while_loop(lambda state, _: state < 100, step, torch.tensor(0), ())
         assert int(found) == 100
+
+
+def test_threads_trace_once_and_share_the_trace():
+    calls, traces, number = [], {}, 4
+    together = threading.Barrier(number)
+
+    def step(state, most):
+        calls.append(None)
+        return state + 1
+
+    def double(x):
+        calls.append(None)
+        return {"double": x * 2}
+
+    def run(part):
+        together.wait(timeout=60)
+        found = []
+        for repeat in range(ENOUGH):
+            x, most = torch.tensor(part + repeat), torch.tensor(part + 100)
+            with kept_in(traces, ()):
+                end = while_loop(lambda state, most: state < most, step, x, most)
+                found.append((int(end), int(traced_call(double, x)["double"])))
+        return found
+
+    with ThreadPoolExecutor(number) as threads:
+        for part, found in enumerate(threads.map(run, range(number))):
+            assert found == [(100 + part, 2 * (part + x)) for x in range(ENOUGH)]
+    # Who called a function while it was traced calls it once more.
+    assert len(calls) <= 2 * (CALLS_BEFORE_TRACE + number)

@@ -1,0 +1,78 @@
+"""Calls of a compiled function at the same time, each with some of the cores."""
+
+import contextlib
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+
+from keras_encdec.backend.environment import on_cpu
+
+
+def calls_at_a_time(variables):
+    """Returns how many calls of a compiled function at a time take less than one.
+
+    On CPUs every backend leaves cores idle in a small model's program, or has them wait
+    for each other, so that two calls with half the rows each are faster than one. Large
+    weights, which every call reads from memory anew, turn this around.
+
+    Args:
+        variables: The Keras variables that the function reads.
+
+    Returns:
+        The number of cores, or 1; on PyTorch that of its threads.
+
+    Example:
+        ```python
+        from keras_encdec.backend import calls_at_a_time
+
+        print(calls_at_a_time([]))
+        ```
+    """
+    large = sum(math.prod(v.shape) for v in variables) > 2**23
+    if large or not on_cpu():
+        return 1
+    if keras.config.backend() == "torch":
+        import torch
+
+        return torch.get_num_threads()
+    return os.cpu_count()
+
+
+@contextlib.contextmanager
+def threads_sharing_cores(number):
+    """Gives threads to call functions in, each of which has its share of the cores.
+
+    The calls of TensorFlow and XLA take their threads from one pool. On PyTorch each
+    would take all cores, and wait for its threads while others keep them busy.
+
+    Args:
+        number: How many threads, an int.
+
+    Yields:
+        A `concurrent.futures.Executor`.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import threads_sharing_cores
+
+        with threads_sharing_cores(2) as threads:
+            print(list(threads.map(ops.square, [2, 3])))
+        ```
+    """
+    if keras.config.backend() != "torch":
+        with ThreadPoolExecutor(number) as threads:
+            yield threads
+        return
+    import torch
+
+    cores = torch.get_num_threads()
+    share = max(1, cores // number)
+    try:
+        with ThreadPoolExecutor(number, "part", torch.set_num_threads, (share,)) as x:
+            yield x
+    finally:
+        # It is also what threads of others begin with.
+        torch.set_num_threads(cores)
