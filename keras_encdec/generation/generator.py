@@ -34,7 +34,7 @@ class Generator:
     target's are cached; the loop is compiled (a `tf.function`, a `jax.jit`, or eager
     under `torch.inference_mode`) for a few sizes of batch and source, to which inputs
     are padded. It ends when every row has ended. A row's ids depend on its source, its
-    seed and the sampler, not on the other rows: by XLA on CPUs parts run side by side.
+    seed and the sampler, not on the other rows: on CPUs parts run side by side.
 
     Args:
         model: An `EncoderDecoder`, or any object with its `encode`, `new_cache` and
