@@ -52,7 +52,10 @@ def some_lines():
     if CORPUS.exists():
         return gzip.open(CORPUS, "rt", encoding="utf-8").read().splitlines()[:200]
     rng = np.random.default_rng(0)
-    words = "zwei Männer stehen am Herd und kochen ein Essen über dem Feuer .".split()
+    parts = (
+        "zwei Män ner ste hen am Herd und ko chen ein Es sen ü ber dem Feu er".split()
+    )
+    words = ["".join(rng.choice(parts, rng.integers(1, 4))) for _ in range(300)]
     return [" ".join(rng.choice(words, rng.integers(3, 20))) for _ in range(200)]
 
 
