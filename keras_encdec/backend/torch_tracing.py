@@ -99,10 +99,13 @@ class _Trace:
 
     def __call__(self, function, tensors):
         if self.calls <= CALLS_BEFORE_TRACE:
+            # In turn: the Python of two threads at a time takes longer than of one.
             with _TRACING:
                 if self.calls == CALLS_BEFORE_TRACE:
                     self.traced, self._weights = _traced(function, tensors)
                 self.calls += 1
+                if self.traced is None:
+                    return function(*tensors)
         return (self.traced or function)(*tensors)
 
     def update(self):
