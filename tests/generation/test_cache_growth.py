@@ -73,6 +73,11 @@ def test_growing_changes_nothing(small_model, monkeypatch, sampler, positions, o
     if "num_draft_tokens" in options:
         options = {**options, "draft_model": small_model(2, num_layers=2)}
 
+    # Each part would ask for lengths.
+    monkeypatch.setattr(
+        "keras_encdec.generation.generator.calls_at_a_time", lambda *_: 1
+    )
+
     def generated():
         generator = Generator(model, sampler, end_id=12, **options)
         return generator(SOURCES, [LENGTH, 5, LENGTH - 1], return_scores=True)
