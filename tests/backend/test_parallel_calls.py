@@ -46,8 +46,8 @@ def test_each_thread_has_its_share(number, share, six_cores):
     assert found == [(2 * x, share if on_torch else None) for x in range(number)]
     # Nobody else has fewer than before.
     others = []
-    for target in (lambda: others.append(threads_of_pytorch()),) * 2:
-        thread = threading.Thread(target=target)
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: others.append(threads_of_pytorch()))
         thread.start()
         thread.join()
     assert [threads_of_pytorch(), *others] == [6 if on_torch else None] * 3

@@ -10,7 +10,8 @@ from keras_encdec.backend.torch_products import LEAST_WEIGHTS, ArrangedWeights
 torch = pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.once,
-    pytest.mark.filterwarnings("ignore:`torch.jit"),
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning"),
     pytest.mark.skipif(
         not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN"
     ),
