@@ -6,6 +6,9 @@ import pathlib
 import shutil
 import tempfile
 
+# Of all files of this library. 1 is what version 0.1.0 wrote, which named none.
+FORMAT = 2
+
 
 @contextlib.contextmanager
 def new_folder(path, *, overwrite=False):
@@ -123,3 +126,35 @@ def portable_config(config):
     if str(config.get("module")).startswith("keras.src.backend."):
         config.update(module="keras.optimizers", registered_name=None)
     return config
+
+
+def check_format(number, path):
+    """Checks that a file was not written by a later version.
+
+    Args:
+        number: The format the file names, `FORMAT` when it is written; None or 1 of a
+            file that names none. What such a file lacks is filled up by what was the
+            rule when it was written.
+        path: The file, to name it.
+
+    Returns:
+        The number, an int.
+
+    Raises:
+        ValueError: If the number is not one that this version knows.
+
+    Example:
+        ```python
+        from keras_encdec.files import FORMAT, check_format
+
+        print(check_format(None, "old.json"), check_format(FORMAT, "new.json"))
+        ```
+    """
+    number = 1 if number is None else number
+    if type(number) is not int or not 1 <= number <= FORMAT:
+        raise ValueError(
+            f"This version of keras_encdec reads files of the formats 1 to {FORMAT}; "
+            f"{str(path)!r} is of format {number!r}. Install the version that wrote "
+            "it, or a later one."
+        )
+    return number

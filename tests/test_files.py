@@ -5,7 +5,13 @@ import shutil
 
 import pytest
 
-from keras_encdec.files import new_file, new_folder, recover_folder
+from keras_encdec.files import (
+    FORMAT,
+    check_format,
+    new_file,
+    new_folder,
+    recover_folder,
+)
 
 pytestmark = pytest.mark.once
 
@@ -118,3 +124,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         with new_file(place) as file:
             file.write_text(text)
         assert place.read_text() == text and os.listdir(tmp_path) == ["note.txt"]
+
+
+def test_knows_the_formats_up_to_its_own():
+    assert [check_format(x, "x") for x in (None, 1, FORMAT)] == [1, 1, FORMAT]
+
+
+@pytest.mark.parametrize("number", [0, -1, FORMAT + 1, "2", 1.5, [], True])
+def test_refuses_a_format_of_later_versions(number):
+    with pytest.raises(ValueError, match="'a.json' is of format .*Install the version"):
+        check_format(number, "a.json")
