@@ -1,17 +1,20 @@
 """Text to text: tokenizers, a model and a sampler as one function of strings."""
 
+import contextlib
 import importlib
 import itertools
 import json
 import pathlib
+import warnings
 import zipfile
 
 import keras
 
 import keras_encdec.model
 import keras_encdec.text  # noqa: F401  (with `model`, registers what `load` reads)
-from keras_encdec.files import new_folder
+from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, GreedySampler, row_seeds
+from keras_encdec.generation.checks import require_size
 
 MODEL_FILE = "model.keras"
 CONFIG_FILE = "text_to_text.json"
@@ -19,6 +22,8 @@ CONFIG_FILE = "text_to_text.json"
 
 class TextToText:
     """Generates target texts from source texts.
+
+    Padding is the model's; the targets' tokenizer says which ids start and end them.
 
     Args:
         source_tokenizer: A `Tokenizer` of the sources.
@@ -49,8 +54,9 @@ class TextToText:
 
     Raises:
         TypeError: If `texts` is a single string or holds anything but strings.
-        ValueError: If a tokenizer has more ids than the model's vocabulary, or an
-            argument of a call is out of range.
+        ValueError: If a tokenizer has more ids than the model's vocabulary or another
+            id for padding, an argument of a call is out of range, or a text is longer
+            than the model's positions; before anything is generated.
 
     Example:
         ```python
@@ -79,6 +85,7 @@ class TextToText:
         self.target_tokenizer = target_tokenizer
         self.model = model
         self.sampler = GreedySampler() if sampler is None else sampler
+        require_size("max_length", max_length)
         self.max_length = max_length
         for side, tokenizer, size in (
             ("source", source_tokenizer, model.source_embedding.vocabulary_size),
@@ -90,6 +97,13 @@ class TextToText:
                     f"{side} vocabulary; received {tokenizer.vocabulary_size} and "
                     f"{size}. Build the model with the tokenizer's vocabulary_size."
                 )
+            if tokenizer.padding_id != model.padding_id:
+                raise ValueError(
+                    f"The {side} tokenizer must pad with the id that the model masks "
+                    f"out; received padding_id={tokenizer.padding_id}, and the model's "
+                    f"is {model.padding_id}. Build the model with the tokenizer's "
+                    "padding_id, or the tokenizer with the model's."
+                )
         self.generator = Generator(
             model,
             self.sampler,
@@ -99,6 +113,10 @@ class TextToText:
             padding_id=target_tokenizer.padding_id,
             jit_compile=jit_compile,
         )
+
+    def __repr__(self):
+        parts = "source_tokenizer", "target_tokenizer", "model", "sampler", "max_length"
+        return f"TextToText({', '.join(f'{x}={getattr(self, x)!r}' for x in parts)})"
 
     def __call__(
         self,
@@ -112,13 +130,13 @@ class TextToText:
         progress=None,
     ):
         """Returns the target texts."""
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1; received {batch_size}.")
-        encoded = self.source_tokenizer.encode(texts)
-        ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
-        rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
-        seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
         max_length = self.max_length if max_length is None else max_length
+        number = 1 if num_return_sequences is None else num_return_sequences
+        require_size("max_length", max_length)
+        require_size("batch_size", batch_size)
+        require_size("num_return_sequences", number)
+        rows = self._encode(texts)
+        seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
         # Sorted, so that a batch holds texts of one length; put back at the end.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         results = [None] * len(rows)
@@ -128,17 +146,16 @@ class TextToText:
                 [rows[i] for i in batch],
                 max_length,
                 seeds[batch],
-                num_return_sequences=num_return_sequences or 1,
+                num_return_sequences=number,
                 return_scores=return_scores,
             )
             ids = found.ids if return_scores else found
             texts = self._decode(ids.reshape(-1, max_length))
             if return_scores:
                 texts = list(zip(texts, found.scores.ravel().tolist(), strict=True))
-            number = ids.shape[1]
             for place, i in enumerate(batch):
                 answers = texts[place * number : (place + 1) * number]
-                results[i] = answers if num_return_sequences else answers[0]
+                results[i] = answers[0] if num_return_sequences is None else answers
             if progress is not None:
                 progress(start + len(batch), len(rows))
         return results
@@ -160,7 +177,7 @@ class TextToText:
             self.model,
             sampler,
             processors=self.generator.processors,
-            max_length=max_length or self.max_length,
+            max_length=self.max_length if max_length is None else max_length,
             jit_compile=(
                 self.generator.jit_compile if jit_compile is None else jit_compile
             ),
@@ -195,9 +212,10 @@ class TextToText:
         """
         if not isinstance(text, (str, bytes)):
             raise TypeError(f"text must be one string; received {text!r:.200}.")
-        row = self.source_tokenizer.encode([text]).values.numpy()
         max_length = self.max_length if max_length is None else max_length
-        return self._pieces(self.generator.stream([row], max_length, seed))
+        require_size("max_length", max_length)
+        rows = self._encode([text])
+        return self._pieces(self.generator.stream(rows, max_length, seed))
 
     def _pieces(self, steps):
         ids, told, text = [], "", ""
@@ -212,6 +230,22 @@ class TextToText:
         if len(text) > len(told):
             yield text[len(told) :]
 
+    def _encode(self, texts):
+        """The ids of each text, NumPy arrays, none longer than the positions."""
+        encoded = self.source_tokenizer.encode(texts)
+        ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
+        rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
+        largest = self.model.max_length
+        lengths = [len(row) for row in rows]
+        if largest is not None and max(lengths, default=0) > largest:
+            longest = lengths.index(max(lengths))
+            raise ValueError(
+                "A text must not have more tokens than the model has positions, "
+                f"{largest}; received {lengths[longest]} tokens in the text at index "
+                f"{longest}, the longest: {texts[longest]!r:.80}. Shorten or split it."
+            )
+        return rows
+
     def _decode(self, ids):
         texts = self.target_tokenizer.decode(ids).numpy()
         return [text.decode("utf-8", "replace") for text in texts]
@@ -225,20 +259,19 @@ class TextToText:
 
         Raises:
             FileExistsError: If the folder is there and `overwrite` is False.
+            ValueError: If a part could not be read again; nothing is written then.
         """
         config = {
-            name: keras.saving.serialize_keras_object(part)
-            for name, part in (
-                ("source_tokenizer", self.source_tokenizer),
-                ("target_tokenizer", self.target_tokenizer),
-                ("sampler", self.sampler),
-            )
+            "format": FORMAT,
+            "source_tokenizer": _config_of("source_tokenizer", self.source_tokenizer),
+            "target_tokenizer": _config_of("target_tokenizer", self.target_tokenizer),
+            "sampler": _config_of("sampler", self.sampler),
+            "processors": [
+                _config_of("processors", processor)
+                for processor in self.generator.processors
+            ],
+            "max_length": self.max_length,
         }
-        config["processors"] = [
-            keras.saving.serialize_keras_object(processor)
-            for processor in self.generator.processors
-        ]
-        config["max_length"] = self.max_length
         with new_folder(folder, overwrite=overwrite) as new:
             self.model.save(new / MODEL_FILE)
             (new / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
@@ -258,7 +291,7 @@ class TextToText:
 
         Raises:
             FileNotFoundError: If a file is missing.
-            ValueError: If a file is not what `save` wrote.
+            ValueError: If a file is not what `save` wrote, or a later version wrote it.
         """
         for module in modules:
             importlib.import_module(module)
@@ -270,31 +303,54 @@ class TextToText:
                     f"missing in {str(folder)!r}. Give the folder that was saved, or "
                     "save it again."
                 )
-        try:
-            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        with _naming(folder):
+            config = dict(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
+        check_format(config.pop("format", None), folder / CONFIG_FILE)
+        with _naming(folder):
             max_length = config.pop("max_length")
-            processors = [
-                keras.saving.deserialize_keras_object(processor, safe_mode=True)
-                for processor in config.pop("processors", [])
-            ]
-            parts = {
-                name: keras.saving.deserialize_keras_object(part, safe_mode=True)
-                for name, part in config.items()
-            }
+            processors = [_from_config(part) for part in config.pop("processors", [])]
+            parts = {name: _from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
             return cls(
                 model=model, processors=processors, max_length=max_length, **parts
             )
-        except (
-            AttributeError,
-            KeyError,
-            OSError,
-            TypeError,
-            ValueError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise ValueError(
-                f"{str(folder)!r} must hold what TextToText.save wrote; it could not "
-                f"be read: {error} Save it again, or name the module that registers "
-                "its own classes in `modules`."
-            ) from error
+
+
+def _from_config(config):
+    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
+
+def _config_of(name, part):
+    """The config of a part, from which it can be made again without running code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of a lambda, which is refused here.
+        config = keras.saving.serialize_keras_object(part)
+    try:
+        _from_config(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"What is saved must be read again without running code of its own; "
+            f"received {name}={part!r:.200}, which cannot: {error} Make it a class or "
+            "function decorated by keras.saving.register_keras_serializable."
+        ) from error
+    return config
+
+
+@contextlib.contextmanager
+def _naming(folder):
+    """Names the folder and the remedy in an error of what is read from it."""
+    try:
+        yield
+    except (
+        AttributeError,
+        KeyError,
+        OSError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(
+            f"{str(folder)!r} must hold what TextToText.save wrote; it could not be "
+            f"read: {error} Save it again, or name the module that registers its own "
+            "classes in `modules`."
+        ) from error

@@ -155,17 +155,59 @@ def test_refuses_a_single_text(text_to_text, texts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_length": 0}, "max_length must be at least 1; received 0"),
-        ({"max_length": 2.5}, "max_length must be an int.*received 2.5"),
+        ({"max_length": 0}, "max_length must be an integer of at least 1; received 0"),
+        ({"max_length": 2.5}, "max_length must be an integer.*received 2.5"),
+        ({"max_length": [3, 4]}, r"max_length must be an integer.*received \[3, 4\]"),
+        ({"max_length": True}, "max_length must be an integer.*received True"),
         ({"seed": 2**31}, "seed must be an int that fits in 32 bits.*2147483648"),
         ({"seed": 0.5}, "seed must be an int that fits in 32 bits.*received 0.5"),
-        ({"batch_size": 0}, "batch_size must be at least 1; received 0"),
-        ({"batch_size": -4}, "batch_size must be at least 1; received -4"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1; received 0"),
+        ({"batch_size": -4}, "batch_size must be an integer.*received -4"),
+        ({"batch_size": 2.5}, "batch_size must be an integer.*received 2.5"),
+        ({"num_return_sequences": 0}, "num_return_sequences must be an.*received 0"),
     ],
 )
 def test_refuses_options(text_to_text, options, message):
     with pytest.raises(ValueError, match=message):
         text_to_text(LINES, **options)
+    if list(options) == ["max_length"]:
+        parts = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+        for make in (
+            lambda: text_to_text.stream("text", **options),
+            lambda: text_to_text.with_sampler(GreedySampler(), **options),
+            lambda: TextToText(*parts, text_to_text.model, **options),
+        ):
+            with pytest.raises(ValueError, match=message):
+                make()
+
+
+@pytest.mark.parametrize("padding_id", [1, 259])
+def test_refuses_tokenizers_that_pad_with_another_id(padding_id):
+    model = EncoderDecoder(260, 16, 32, 2, 1, padding_id=padding_id)
+    tokenizer = TOKENIZERS["bytes"]
+    with pytest.raises(ValueError, match=f"padding_id=0, .* is {padding_id}. Build"):
+        TextToText(tokenizer, tokenizer, model)
+
+
+def test_a_text_too_long_for_the_positions_is_named_before_anything_runs():
+    tokenizer = ByteTokenizer()
+    model = EncoderDecoder(260, 16, 32, 2, 1, positions="learned", max_length=8)
+    limited = TextToText(tokenizer, tokenizer, model, max_length=3)
+    done = []
+    texts = ["short", "1234567", "much too long", "too long"]
+    message = r"positions, 8; received 14 tokens .* index 2, the longest: 'much too"
+    with pytest.raises(ValueError, match=message):
+        limited(texts, batch_size=1, progress=lambda *numbers: done.append(numbers))
+    assert not done
+    with pytest.raises(ValueError, match="received 9 tokens in the text at index 0"):
+        limited.stream(texts[3])
+    assert len(limited(texts[:2])) == 2
+
+
+def test_tells_what_it_is_made_of(text_to_text):
+    told = repr(text_to_text)
+    assert told.startswith("TextToText(source_tokenizer=")
+    assert "sampler=RandomSampler(temperature=1.0), max_length=5)" in told
 
 
 def test_refuses_a_tokenizer_larger_than_the_vocabulary():
@@ -364,6 +406,43 @@ def test_load_refuses_a_tokenizer_larger_than_the_model(copied_folder):
     )
     with pytest.raises(ValueError, match="target tokenizer must not have more ids"):
         TextToText.load(copied_folder)
+
+
+def test_what_version_0_1_0_wrote_answers_as_it_did():
+    folder = Path(__file__).parent / "data" / "version_0_1_0"
+    written = json.loads((folder / "expected.json").read_text())
+    for name in ("words", "pieces", "bytes"):
+        loaded = TextToText.load(folder / name)
+        found = loaded(
+            written["sources"],
+            num_return_sequences=len(written[name][0]),
+            return_scores=True,
+        )
+        for row, expected in zip(found, written[name], strict=True):
+            texts, scores = zip(*row, strict=True)
+            expected_texts, expected_scores = zip(*expected, strict=True)
+            assert texts == expected_texts
+            np.testing.assert_allclose(scores, expected_scores, atol=1e-4)
+
+
+def test_load_names_what_a_later_version_wrote(copied_folder):
+    assert json.loads((copied_folder / "text_to_text.json").read_text())["format"] == 2
+    change_config(copied_folder, format=3)
+    with pytest.raises(ValueError, match="format 3. Install the version that wrote it"):
+        TextToText.load(copied_folder)
+
+
+def unregistered(ids, logits, step):
+    return logits
+
+
+@pytest.mark.parametrize("processor", [lambda ids, logits, step: logits, unregistered])
+def test_save_refuses_what_could_not_be_loaded(text_to_text, processor, tmp_path):
+    parts = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+    made = TextToText(*parts, text_to_text.model, processors=[processor])
+    with pytest.raises(ValueError, match="processors=.*register_keras_serializable"):
+        made.save(tmp_path / "saved")
+    assert not list(tmp_path.iterdir())
 
 
 def test_load_runs_no_code(copied_folder):

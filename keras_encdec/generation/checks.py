@@ -1,5 +1,7 @@
 """Checks of the options of samplers and processors, with one wording."""
 
+import numbers
+
 
 def require_size(name, size):
     """Raises unless a size is an integer of at least 1.
@@ -11,7 +13,8 @@ def require_size(name, size):
     Raises:
         ValueError: If it is not.
     """
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+    whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+    if not whole or size < 1:
         raise ValueError(f"{name} must be an integer of at least 1; received {size!r}.")
 
 
