@@ -1,10 +1,18 @@
-"""What is saved: folders written whole or not at all, configs read everywhere."""
+"""What is saved: folders and files written whole or not at all, configs read anywhere.
+
+Each is written beside its place, brought to the disk, and then renamed. A symbolic link
+stays: what it leads to is replaced. What killed writers left has names of its own.
+"""
 
 import contextlib
+import errno
 import os
 import pathlib
+import re
+import secrets
 import shutil
-import tempfile
+import stat
+import warnings
 
 # Of all files of this library. 1 is what version 0.1.0 wrote, which named none.
 FORMAT = 2
@@ -20,11 +28,14 @@ def new_folder(path, *, overwrite=False):
 
     Yields:
         The `Path` of an empty folder beside the place. When the block ends it is
-        renamed to `path`; if the block raises, it is removed and `path` is as before.
+        renamed to `path`; if the block or that fails, it is removed and `path` is as
+        before.
 
     Raises:
         FileExistsError: If there is something at `path`, and `overwrite` is False or
-            it is no folder.
+            it is no folder that can be renamed.
+        OSError: If the folder cannot be written. Should the folder that was there not
+            come back to its place, the error names where it is.
 
     Example:
         ```python
@@ -38,32 +49,50 @@ def new_folder(path, *, overwrite=False):
         print(list(place.iterdir()))
         ```
     """
-    path = pathlib.Path(path)
-    if path.exists() and not (overwrite and path.is_dir()):
+    place = _end_of_links(path)
+    if os.path.lexists(place) and not (overwrite and place.is_dir()):
+        raise _taken(path)
+    if os.path.ismount(place):
         raise FileExistsError(
-            f"A new folder needs a free place; {str(path)!r} is there already. Choose "
-            "another place, or allow it to be overwritten where that is offered."
+            f"A folder is replaced as a whole; {str(path)!r} is where a disk is "
+            "mounted. Choose a place in it."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    missing = [parent for parent in place.parents if not parent.exists()]
+    work = _beside(place)
+    swapped = False
     try:
-        folder = work / "new"
-        folder.mkdir()
-        yield folder
-        if path.exists():
-            path.rename(work / "old")
-        folder.rename(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work.mkdir(mode=0o700)
+        new = work / "new"
+        new.mkdir()
+        yield new
+        if place.is_dir():
+            _make_like(new, place.stat())
+        for folder, _, files in os.walk(new):
+            for name in files:
+                _sync(os.path.join(folder, name))
+            _sync_folder(folder)
+        _swap(new, place, overwrite)
+        swapped = True
+        _sync_folder(place.parent)
     finally:
-        shutil.rmtree(work)
+        # Not the only copy of what was there.
+        if swapped or place.exists() or not _olds(work):
+            _remove(work)
+        for parent in missing:
+            # With something in it, it stays.
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def recover_folder(path):
     """Brings a folder back that a kill caught while `new_folder` replaced it.
 
-    What killed writers left beside it is removed: no other process may be writing it.
+    What killed writers left beside it is removed, and nothing else: no other process
+    may be writing it.
 
     Args:
-        path: The place of the folder, `str` or `Path`.
+        path: The place of the folder, `str` or `Path`; or that of a file of `new_file`.
 
     Example:
         ```python
@@ -73,12 +102,18 @@ def recover_folder(path):
         recover_folder(tempfile.mkdtemp() + "/run")
         ```
     """
-    path = pathlib.Path(path)
-    for work in path.parent.glob(f".{path.name}.*"):
-        # The old one is put aside only when the new one is whole.
-        if (work / "old").is_dir() and not path.exists():
-            (work / "new").rename(path)
-        shutil.rmtree(work)
+    place = _end_of_links(path)
+    ours = re.compile(re.escape(f".{place.name}.") + r"[0-9a-f]{8}\.part")
+    if not place.parent.is_dir():
+        return
+    for work in list(place.parent.iterdir()):
+        if not ours.fullmatch(work.name):
+            continue
+        if _olds(work) and not place.exists():
+            # The old one is put aside only when the new one is whole.
+            new = work / "new"
+            os.rename(new if new.exists() else _olds(work)[-1], place)
+        _remove(work)
 
 
 @contextlib.contextmanager
@@ -87,11 +122,15 @@ def new_file(path):
 
     Args:
         path: The place of the file, `str` or `Path`; a file that is there already is
-            replaced.
+            replaced, and its permissions are kept. A pipe or a device, and what a
+            process has open, such as `/dev/stdout`, is written straight.
 
     Yields:
-        The `Path` of a file beside the place. When the block ends it is renamed to
-        `path`; if the block raises, it is removed and `path` is as before.
+        The `Path` of an empty file beside the place. When the block ends it is renamed
+        to `path`; if the block or that fails, it is removed and `path` is as before.
+
+    Raises:
+        OSError: If `path` is a folder, may not be written or has no folder to stand in.
 
     Example:
         ```python
@@ -105,13 +144,147 @@ def new_file(path):
         print(place.read_text())
         ```
     """
-    path = pathlib.Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if _is_written_straight(path):
+        yield pathlib.Path(path)
+        return
+    place = _end_of_links(path)
+    if place.is_dir():
+        raise IsADirectoryError(
+            f"A file needs a place of its own; {str(path)!r} is a folder. Name a file "
+            "in it."
+        )
+    if not place.parent.is_dir():
+        raise FileNotFoundError(
+            f"A file must be in a folder that is there; received {str(path)!r}. Make "
+            "the folder first."
+        )
+    if place.exists() and not os.access(place, os.W_OK):
+        raise PermissionError(
+            f"A file that may not be written is not replaced; received {str(path)!r}. "
+            "Change its permissions, or choose another place."
+        )
+    beside = _beside(place)
     try:
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        # Who writes may make the file anew, with other permissions.
+        permissions = (place if place.exists() else beside).stat()
         yield beside
-        beside.replace(path)
+        _make_like(beside, permissions)
+        _sync(beside)
+        os.replace(beside, place)
+        _sync_folder(place.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+
+
+def _end_of_links(path):
+    return pathlib.Path(os.path.realpath(path))
+
+
+def _beside(place):
+    return place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+
+
+def _olds(work):
+    return sorted(work.glob("old-*")) if work.is_dir() else []
+
+
+def _taken(path):
+    return FileExistsError(
+        f"A new folder needs a free place; {str(path)!r} is there already. Choose "
+        "another place, or allow it to be overwritten where that is offered."
+    )
+
+
+def _is_written_straight(path):
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(path)  # Raises where links lead round in a circle.
+    # What a process has open looks like a link to a file, of which the process would
+    # go on to write the old one.
+    while True:
+        folder = os.path.realpath(os.path.dirname(path))
+        if folder == "/dev" or folder.startswith(("/dev/fd", "/proc/")):
+            return True
+        if not os.path.islink(path):
+            break
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
+def _swap(new, place, overwrite):
+    """Renames a folder to its place; if that fails, the place is as before."""
+    for number in range(10):
+        old = new.with_name(f"old-{number}")
+        try:
+            if overwrite:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(place, old)
+            os.rename(new, place)
+            return
+        except BaseException as error:
+            # Another writer was faster; what it put there is whole.
+            faster = getattr(error, "errno", None) in (errno.EEXIST, errno.ENOTEMPTY)
+            if faster and not overwrite:
+                raise _taken(place) from error
+            if not faster and old.exists() and new.exists():
+                _put_back(old, place, error)
+            if not faster or number == 9:
+                raise
+
+
+def _put_back(old, place, reason):
+    try:
+        os.rename(old, place)
+    except OSError as error:
+        raise OSError(
+            f"{str(place)!r} could not be replaced ({reason}), nor could what was "
+            f"there be put back ({error}): it is {str(old)!r}, beside the new one. "
+            "Move one of them to its place."
+        ) from error
+
+
+def _remove(work):
+    try:
+        if work.is_dir():
+            shutil.rmtree(work)
+        else:
+            work.unlink(missing_ok=True)
+    except OSError as error:
+        warnings.warn(
+            f"{str(work)!r} is no longer needed and could not be removed ({error}). "
+            "Remove it by hand.",
+            stacklevel=2,
+        )
+
+
+def _make_like(new, permissions):
+    with contextlib.suppress(OSError, AttributeError):
+        os.chown(new, permissions.st_uid, permissions.st_gid)
+    mode = stat.S_IMODE(permissions.st_mode) & ~stat.S_ISUID
+    if stat.S_IMODE(os.stat(new).st_mode) != mode:
+        os.chmod(new, mode)
+
+
+def _sync(file):
+    """Brings a file to the disk, so that no power cut leaves half of it."""
+    if not stat.S_ISREG(os.lstat(file).st_mode):
+        return
+    opened = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _sync_folder(folder):
+    # Not all systems can. What was renamed is whole, before a power cut and after it.
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def portable_config(config):
