@@ -7,6 +7,7 @@ from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
     SentencePieceTokenizer,
+    Tokenizer,
     WordTokenizer,
 )
 from keras_encdec.text_to_text import TextToText
@@ -50,12 +51,11 @@ def make_tokenizer(kind, texts, vocabulary_size=8000, continuation=None):
         return SentencePieceTokenizer.train(
             texts, vocabulary_size, character_coverage=1.0, hard_vocab_limit=False
         )
+    size = vocabulary_size - len(Tokenizer().special_ids)
     if kind == "word":
-        return WordTokenizer.from_texts(
-            texts, max_size=vocabulary_size - 4, continuation=continuation
-        )
+        return WordTokenizer.from_texts(texts, max_size=size, continuation=continuation)
     if kind == "character":
-        return CharacterTokenizer.from_texts(texts, max_size=vocabulary_size - 4)
+        return CharacterTokenizer.from_texts(texts, max_size=size)
     raise ValueError(
         f"The kind of a tokenizer must be one of {', '.join(TOKENIZERS)}; received "
         f"{kind!r}."

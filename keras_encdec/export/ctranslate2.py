@@ -17,7 +17,6 @@ from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
     SentencePieceTokenizer,
-    Tokenizer,
     WordTokenizer,
 )
 
@@ -42,8 +41,9 @@ ACTIVATIONS = {
 def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False):
     """Writes a folder that `ctranslate2.Translator` loads.
 
-    The model keeps its ids, never generates padding, and closes each source with the
-    end token by itself. What the sampler and the processors say is said to
+    The model keeps its ids, never generates padding, and puts the start token before
+    each source and the end token behind, if the source tokenizer does so, by itself.
+    What the sampler and the processors say is said to
     `translate_batch`: `BeamSampler(5, early_stopping=True)` is `beam_size=5`, with
     `min_decoding_length=0` and the `max_length` of `text_to_text` as
     `max_decoding_length`. Of an empty source CTranslate2 makes an empty target. Without
@@ -143,6 +143,17 @@ def _unsupported(specs, text_to_text, quantization):
                 f"{side}_tokenizer={type(tokenizer).__name__}; it knows SentencePiece, "
                 "words, characters and bytes"
             )
+    source = text_to_text.source_tokenizer
+    if source.prefix_ids not in ((), (source.start_id,)):
+        yield (
+            f"prefix_ids={source.prefix_ids} of the source tokenizer; it knows none "
+            f"and the start id, ({source.start_id},)"
+        )
+    if source.suffix_ids not in ((), (source.end_id,)):
+        yield (
+            f"suffix_ids={source.suffix_ids} of the source tokenizer; it knows none "
+            f"and the end id, ({source.end_id},)"
+        )
     model = text_to_text.model
     if not isinstance(model, EncoderDecoder):
         yield f"model={type(model).__name__}; it knows EncoderDecoder"
@@ -160,8 +171,6 @@ def _unsupported(specs, text_to_text, quantization):
             f"positions={type(positions).__name__}; it knows sinusoidal, learned, "
             "rotary, relative, None"
         )
-    if model.padding_id != Tokenizer.padding_id:
-        yield f"padding_id={model.padding_id}; it knows {Tokenizer.padding_id}"
     if not all(keras.backend.is_float_dtype(weight.dtype) for weight in model.weights):
         yield (
             "weights that Keras has quantized; it knows float ones, which it quantizes "
@@ -184,23 +193,30 @@ def _activation(model):
 
 
 def _tokens(tokenizer):
-    """Returns the regular tokens in the order of their ids; None of an unknown kind."""
+    """Returns the regular tokens by their ids, a dict; None of an unknown kind."""
     if isinstance(tokenizer, SentencePieceTokenizer):
         import sentencepiece
 
         processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.proto)
-        first = tokenizer.unknown_id + 1
-        return processor.id_to_piece([*range(first, tokenizer.vocabulary_size)])
+        tokens = processor.id_to_piece([*range(processor.get_piece_size())])
+        return {
+            number: token
+            for number, token in enumerate(tokens)
+            if number not in tokenizer.special_ids
+        }
     if isinstance(tokenizer, ByteTokenizer):
-        return [f"<0x{byte:02X}>" for byte in range(256)]
-    if isinstance(tokenizer, (WordTokenizer, CharacterTokenizer)):
-        return list(tokenizer.vocabulary)
-    return None
+        tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    elif isinstance(tokenizer, (WordTokenizer, CharacterTokenizer)):
+        tokens = tokenizer.vocabulary
+    else:
+        return None
+    return dict(zip(tokenizer.regular_ids(len(tokens)), tokens, strict=True))
 
 
 def _register_vocabularies(specification, text_to_text):
-    tokens = {side: _tokens(t) for side, t in _tokenizers(text_to_text).items()}
-    taken = {*tokens["source"], *tokens["target"]}
+    tokenizers = _tokenizers(text_to_text)
+    tokens = {side: _tokens(tokenizer) for side, tokenizer in tokenizers.items()}
+    taken = {token for known in tokens.values() for token in known.values()}
 
     def free(name):
         # A regular token may be spelled like a special one, and both must be told.
@@ -208,29 +224,39 @@ def _register_vocabularies(specification, text_to_text):
             name = f"<{name}>"
         return name
 
-    # The four ids that all tokenizers share, under names that both sides share.
-    special = [free(name) for name in ("<pad>", "<s>", "</s>", "<unk>")]
-    for side, register, size in (
+    model, names = text_to_text.model, {}
+    for side, register, embedding in (
         (
             "source",
             specification.register_source_vocabulary,
-            text_to_text.model.source_embedding.vocabulary_size,
+            model.source_embedding,
         ),
         (
             "target",
             specification.register_target_vocabulary,
-            text_to_text.model.target_embedding.vocabulary_size,
+            model.target_embedding,
         ),
     ):
-        known = [*special, *tokens[side]]
+        tokenizer = tokenizers[side]
+        # Names that both sides share; the start may be the padding or the end.
+        names[side] = {
+            tokenizer.start_id: free("<s>"),
+            tokenizer.padding_id: free("<pad>"),
+            tokenizer.end_id: free("</s>"),
+            tokenizer.unknown_id: free("<unk>"),
+        }
+        known = {**tokens[side], **names[side]}
         # A model may have more ids than its tokenizer.
-        unused = [free(f"<unused_{i}>") for i in range(len(known), size)]
-        register(known + unused)
+        size = embedding.vocabulary_size
+        register([known.get(i) or free(f"<unused_{i}>") for i in range(size)])
+    source, target = tokenizers["source"], tokenizers["target"]
     config = specification.config
-    config.bos_token = config.decoder_start_token = special[Tokenizer.start_id]
-    config.eos_token = special[Tokenizer.end_id]
-    config.unk_token = special[Tokenizer.unknown_id]
-    config.add_source_eos = True
+    config.bos_token = names["source"][source.start_id]
+    config.decoder_start_token = names["target"][target.start_id]
+    config.eos_token = names["target"][target.end_id]
+    config.unk_token = names["target"][target.unknown_id]
+    config.add_source_bos = source.prefix_ids != ()
+    config.add_source_eos = source.suffix_ids != ()
 
 
 # The weights

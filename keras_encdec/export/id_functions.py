@@ -189,8 +189,9 @@ def write_tokenizers(text_to_text, folder, max_length):
 
     Args:
         text_to_text: A `TextToText`.
-        folder: The folder, a `Path`: `ids.json`, and for SentencePiece tokenizers
-            `source.model` and `target.model`.
+        folder: The folder, a `Path`: `ids.json`, which has what stands around the ids
+            of a source, and the start, end and padding of a target; and for
+            SentencePiece tokenizers `source.model` and `target.model`.
         max_length: The largest number of tokens of `generate`.
 
     Example:
@@ -207,8 +208,10 @@ def write_tokenizers(text_to_text, folder, max_length):
         print((folder / "ids.json").read_text())
         ```
     """
-    target = text_to_text.target_tokenizer
+    source, target = text_to_text.source_tokenizer, text_to_text.target_tokenizer
     ids = {
+        "source_prefix_ids": list(source.prefix_ids),
+        "source_suffix_ids": list(source.suffix_ids),
         "start_id": target.start_id,
         "end_id": target.end_id,
         "padding_id": target.padding_id,

@@ -28,10 +28,11 @@ TEXTS = (
 )
 
 
-def example_requests(signatures, max_length, texts=TEXTS):
+def example_requests(text_to_text, signatures, max_length, texts=TEXTS):
     """Returns a request for each signature: pairs of its name and its inputs.
 
     Args:
+        text_to_text: A `TextToText`, whose tokenizers have the ids to ask for.
         signatures: Names of signatures.
         max_length: The largest number of tokens to generate.
         texts: The texts to make them of, a list of `str` or `bytes`.
@@ -42,15 +43,21 @@ def example_requests(signatures, max_length, texts=TEXTS):
 
     Example:
         ```python
+        from keras_encdec import ByteTokenizer, EncoderDecoder, TextToText
         from keras_encdec.export.proof import example_requests
 
-        print(example_requests(["beam"], max_length=8))
+        tokenizer = ByteTokenizer()
+        model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1)
+        text_to_text = TextToText(tokenizer, tokenizer, model)
+        print(example_requests(text_to_text, ["beam"], max_length=8))
         ```
     """
     rows = len(texts)
     encoded = [x.encode() if isinstance(x, str) else x for x in texts]
-    ids = np.full((rows, 4), 3, "int32")  # Of every vocabulary: the unknown id.
-    ids[:, -1] = 2
+    # Of every vocabulary: the unknown id.
+    source, target = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+    source_ids = np.array([[source.unknown_id] * 3 + [source.end_id]] * rows, "int32")
+    target_ids = np.array([[target.start_id] + [target.unknown_id] * 3] * rows, "int32")
     values = {
         "text": np.array(encoded, object),
         "reference": np.array(encoded[::-1], object),
@@ -59,8 +66,8 @@ def example_requests(signatures, max_length, texts=TEXTS):
         "temperature": np.full(rows, 0.7, "float32"),
         "top_k": np.zeros(rows, "int32"),
         "top_p": np.ones(rows, "float32"),
-        "source": ids,
-        "target": ids[:, ::-1] % 2 + 1,
+        "source": source_ids,
+        "target": target_ids,
     }
     names = {
         "serving_default": ("text",),
@@ -99,7 +106,8 @@ def answer(text_to_text, signature, inputs, max_length, beams):
         tokenizer = ByteTokenizer()
         model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1)
         text_to_text = TextToText(tokenizer, tokenizer, model)
-        for signature, inputs in example_requests(["generate"], max_length=8):
+        requests = example_requests(text_to_text, ["generate"], max_length=8)
+        for signature, inputs in requests:
             print(answer(text_to_text, signature, inputs, 8, BeamSampler(2)))
         ```
     """
@@ -110,12 +118,13 @@ def answer(text_to_text, signature, inputs, max_length, beams):
         logits = model((inputs["source"], inputs["target"]))
         return {"logits": keras.ops.convert_to_numpy(logits)}
     sources = source_tokenizer.encode(inputs["text"].tolist()).to_list()
-    padded = tf.ragged.constant(sources, tf.int32, ragged_rank=1).to_tensor().numpy()
+    ragged = tf.ragged.constant(sources, tf.int32, ragged_rank=1)
+    padded = ragged.to_tensor(source_tokenizer.padding_id).numpy()
     if signature == "encode":
         hidden = model.encode_hidden(keras.ops.convert_to_tensor(padded))
         hidden = keras.ops.convert_to_numpy(keras.ops.cast(hidden, "float32"))
         mask = padded != source_tokenizer.padding_id
-        weights = mask[..., None] / mask.sum(axis=1)[:, None, None]
+        weights = mask[..., None] / np.maximum(mask.sum(axis=1), 1)[:, None, None]
         return {"hidden": hidden, "mask": mask, "pooled": (hidden * weights).sum(1)}
     if signature == "score":
         targets = target_tokenizer.encode(inputs["reference"].tolist()).to_list()
@@ -178,7 +187,7 @@ def prove(text_to_text, folder, texts, signatures, max_length, beams):
         ```
     """
     folder = pathlib.Path(folder)
-    requests = example_requests(signatures, max_length, texts)
+    requests = example_requests(text_to_text, signatures, max_length, texts)
     report = {
         "texts": len(texts),
         "parameters": text_to_text.model.count_params(),

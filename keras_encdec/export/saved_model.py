@@ -118,7 +118,9 @@ def export_saved_model(
             jit=jit,
         )
         if warm_up:
-            write_warm_up(folder, example_requests(signatures, max_length))
+            write_warm_up(
+                folder, example_requests(text_to_text, signatures, max_length)
+            )
         if proof_texts is not None:
             prove(text_to_text, folder, proof_texts, signatures, max_length, beams)
     return pathlib.Path(path)

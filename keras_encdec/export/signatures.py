@@ -136,8 +136,8 @@ class Signatures:
         Lengths are in tokens, int32; the end counts in both.
         """
         padding_id = self._tokenizers[1].padding_id
-        target = self._ids(self._tokenizers[1], reference)
-        padded = _one_row_at_least(self._encode(text)), _one_row_at_least(target)
+        source, target = self._encode(text), self._ids(self._tokenizers[1], reference)
+        padded = [_one_row_at_least(ids, padding_id) for ids in (source, target)]
         scores = score(
             self._model,
             *padded,
@@ -156,7 +156,8 @@ class Signatures:
         The target begins with the start id; rows are padded.
         """
         rows, length = tf.unstack(tf.shape(target))
-        padded = _one_row_at_least(source), _one_row_at_least(target)
+        padding_id = self._tokenizers[1].padding_id
+        padded = [_one_row_at_least(ids, padding_id) for ids in (source, target)]
         return {"logits": self._model(padded)[:rows, :length]}
 
     def encode(self, text):
@@ -167,9 +168,10 @@ class Signatures:
         """
         source = self._encode(text)
         rows, length = tf.unstack(tf.shape(source))
-        hidden = self._model.encode_hidden(_one_row_at_least(source))
+        padding_id = self._tokenizers[0].padding_id
+        hidden = self._model.encode_hidden(_one_row_at_least(source, padding_id))
         hidden = tf.cast(hidden, tf.float32)[:rows, :length]
-        mask = source != self._tokenizers[0].padding_id
+        mask = source != padding_id
         weights = tf.cast(mask, tf.float32)[..., None]
         pooled = tf.math.divide_no_nan(
             tf.reduce_sum(hidden * weights, axis=1), tf.reduce_sum(weights, axis=1)
@@ -258,10 +260,11 @@ def _in_halves(search, rows_per_source):
     return search_halves
 
 
-def _one_row_at_least(ids):
+def _one_row_at_least(ids, padding_id):
     """Rows of ids, or for an empty batch one of padding, which a step needs."""
     lacking = tf.cast(tf.shape(ids) < 1, tf.int32)
-    return tf.pad(ids, [[0, lacking[0]], [0, lacking[1]]])
+    lacking = [[0, lacking[0]], [0, lacking[1]]]
+    return tf.pad(ids, lacking, constant_values=padding_id)
 
 
 def _power_of_two(size, smallest):

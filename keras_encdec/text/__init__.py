@@ -4,14 +4,10 @@ This room needs TensorFlow, whichever backend trains the model: its tokenizers a
 TensorFlow graphs, so that a SavedModel can take strings and return strings.
 """
 
-from keras_encdec.text.dataset import (
-    read_lines,
-    read_pairs,
-    teacher_forcing,
-    text_dataset,
-)
+from keras_encdec.text.dataset import teacher_forcing, text_dataset
 from keras_encdec.text.error_rates import sequence_error_rate, token_error_rate
 from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.reading import read_lines, read_pairs
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 from keras_encdec.text.token_batches import TokenBatches
 from keras_encdec.text.tokenizers import (

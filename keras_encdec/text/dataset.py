@@ -5,10 +5,6 @@ reads, the labels shifted right by one behind the start id; the weights are 1 at
 and 0 at padding.
 """
 
-import gzip
-import os
-import zlib
-
 import numpy as np
 
 from keras_encdec.backend import import_tensorflow
@@ -104,7 +100,8 @@ def text_dataset(
     bucket's last, smaller batch).
 
     The longest bucket is the larger of the two maximum lengths; boundaries beyond it
-    are not used. A longer text is cut to the maximum length and keeps its end id.
+    are not used. A longer text is cut to the maximum length and keeps its prefix and
+    suffix ids.
 
     Args:
         sources: The source texts, a list of `str` or `bytes`; or a
@@ -115,8 +112,8 @@ def text_dataset(
         target_tokenizer: A `Tokenizer`; it may be the same.
         batch_size: The number of pairs in a batch.
         bucket_boundaries: The lengths, in ids, that batches are padded to.
-        max_source_length: The largest number of source ids, the end id included; None
-            is the last boundary.
+        max_source_length: The largest number of source ids, prefix and suffix ids
+            included; None is the last boundary.
         max_target_length: The same for the labels.
         shuffle: Whether to draw another order in each epoch. Lists are shuffled as a
             whole, a `tf.data.Dataset` in a window of 10,000 pairs.
@@ -130,8 +127,8 @@ def text_dataset(
 
     Raises:
         TypeError: If the texts are not strings.
-        ValueError: If the numbers of sources and targets differ, there are none, or a
-            length or size is not positive.
+        ValueError: If the numbers of sources and targets differ, there are none, a
+            length or size is not positive, or the target tokenizer ends no text.
 
     Example:
         ```python
@@ -155,18 +152,16 @@ def text_dataset(
     if max_target_length is None:
         max_target_length = boundaries[-1]
     longest = max(max_source_length, max_target_length)
-    if min(max_source_length, max_target_length) < 1:
-        raise ValueError(
-            "Maximum lengths must be positive, since each text holds its end id; "
-            f"received {max_source_length} for sources and {max_target_length} for "
-            "targets. Raise them, or leave them out."
-        )
+    tokenizers = source_tokenizer, target_tokenizer
+    check_tokenizers(*tokenizers, max_source_length, max_target_length)
     buckets = [boundary for boundary in boundaries if boundary < longest] + [longest]
 
     def encode(sources, targets):
+        sources = source_tokenizer.encode(sources)
+        targets = target_tokenizer.encode(targets)
         return (
-            shortened(source_tokenizer.encode(sources), max_source_length),
-            shortened(target_tokenizer.encode(targets), max_target_length),
+            shortened(sources, source_tokenizer, max_source_length),
+            shortened(targets, target_tokenizer, max_target_length),
         )
 
     def forced(source, labels):
@@ -228,56 +223,6 @@ def text_dataset(
     return prefetched(dataset.map(padded).map(forced))
 
 
-def read_pairs(source_path, target_path=None):
-    r"""Reads pairs of texts from two parallel files, or from one with tabs.
-
-    Args:
-        source_path: A UTF-8 text file with one source a line; or, without
-            `target_path`, one with `source<tab>target` a line, of which further
-            columns are left out. It is unpacked if its name ends in `.gz`.
-        target_path: A UTF-8 text file with one target a line.
-
-    Returns:
-        The list of sources and the list of targets, `str` each.
-
-    Raises:
-        FileNotFoundError: If a file is not there.
-        ValueError: If a file is not UTF-8 or not gzip, a line has no tab, or the
-            numbers of lines differ; it names the file and the line.
-
-    Example:
-        ```python
-        from pathlib import Path
-        from tempfile import TemporaryDirectory
-        from keras_encdec.text import read_pairs
-
-        with TemporaryDirectory() as folder:
-            path = Path(folder, "pairs.tsv")
-            path.write_text("cat\tKatze\ndog\tHund\n", encoding="utf-8")
-            print(read_pairs(path))  # (['cat', 'dog'], ['Katze', 'Hund'])
-        ```
-    """
-    sources = read_lines(source_path)
-    if target_path is not None:
-        targets = read_lines(target_path)
-        if len(sources) != len(targets):
-            raise ValueError(
-                "Parallel files must have the same number of lines; received "
-                f"{len(sources)} in {os.fspath(source_path)!r} and {len(targets)} in "
-                f"{os.fspath(target_path)!r}. Align them again."
-            )
-        return sources, targets
-    rows = [line.split("\t") for line in sources]
-    for number, row in enumerate(rows, start=1):
-        if len(row) < 2:
-            raise ValueError(
-                "Each line must be `source<tab>target`; line "
-                f"{number} of {os.fspath(source_path)!r} has no tab: {row[0]!r:.80}. "
-                "Correct the line, or give the file of targets as `target_path`."
-            )
-    return [row[0] for row in rows], [row[1] for row in rows]
-
-
 def prefetched(dataset):
     """Makes the next batches of a dataset while one is trained on, without tuning."""
     options = tf.data.Options()
@@ -286,9 +231,31 @@ def prefetched(dataset):
     return dataset.prefetch(2).with_options(options)
 
 
-def shortened(ids, length):
-    """Cuts ragged rows `(B, None)` to a length; the last id of each row stays."""
-    return tf.concat([ids[:, :-1][:, : length - 1], ids[:, -1:]], axis=1)
+def shortened(ids, tokenizer, length):
+    """Cuts ragged rows `(B, None)` of ids to a length; prefix and suffix ids stay."""
+    last = len(tokenizer.suffix_ids)
+    if last == 0:
+        return ids[:, :length]
+    return tf.concat([ids[:, :-last][:, : length - last], ids[:, -last:]], axis=1)
+
+
+def check_tokenizers(source_tokenizer, target_tokenizer, *lengths):
+    """Checks that targets end, and that a text cut to the longest length holds more."""
+    if target_tokenizer.end_id not in target_tokenizer.suffix_ids:
+        raise ValueError(
+            "Each target must hold its end id, or the model learns no end; received a "
+            f"target tokenizer with end_id={target_tokenizer.end_id} and suffix_ids="
+            f"{target_tokenizer.suffix_ids}. Put the end id into its suffix_ids."
+        )
+    for side, tokenizer, length in zip(
+        ("source", "target"), (source_tokenizer, target_tokenizer), lengths, strict=True
+    ):
+        around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
+        if length is not None and length < max(1, around):
+            raise ValueError(
+                f"max_{side}_length must be positive and hold the {around} ids before "
+                f"and behind each text; received {length}. Raise it, or leave it out."
+            )
 
 
 def check_pairs(sources, targets):
@@ -323,57 +290,3 @@ def _check_dataset_of_pairs(pairs, targets):
             "The elements of the dataset must be pairs of scalar strings; received "
             f"{pairs.element_spec}. Bring them into this form with `dataset.map`."
         )
-
-
-def read_lines(path):
-    r"""Reads texts from a UTF-8 file, a line each.
-
-    Args:
-        path: The file's path; it is unpacked if its name ends in `.gz`.
-
-    Returns:
-        A list of `str`.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        ValueError: If it is not UTF-8 or not gzip; it names the file and the line.
-
-    Example:
-        ```python
-        from pathlib import Path
-        from tempfile import TemporaryDirectory
-        from keras_encdec.text import read_lines
-
-        with TemporaryDirectory() as folder:
-            path = Path(folder, "texts.en")
-            path.write_text("a cat\na dog\n", encoding="utf-8")
-            print(read_lines(path))  # ['a cat', 'a dog']
-        ```
-    """
-    name = os.fspath(path)
-    opened = gzip.open if name.endswith(".gz") else open
-    try:
-        with opened(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"Texts are read from a file; there is none at {name!r}. Check the path."
-        ) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"A file named `.gz` must be gzip, whole; {name!r} is not ({error}). Copy "
-            "it again, or rename it if it is plain text."
-        ) from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"Texts must be UTF-8; line {number} of {name!r} holds the byte "
-            f"0x{data[error.start]:02x}, which is not. Convert the file to UTF-8."
-        ) from error
-    # Not `str.splitlines`, which also splits on U+2028 and other characters in a line.
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]

@@ -3,10 +3,12 @@
 Tokenizers are `tf.Module`s made of TensorFlow operations only: they run eagerly,
 inside `tf.data` and inside a SavedModel, where no Python is left.
 
-The first four ids are the same everywhere: 0 padding, 1 start, 2 end, 3 unknown.
-They are ids only: no text can spell them.
+Each tokenizer has special ids of its own: padding, start, end, unknown, and what stands
+before and behind the ids of every text. They are ids only: no text can spell them.
 """
 
+import itertools
+import operator
 from collections.abc import Iterable
 
 import keras
@@ -22,7 +24,25 @@ class Tokenizer(tf.Module):
     A subclass defines `_to_ids(texts)`, from strings `(B,)` to ragged int32 ids
     `(B, None)` without special ids; `_to_texts(ids)`, from ragged int64 ids
     `(B, None)`, each a regular id or `unknown_id`, to strings `(B,)`; the property
-    `vocabulary_size`; and `get_config`.
+    `vocabulary_size`, above all ids, the special ones included; and `get_config`, if
+    its constructor takes more than the special ids. Tokenizers are copied and pickled
+    by their configs.
+
+    Args:
+        padding_id: The id that fills up rows.
+        start_id: The id that a target begins with before anything is generated. It may
+            be the padding id, as in T5, or the end id, as in mBART-50.
+        end_id: The id that ends a text.
+        unknown_id: The id of what is not in the vocabulary.
+        prefix_ids: Ids that `encode` puts before those of a text, such as that of a
+            language.
+        suffix_ids: Ids that `encode` puts behind them; None is the end id alone.
+
+    Raises:
+        TypeError: If an id is not an integer.
+        ValueError: If an id is negative; if padding, end and unknown id are not three,
+            or the start id is the unknown one; or if prefix or suffix hold padding or
+            unknown ids, or the prefix an end.
 
     Example:
         ```python
@@ -35,13 +55,66 @@ class Tokenizer(tf.Module):
         ```
     """
 
-    padding_id = 0
-    start_id = 1
-    end_id = 2
-    unknown_id = 3
+    def __init__(
+        self,
+        *,
+        padding_id=0,
+        start_id=1,
+        end_id=2,
+        unknown_id=3,
+        prefix_ids=(),
+        suffix_ids=None,
+    ):
+        super().__init__()
+        self.padding_id = _as_id(padding_id, "padding_id")
+        self.start_id = _as_id(start_id, "start_id")
+        self.end_id = _as_id(end_id, "end_id")
+        self.unknown_id = _as_id(unknown_id, "unknown_id")
+        suffix_ids = [end_id] if suffix_ids is None else suffix_ids
+        self.prefix_ids = tuple(_as_id(id, "prefix_ids") for id in prefix_ids)
+        self.suffix_ids = tuple(_as_id(id, "suffix_ids") for id in suffix_ids)
+        self._check_special_ids()
+
+    @property
+    def special_ids(self):
+        """All ids that no text can spell, ascending, a tuple."""
+        named = self.padding_id, self.start_id, self.end_id, self.unknown_id
+        return tuple(sorted({*named, *self.prefix_ids, *self.suffix_ids}))
+
+    def regular_ids(self, number):
+        """The first ids that are not special, a list of `number`, ascending."""
+        special = {*self.special_ids}
+        regular = (id for id in itertools.count() if id not in special)
+        return [*itertools.islice(regular, number)]
+
+    def _check_special_ids(self):
+        named = {
+            name: getattr(self, name)
+            for name in ("padding_id", "start_id", "end_id", "unknown_id")
+        }
+        distinct = {self.padding_id, self.end_id, self.unknown_id}
+        if len(distinct) < 3 or self.start_id == self.unknown_id:
+            raise ValueError(
+                "padding_id, end_id and unknown_id must differ, and start_id from "
+                f"unknown_id; received {named}. Give each its own id."
+            )
+        around = {*self.prefix_ids, *self.suffix_ids}
+        if around & {self.padding_id, self.unknown_id}:
+            raise ValueError(
+                "prefix_ids and suffix_ids must hold neither padding nor the unknown "
+                f"id; received {self.prefix_ids} and {self.suffix_ids} with {named}. "
+                "Leave these out."
+            )
+        # A first id that is the start is no end, even if its number is that of the end.
+        begun = self.prefix_ids[:1] == (self.start_id,)
+        if self.end_id in self.prefix_ids[begun:]:
+            raise ValueError(
+                "prefix_ids must not hold the end id, where `decode` stops; received "
+                f"{self.prefix_ids} with end_id={self.end_id}. Leave it out."
+            )
 
     def encode(self, texts):
-        """Turns a batch of texts into rows of ids, each closed by `end_id`.
+        """Turns a batch of texts into rows of ids, between prefix and suffix ids.
 
         Args:
             texts: The texts `(B,)`: a list or array of `str` or UTF-8 `bytes`, or a
@@ -54,15 +127,23 @@ class Tokenizer(tf.Module):
             TypeError: If `texts` is a single string or holds anything but strings.
             ValueError: If `texts` is a tensor or array of another rank than 1.
         """
-        ids = self._to_ids(as_string_tensor(texts))
-        ends = tf.fill([ids.nrows(), 1], tf.constant(self.end_id, ids.dtype))
-        return tf.concat([ids, ends], axis=1)
+        return self._enclosed(self._to_ids(as_string_tensor(texts)))
+
+    def _enclosed(self, ids):
+        """Ragged ids `(B, None)` of texts between prefix and suffix ids."""
+
+        def in_each_row(some):
+            some = tf.constant([some], ids.dtype, shape=(1, len(some)))
+            return tf.tile(some, tf.stack([tf.cast(ids.nrows(), tf.int32), 1]))
+
+        before, behind = in_each_row(self.prefix_ids), in_each_row(self.suffix_ids)
+        return tf.concat([before, ids, behind], axis=1)
 
     def decode(self, ids):
         """Turns rows of ids into texts.
 
-        Each row is cut at its first `end_id`; padding and start ids are dropped; an
-        id that is no id of the vocabulary is read as `unknown_id`.
+        Each row is cut at its first `end_id`; padding, start, prefix and suffix ids are
+        dropped; an id that is no id of the vocabulary is read as `unknown_id`.
 
         Args:
             ids: Integer ids `(B, T)`: an array or tensor of any backend, a list of
@@ -75,10 +156,12 @@ class Tokenizer(tf.Module):
             TypeError: If `ids` are not integers.
             ValueError: If `ids` are not of rank 2.
         """
-        ids = as_id_tensor(ids)
-        is_end = tf.cast(ids == self.end_id, tf.int32)
-        keep = tf.cumsum(is_end, axis=1) == 0
-        keep &= (ids != self.padding_id) & (ids != self.start_id)
+        ids = as_id_tensor(ids, self.padding_id)
+        first = tf.range(tf.shape(ids)[1]) == 0
+        is_end = (ids == self.end_id) & ~(first & (ids == self.start_id))
+        keep = tf.cumsum(tf.cast(is_end, tf.int32), axis=1) == 0
+        for special in {*self.special_ids} - {self.unknown_id}:
+            keep &= ids != special
         known = (ids >= 0) & (ids < self.vocabulary_size)
         ids = tf.where(known, ids, tf.constant(self.unknown_id, ids.dtype))
         return self._to_texts(tf.ragged.boolean_mask(ids, keep))
@@ -117,10 +200,51 @@ class Tokenizer(tf.Module):
             "model."
         )
 
+    def get_config(self):
+        """Returns the constructor's arguments, here the special ids."""
+        return {
+            "padding_id": self.padding_id,
+            "start_id": self.start_id,
+            "end_id": self.end_id,
+            "unknown_id": self.unknown_id,
+            "prefix_ids": list(self.prefix_ids),
+            "suffix_ids": list(self.suffix_ids),
+        }
+
     @classmethod
     def from_config(cls, config):
         """Builds the tokenizer that `get_config` described."""
         return cls(**config)
+
+    def __reduce__(self):
+        # Tables and models of TensorFlow cannot be copied, but made anew.
+        return _from_config, (type(self), self.get_config())
+
+    def __repr__(self):
+        special = ", ".join(
+            f"{name}={value}" for name, value in Tokenizer.get_config(self).items()
+        )
+        return f"<{type(self).__name__} of {self.vocabulary_size} ids: {special}>"
+
+
+def _from_config(cls, config):
+    return cls.from_config(config)
+
+
+def _as_id(number, name):
+    try:
+        number = operator.index(number)
+    except TypeError as error:
+        raise TypeError(
+            f"Special ids must be integers; received {number!r} in {name}. Give an id "
+            "of the vocabulary."
+        ) from error
+    if number < 0:
+        raise ValueError(
+            f"Special ids must not be negative; received {number} in {name}. Give an "
+            "id of the vocabulary."
+        )
+    return number
 
 
 def as_bytes(texts):
@@ -162,8 +286,8 @@ def as_string_tensor(texts):
     return tf.ensure_shape(texts, [None])
 
 
-def as_id_tensor(ids):
-    """Checks a batch of ids; returns an int64 tensor `(B, T)`, padded with 0."""
+def as_id_tensor(ids, padding_id):
+    """Checks a batch of ids; returns an int64 tensor `(B, T)`, padded."""
     rule = "`ids` must be rows of integers, (B, T)"
     if isinstance(ids, (list, tuple)):
         try:
@@ -186,5 +310,5 @@ def as_id_tensor(ids):
             "`ids[None]`."
         )
     if isinstance(ids, tf.RaggedTensor):
-        ids = ids.to_tensor(Tokenizer.padding_id)
+        ids = ids.to_tensor(padding_id)
     return tf.cast(tf.ensure_shape(ids, [None, None]), tf.int64)

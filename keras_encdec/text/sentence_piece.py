@@ -26,14 +26,21 @@ class SentencePieceTokenizer(Tokenizer):
     https://arxiv.org/abs/1808.06226.
 
     Args:
-        proto: A trained model, as `bytes`, or the path of its file. Its special ids
-            must be pad 0, bos 1, eos 2 and unk 3.
+        proto: A trained model, as `bytes`, or the path of its file.
+        padding_id: As of `Tokenizer`, like the other ids; None is the model's own.
+        start_id: None is the model's bos.
+        end_id: None is the model's eos.
+        unknown_id: None is the model's unk, and no other one can be given.
+        prefix_ids: As of `Tokenizer`: pieces of the model that are made for this, such
+            as control symbols, or ids above all pieces.
+        suffix_ids: Likewise.
 
     Raises:
         ImportError: If `tensorflow-text` or `sentencepiece` cannot be imported.
         FileNotFoundError: If there is no file at the path.
-        TypeError: If `proto` is neither bytes nor a path.
-        ValueError: If it is no SentencePiece model, or its special ids differ.
+        TypeError: If `proto` is neither bytes nor a path, or an id not an integer.
+        ValueError: If it is no SentencePiece model; if it lacks a special id that is
+            not given; if an id is that of a usual piece; or as of `Tokenizer`.
 
     Example:
         ```python
@@ -46,8 +53,17 @@ class SentencePieceTokenizer(Tokenizer):
         ```
     """
 
-    def __init__(self, proto):
-        super().__init__()
+    def __init__(
+        self,
+        proto,
+        *,
+        padding_id=None,
+        start_id=None,
+        end_id=None,
+        unknown_id=None,
+        prefix_ids=(),
+        suffix_ids=None,
+    ):
         tensorflow_text, sentencepiece = _import_sentencepiece()
         if isinstance(proto, (str, os.PathLike)):
             origin = f"the file {os.fspath(proto)!r}"
@@ -76,39 +92,91 @@ class SentencePieceTokenizer(Tokenizer):
                 f"{origin}, which SentencePiece refuses ({error}). Copy the model "
                 "again, or train one with `SentencePieceTokenizer.train`."
             ) from error
-        received = {
-            "pad_id": processor.pad_id(),
-            "bos_id": processor.bos_id(),
-            "eos_id": processor.eos_id(),
-            "unk_id": processor.unk_id(),
+        own = {
+            "padding_id": processor.pad_id(),
+            "start_id": processor.bos_id(),
+            "end_id": processor.eos_id(),
+            "unknown_id": processor.unk_id(),
         }
-        rule = {
-            "pad_id": self.padding_id,
-            "bos_id": self.start_id,
-            "eos_id": self.end_id,
-            "unk_id": self.unknown_id,
+        given = {
+            "padding_id": padding_id,
+            "start_id": start_id,
+            "end_id": end_id,
+            "unknown_id": unknown_id,
         }
-        if received != rule:
+        missing = [name for name in own if own[name] < 0 and given[name] is None]
+        if missing:
             raise ValueError(
-                f"The special ids of a SentencePiece model must be {rule}; received "
-                f"{origin} with {received}. Train the model again with these ids: "
-                "`SentencePieceTokenizer.train` does."
+                "A SentencePiece model must have its special ids, or be given those it "
+                f"lacks; {origin} has none for {', '.join(missing)}. Pass "
+                f"{missing[0]}={processor.get_piece_size()}, the first id above its "
+                "pieces, or what the model of these ids was trained with."
             )
+        if unknown_id not in (None, own["unknown_id"]):
+            raise ValueError(
+                "The unknown id is the one that the SentencePiece model gives, "
+                f"{own['unknown_id']}; received {unknown_id}. Leave it out."
+            )
+        super().__init__(
+            **{
+                name: own[name] if number is None else number
+                for name, number in given.items()
+            },
+            prefix_ids=prefix_ids,
+            suffix_ids=suffix_ids,
+        )
+        self._check_pieces(proto)
         self._proto = proto
         self._vocabulary = None  # Made when it is needed: it is the model once more.
-        self._size = processor.get_piece_size()
+        self._num_pieces = processor.get_piece_size()
         with tf.init_scope():
             self._model = tensorflow_text.SentencepieceTokenizer(proto)
             self._model._model_resource = _SharedModel(proto)
 
+    def _check_pieces(self, proto):
+        from sentencepiece import sentencepiece_model_pb2
+
+        pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
+        usual = [
+            f"{number}, {pieces[number].piece!r}"
+            for number in self.special_ids
+            if number < len(pieces)
+            and pieces[number].type in (pieces[number].NORMAL, pieces[number].BYTE)
+        ]
+        if usual:
+            raise ValueError(
+                "A special id must be none that a text is split into; received "
+                f"{'; '.join(usual)}. Give the id of a control symbol, or one from "
+                f"{len(pieces)} on; words to begin with belong into the text itself."
+            )
+
     @classmethod
-    def train(cls, texts, vocabulary_size, *, model_type="unigram", **options):
+    def train(
+        cls,
+        texts,
+        vocabulary_size,
+        *,
+        model_type="unigram",
+        padding_id=0,
+        start_id=1,
+        end_id=2,
+        unknown_id=3,
+        prefix_ids=(),
+        suffix_ids=None,
+        **options,
+    ):
         """Trains a SentencePiece model on some texts.
 
         Args:
             texts: An iterable of `str` or UTF-8 `bytes`, one sentence each.
-            vocabulary_size: The number of ids, the four special ones included.
+            vocabulary_size: The number of pieces, the special ones included.
             model_type: `"unigram"`, `"bpe"`, `"char"` or `"word"`.
+            padding_id: As of `Tokenizer`, like the next five.
+            start_id: Likewise.
+            end_id: Likewise.
+            unknown_id: Likewise.
+            prefix_ids: Likewise; see the option `control_symbols` of the trainer.
+            suffix_ids: Likewise.
             **options: Further options of `sentencepiece.SentencePieceTrainer`, such
                 as `character_coverage=1.0` or `byte_fallback=True`.
 
@@ -140,10 +208,11 @@ class SentencePieceTokenizer(Tokenizer):
                 model_writer=writer,
                 vocab_size=vocabulary_size,
                 model_type=model_type,
-                pad_id=cls.padding_id,
-                bos_id=cls.start_id,
-                eos_id=cls.end_id,
-                unk_id=cls.unknown_id,
+                pad_id=padding_id,
+                # The trainer takes no id twice.
+                bos_id=-1 if start_id in (padding_id, end_id) else start_id,
+                eos_id=end_id,
+                unk_id=unknown_id,
                 **options,
             )
         except (RuntimeError, ValueError) as error:
@@ -153,7 +222,14 @@ class SentencePieceTokenizer(Tokenizer):
                 f"{len(texts)} texts, and its trainer said: {error} Change "
                 "`vocabulary_size` or the option it names, or give it more text."
             ) from error
-        return cls(writer.getvalue())
+        return cls(
+            writer.getvalue(),
+            padding_id=padding_id,
+            start_id=start_id,
+            end_id=end_id,
+            prefix_ids=prefix_ids,
+            suffix_ids=suffix_ids,
+        )
 
     @property
     def proto(self):
@@ -162,8 +238,8 @@ class SentencePieceTokenizer(Tokenizer):
 
     @property
     def vocabulary_size(self):
-        """The number of ids, the four special ones included."""
-        return self._size
+        """The number of ids, the special ones included."""
+        return max(self._num_pieces, self.special_ids[-1] + 1)
 
     def sample(self, texts, *, alpha, seed):
         """Like `encode`, with subwords drawn at random, the same ones for a seed.
@@ -179,7 +255,7 @@ class SentencePieceTokenizer(Tokenizer):
             seed: An int.
 
         Returns:
-            A `tf.RaggedTensor` of ids, int32 `(B, None)`, each row closed by `end_id`.
+            A `tf.RaggedTensor` of ids, int32 `(B, None)`, as of `encode`.
 
         Raises:
             TypeError: If `texts` is a single string or holds anything but strings.
@@ -194,28 +270,32 @@ class SentencePieceTokenizer(Tokenizer):
                 f"alpha must lie between 0 and 1; received {alpha}. Start with 0.1."
             )
         if self._vocabulary is None:
-            self._vocabulary = _Vocabulary(self._proto)
+            self._vocabulary = _Vocabulary(self._proto, self.unknown_id)
         generator = random.Random(seed)
         rows = [
-            [*self._vocabulary.draw(ids, alpha, generator), self.end_id]
+            self._vocabulary.draw(ids, alpha, generator)
             for ids in self._model.tokenize(as_bytes(texts)).to_list()
         ]
-        return tf.ragged.constant(rows, tf.int32, ragged_rank=1)
+        return self._enclosed(tf.ragged.constant(rows, tf.int32, ragged_rank=1))
 
     def _to_ids(self, texts):
         return self._model.tokenize(texts)
 
     def _to_texts(self, ids):
+        # Special ids may stand above the pieces, with a gap between.
+        unknown = tf.constant(self.unknown_id, ids.dtype)
+        ids = tf.where(ids < self._num_pieces, ids, unknown)
         return self._model.detokenize(tf.cast(ids, tf.int32))
 
     def get_config(self):
-        """Returns the model as base64 text."""
-        return {"proto": base64.b64encode(self._proto).decode("ascii")}
+        """Returns the model as base64 text, and the special ids."""
+        proto = base64.b64encode(self._proto).decode("ascii")
+        return {"proto": proto, **super().get_config()}
 
     @classmethod
     def from_config(cls, config):
         """Builds the tokenizer that `get_config` described."""
-        return cls(base64.b64decode(config["proto"]))
+        return cls(**{**config, "proto": base64.b64decode(config["proto"])})
 
 
 class _SharedModel(tf.saved_model.experimental.TrackableResource):
@@ -245,7 +325,7 @@ class _SharedModel(tf.saved_model.experimental.TrackableResource):
 class _Vocabulary:
     """The pieces of a model, to split texts into other ones."""
 
-    def __init__(self, proto):
+    def __init__(self, proto, unknown_id):
         from sentencepiece import sentencepiece_model_pb2
 
         model = sentencepiece_model_pb2.ModelProto.FromString(proto)
@@ -261,6 +341,7 @@ class _Vocabulary:
                 f"a {kinds.Name(kind).lower()} model. Leave out the sampling, or train "
                 "a model of another type."
             )
+        self._unknown_id = unknown_id
         self._split = ways[kind]
         self._pieces = [piece.piece for piece in model.pieces]
         # Bytes, unknown letters and what a user defined stay as they are.
@@ -280,10 +361,7 @@ class _Vocabulary:
                 text = "".join(piece for _, piece in run)
                 pieces = self._split(text, self._scores, alpha, generator)
                 # A letter that no text had alone may have no id of its own.
-                drawn += [
-                    self._ids.get(piece, SentencePieceTokenizer.unknown_id)
-                    for piece in pieces
-                ]
+                drawn += [self._ids.get(piece, self._unknown_id) for piece in pieces]
             else:
                 drawn += [number for number, _ in run]
         return drawn

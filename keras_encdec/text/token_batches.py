@@ -10,6 +10,7 @@ import numpy as np
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.dataset import (
     check_pairs,
+    check_tokenizers,
     prefetched,
     shortened,
     teacher_forcing,
@@ -43,8 +44,8 @@ class TokenBatches:
         batch_tokens: The most tokens of a batch, padding included, on that side,
             source or target, that has more.
         num_shapes: The most shapes of batches.
-        max_source_length: The largest number of source ids, the end id included; None
-            for no limit. A longer text is cut and keeps its end id.
+        max_source_length: The largest number of source ids, prefix and suffix ids
+            included; None for no limit. A longer text is cut and keeps these.
         max_target_length: The same for the labels.
         shuffle: Whether pairs change batches, and batches places, from pass to pass.
         sampling: None, or how strongly to draw other subwords for a text each time it
@@ -55,7 +56,8 @@ class TokenBatches:
     Raises:
         TypeError: If the texts are not strings.
         ValueError: If the numbers of sources and targets differ, there are none, a
-            size is not positive, or a text alone has more than `batch_tokens` tokens.
+            size is not positive, the target tokenizer ends no text, or a text alone
+            has more than `batch_tokens` tokens.
 
     Example:
         ```python
@@ -90,13 +92,13 @@ class TokenBatches:
         for name, size in (
             ("batch_tokens", batch_tokens),
             ("num_shapes", num_shapes),
-            ("max_source_length", max_source_length),
-            ("max_target_length", max_target_length),
         ):
-            if size is not None and size < 1:
+            if size < 1:
                 raise ValueError(
                     f"{name} must be a positive number; received {size}. Raise it."
                 )
+        tokenizers = source_tokenizer, target_tokenizer
+        check_tokenizers(*tokenizers, max_source_length, max_target_length)
         self.shuffle = shuffle
         self.sampling = sampling
         self.seed = seed
@@ -243,7 +245,7 @@ class _Side:
 
     def _split_rows(self, ids):
         if self._max_length is not None:
-            ids = shortened(ids, self._max_length)
+            ids = shortened(ids, self.tokenizer, self._max_length)
         return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])
 
 

@@ -22,11 +22,11 @@ class _TableTokenizer(Tokenizer):
     _separator = ""
     _unknown_text = REPLACEMENT_CHARACTER
 
-    def __init__(self, tokens):
-        super().__init__()
-        first_id = self.unknown_id + 1
-        self._size = first_id + len(tokens)
-        ids = tf.range(first_id, self._size, dtype=tf.int64)
+    def __init__(self, tokens, **special_ids):
+        super().__init__(**special_ids)
+        ids = self.regular_ids(len(tokens))
+        self._size = 1 + max(*self.special_ids, *ids)
+        ids = tf.constant(ids, tf.int64)
         tokens = tf.constant(tokens, tf.string)
         # Only regular tokens are keys, so a text that spells "</s>" stays a text.
         self._ids = tf.lookup.StaticHashTable(
@@ -40,7 +40,7 @@ class _TableTokenizer(Tokenizer):
 
     @property
     def vocabulary_size(self):
-        """The number of ids, the four special ones included."""
+        """The number of ids, the special ones included."""
         return self._size
 
     def _to_ids(self, texts):
@@ -60,15 +60,17 @@ class WordTokenizer(_TableTokenizer):
 
     Args:
         vocabulary: The words, a list of different `str` without whitespace in them.
-            The word at index i has the id 4 + i.
+            They take the ids that are not special, ascending: with the default ones
+            the word at index i has the id 4 + i.
         continuation: What ends a piece of a word that the next piece continues, such
             as `"@@"` of subword-nmt: `decode` then joins `"pul@@ ley"` to `"pulley"`.
             None if words are whole.
+        **special_ids: As of `Tokenizer`.
 
     Raises:
-        TypeError: If `vocabulary` is not a list of `str`.
+        TypeError: If `vocabulary` is not a list of `str`, or an id not an integer.
         ValueError: If it is empty, repeats a word, or holds a text that is not one
-            word; or if `continuation` is not one.
+            word; if `continuation` is not one; or as of `Tokenizer`.
 
     Example:
         ```python
@@ -84,7 +86,7 @@ class WordTokenizer(_TableTokenizer):
     _separator = " "
     _unknown_text = "<unk>"
 
-    def __init__(self, vocabulary, continuation=None):
+    def __init__(self, vocabulary, continuation=None, **special_ids):
         vocabulary = _checked_vocabulary(
             vocabulary, _is_word, "one word, without whitespace"
         )
@@ -93,12 +95,12 @@ class WordTokenizer(_TableTokenizer):
                 "A continuation must be a sign without whitespace; received "
                 f"{continuation!r}. Give '@@' for texts split by subword-nmt."
             )
-        super().__init__(vocabulary)
+        super().__init__(vocabulary, **special_ids)
         self.vocabulary = vocabulary
         self.continuation = continuation
 
     @classmethod
-    def from_texts(cls, texts, *, max_size=None, continuation=None):
+    def from_texts(cls, texts, *, max_size=None, continuation=None, **special_ids):
         """Builds the tokenizer of the words in some texts, most frequent first.
 
         Args:
@@ -107,6 +109,7 @@ class WordTokenizer(_TableTokenizer):
             max_size: The largest number of words to keep, special ids not counted;
                 None keeps all. Equally frequent words stand in alphabetical order.
             continuation: As of the class.
+            **special_ids: As of `Tokenizer`.
 
         Returns:
             A `WordTokenizer`.
@@ -124,7 +127,7 @@ class WordTokenizer(_TableTokenizer):
             ```
         """
         words = _most_frequent(cls._split(as_string_tensor(texts)), max_size)
-        return cls(words, continuation)
+        return cls(words, continuation, **special_ids)
 
     @staticmethod
     def _split(texts):
@@ -150,6 +153,7 @@ class WordTokenizer(_TableTokenizer):
         return {
             "vocabulary": list(self.vocabulary),
             "continuation": self.continuation,
+            **super().get_config(),
         }
 
 
@@ -161,13 +165,15 @@ class CharacterTokenizer(_TableTokenizer):
     unknown and decoded as U+FFFD.
 
     Args:
-        vocabulary: The characters, a list of different `str` of length 1. The
+        vocabulary: The characters, a list of different `str` of length 1. They take
+            the ids that are not special, ascending: with the default ones the
             character at index i has the id 4 + i.
+        **special_ids: As of `Tokenizer`.
 
     Raises:
-        TypeError: If `vocabulary` is not a list of `str`.
+        TypeError: If `vocabulary` is not a list of `str`, or an id not an integer.
         ValueError: If it is empty, repeats a character, holds U+FFFD, or holds a
-            text that is not one character.
+            text that is not one character; or as of `Tokenizer`.
 
     Example:
         ```python
@@ -180,17 +186,17 @@ class CharacterTokenizer(_TableTokenizer):
         ```
     """
 
-    def __init__(self, vocabulary):
+    def __init__(self, vocabulary, **special_ids):
         vocabulary = _checked_vocabulary(
             vocabulary,
             lambda token: len(token) == 1 and token != REPLACEMENT_CHARACTER,
             "one character, and not U+FFFD, which stands for the unknown ones",
         )
-        super().__init__(vocabulary)
+        super().__init__(vocabulary, **special_ids)
         self.vocabulary = vocabulary
 
     @classmethod
-    def from_texts(cls, texts, *, max_size=None):
+    def from_texts(cls, texts, *, max_size=None, **special_ids):
         """Builds the tokenizer of the characters in some texts, most frequent first.
 
         Args:
@@ -198,6 +204,7 @@ class CharacterTokenizer(_TableTokenizer):
             max_size: The largest number of characters to keep, special ids not
                 counted; None keeps all. Equally frequent characters stand in the
                 order of their code points.
+            **special_ids: As of `Tokenizer`.
 
         Returns:
             A `CharacterTokenizer`.
@@ -214,7 +221,8 @@ class CharacterTokenizer(_TableTokenizer):
             print(list(tokenizer.vocabulary))  # ['c', 'b', 'a']
             ```
         """
-        return cls(_most_frequent(cls._split(as_string_tensor(texts)), max_size))
+        characters = _most_frequent(cls._split(as_string_tensor(texts)), max_size)
+        return cls(characters, **special_ids)
 
     @staticmethod
     def _split(texts):
@@ -222,17 +230,21 @@ class CharacterTokenizer(_TableTokenizer):
 
     def get_config(self):
         """Returns the constructor's arguments."""
-        return {"vocabulary": list(self.vocabulary)}
+        return {"vocabulary": list(self.vocabulary), **super().get_config()}
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
 class ByteTokenizer(_TableTokenizer):
     """Splits texts into bytes: nothing is unknown and nothing is lost.
 
-    Byte i has the id 4 + i, so `vocabulary_size` is 260.
+    Bytes take the ids that are not special, ascending: with the default ones byte i has
+    the id 4 + i, and `vocabulary_size` is 260.
 
     Source: Xue et al. 2022, "ByT5: Towards a Token-Free Future with Pre-trained
     Byte-to-Byte Models", https://arxiv.org/abs/2105.13626 (its ids begin at 3).
+
+    Args:
+        **special_ids: As of `Tokenizer`.
 
     Example:
         ```python
@@ -245,17 +257,13 @@ class ByteTokenizer(_TableTokenizer):
         ```
     """
 
-    def __init__(self):
+    def __init__(self, **special_ids):
         # A table and not `tf.io.decode_raw`, which refuses texts of unequal length.
-        super().__init__([bytes([value]) for value in range(256)])
+        super().__init__([bytes([value]) for value in range(256)], **special_ids)
 
     @staticmethod
     def _split(texts):
         return tf.strings.bytes_split(texts)
-
-    def get_config(self):
-        """Returns the constructor's arguments: none."""
-        return {}
 
 
 def _is_word(text):

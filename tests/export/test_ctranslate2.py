@@ -422,10 +422,10 @@ def test_all_that_is_unknown_is_told_at_once(tmp_path):
         num_layers=1,
         activation="mish",
         positions=OtherPosition(),
-        padding_id=3,
     )
     model.encoder_blocks[0].feed_forward.output_dense.quantize("int8")
-    text_to_text = TextToText(LETTERS, OtherTokenizer(), model)
+    source = CharacterTokenizer(["a"], prefix_ids=[7, 1], suffix_ids=[2, 8])
+    text_to_text = TextToText(source, OtherTokenizer(), model)
     with pytest.raises(ValueError, match="CTranslate2 must know every") as caught:
         export_ctranslate2(text_to_text, tmp_path / "model", quantization="int4")
     for part in (
@@ -433,7 +433,8 @@ def test_all_that_is_unknown_is_told_at_once(tmp_path):
         "target_tokenizer=OtherTokenizer; it knows SentencePiece,",
         "activation='mish'; it knows relu, gelu",
         "positions=OtherPosition; it knows sinusoidal,",
-        "padding_id=3; it knows 0",
+        "prefix_ids=(7, 1) of the source tokenizer; it knows none and the start id, (1",
+        "suffix_ids=(2, 8) of the source tokenizer; it knows none and the end id, (2,)",
         "weights that Keras has quantized; it knows float ones",
         "Choose options that it knows, or",
     ):

@@ -76,7 +76,7 @@ def compiled_functions(path):
 
 def test_compiled_by_xla_the_answers_are_the_same(text_to_text, tmp_path):
     names = ["serving_default", "sample"]
-    requests = example_requests(names, 6, TEXTS)
+    requests = example_requests(text_to_text, names, 6, TEXTS)
     requests += [
         (name, {k: x[:0] for k, x in inputs.items()}) for name, inputs in requests
     ]

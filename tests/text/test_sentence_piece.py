@@ -83,7 +83,7 @@ def test_pieces_refuse_a_bad_model(tmp_path):
         SentencePieceTokenizer(5)
 
 
-def test_pieces_refuse_other_special_ids(tmp_path):
+def test_pieces_need_special_ids(tmp_path):
     prefix = str(tmp_path / "default")
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXTS),
@@ -91,8 +91,14 @@ def test_pieces_refuse_other_special_ids(tmp_path):
         vocab_size=40,
         minloglevel=2,
     )
-    with pytest.raises(ValueError, match=r"'pad_id': 0.*'pad_id': -1.*train` does"):
+    with pytest.raises(ValueError, match="default.model' has none for padding_id"):
         SentencePieceTokenizer(prefix + ".model")
+    tokenizer = SentencePieceTokenizer(prefix + ".model", padding_id=40)
+    assert tokenizer.special_ids == (0, 1, 2, 40)
+    assert tokenizer.vocabulary_size == 41
+    processor = processor_of(tokenizer)
+    rows = tokenizer.encode(TEXTS).to_list()
+    assert rows == [processor.encode(text) + [2] for text in TEXTS]
 
 
 def test_training_refuses():
