@@ -1,7 +1,11 @@
 """All of a training's state on disk, so that it goes on exactly where it was."""
 
 import json
+import math
+import numbers
 import pathlib
+import re
+import warnings
 
 import keras
 import numpy as np
@@ -9,7 +13,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from keras_encdec.backend import random_state, set_random_state
-from keras_encdec.files import new_file
+from keras_encdec.files import FORMAT, check_format, new_file, recover_folder
 
 _RANDOM = "random/"
 
@@ -31,7 +35,8 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: The folder of the checkpoints, made if missing. They are `safetensors`
             files, written beside their place and renamed.
-        keep: The number of checkpoints to keep, the newest ones.
+        keep: The number of checkpoints to keep, the newest ones. With more than one, a
+            training can go on if the last is damaged.
         monitor: The log to judge an epoch by, such as `"val_bleu"`.
         mode: `"max"` if more of it is better, or `"min"`.
         patience: The number of epochs in a row without a better one after which to
@@ -40,9 +45,9 @@ class Checkpoints(keras.callbacks.Callback):
             best so far.
 
     Raises:
-        ValueError: If a number is not positive, the mode is unknown, the log to judge
-            by is missing at the end of an epoch, or, in `restore`, the checkpoint is
-            of another model or optimizer.
+        ValueError: If a number is not a positive integer, the mode is unknown, the log
+            to judge by is missing at the end of an epoch, or a training begins where
+            there are checkpoints that were not restored.
 
     Example:
         ```python
@@ -75,9 +80,12 @@ class Checkpoints(keras.callbacks.Callback):
     ):
         super().__init__()
         for name, number in (("keep", keep), ("patience", patience)):
-            if number is not None and number < 1:
+            if name == "patience" and number is None:
+                continue
+            whole = isinstance(number, numbers.Integral) and type(number) is not bool
+            if not whole or number < 1:
                 raise ValueError(
-                    f"{name} must be at least 1; received {number}. Raise it."
+                    f"{name} must be an integer of at least 1; received {number!r}."
                 )
         if mode not in ("min", "max"):
             raise ValueError(f"mode must be 'min' or 'max'; received {mode!r}.")
@@ -89,30 +97,39 @@ class Checkpoints(keras.callbacks.Callback):
         self.save_best = save_best
         self.history = []
         self._random = {}
+        self._knows = False  # What is in the folder.
 
     @property
     def paths(self):
         """The checkpoints that are there, the oldest first."""
-        return sorted(self.folder.glob("epoch-*.safetensors"))
+        epochs = {
+            int(found[1]): path
+            for path in self.folder.glob("*")
+            if (found := re.fullmatch(r"epoch-(\d+)\.safetensors", path.name))
+        }
+        return [epochs[epoch] for epoch in sorted(epochs)]
 
     @property
     def best_epoch(self):
-        """The epoch with the best log, counted from 0; None before any."""
-        if not self.history:
-            return None
-        values = np.array([logs[self.monitor] for logs in self.history])
-        values = values if self.mode == "min" else -values
-        return int(np.nanargmin(values)) if np.isfinite(values).any() else 0
+        """The epoch with the best log, counted from 0; None if none is a number."""
+        sign = 1 if self.mode == "min" else -1
+        # Of an earlier training that was judged by something else it may be missing.
+        values = [sign * logs.get(self.monitor, math.nan) for logs in self.history]
+        epochs = [i for i, value in enumerate(values) if math.isfinite(value)]
+        return min(epochs, key=values.__getitem__, default=None)
 
     @property
     def is_over(self):
         """Whether there was no better epoch for as long as `patience`."""
-        if self.patience is None or not self.history:
-            return False
-        return len(self.history) - 1 - self.best_epoch >= self.patience
+        best = -1 if self.best_epoch is None else self.best_epoch
+        return self.patience is not None and (
+            len(self.history) - 1 - best >= self.patience
+        )
 
     def is_better(self, value):
         """Whether a value of the log to judge by is better than the best so far."""
+        if not math.isfinite(value) or self.best_epoch is None:
+            return math.isfinite(value)
         best = self.history[self.best_epoch][self.monitor]
         return value < best if self.mode == "min" else value > best
 
@@ -124,39 +141,70 @@ class Checkpoints(keras.callbacks.Callback):
 
         Returns:
             The number of epochs done: `initial_epoch` of `fit`. 0 if there is no
-            checkpoint.
+            checkpoint. If the last is damaged it is that of the one before, and a
+            warning names both.
+
+        Raises:
+            ValueError: If the checkpoint is of another model or optimizer or of a later
+                version, or none of those that are there can be read.
         """
-        paths = self.paths
-        if not paths:
-            return 0
+        self._knows = True
+        damaged = []
+        for path in reversed(self.paths):
+            try:
+                history, arrays = _read(path)
+                break
+            except _DamagedError as error:
+                damaged.append(str(error))
+        else:
+            if not damaged:
+                return 0
+            raise ValueError(
+                f"{' '.join(damaged)} There is none before to go on from. Bring one "
+                "back from a copy, or remove them to begin anew."
+            )
+        if damaged:
+            warnings.warn(
+                f"{' '.join(damaged)} The training goes on from the one before, "
+                f"{str(path)!r}: what came after it is done again.",
+                stacklevel=2,
+            )
+        random = {
+            name.removeprefix(_RANDOM): arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith(_RANDOM)
+        }
         variables = _state(model)
-        with safetensors.safe_open(paths[-1], "numpy") as file:
-            self.history = json.loads(file.metadata()["history"])
-            found = {
-                name: file.get_slice(name).get_shape()
-                for name in file.keys()
-                if not name.startswith(_RANDOM)
-            }
-            expected = {name: list(v.shape) for name, v in variables.items()}
-            if found != expected:
-                name = next(
-                    name
-                    for name in sorted({*found, *expected})
-                    if found.get(name) != expected.get(name)
-                )
-                raise ValueError(
-                    "A training goes on with the model and the optimizer it began "
-                    f"with; in {str(paths[-1])!r} the shape of {name} is "
-                    f"{found.get(name)}, here it is {expected.get(name)}. Give the "
-                    "same options, or another folder."
-                )
-            for name, variable in variables.items():
-                variable.assign(file.get_tensor(name))
-            names = [name for name in file.keys() if name.startswith(_RANDOM)]
-            self._random = {
-                name.removeprefix(_RANDOM): file.get_tensor(name) for name in names
-            }
+        found = {name: list(array.shape) for name, array in arrays.items()}
+        expected = {name: list(v.shape) for name, v in variables.items()}
+        if found != expected:
+            name = next(
+                name
+                for name in sorted({*found, *expected})
+                if found.get(name) != expected.get(name)
+            )
+            raise ValueError(
+                "A training goes on with the model and the optimizer it began with; in "
+                f"{str(path)!r} the shape of {name} is {found.get(name)}, here it is "
+                f"{expected.get(name)}. Give the same options, or another folder."
+            )
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        self.history, self._random = history, random
         return len(self.history)
+
+    def _path(self, number):
+        return self.folder / f"epoch-{number:05d}.safetensors"
+
+    def on_train_begin(self, logs=None):
+        """Makes sure that no other training is written over."""
+        if not self._knows and self.paths:
+            raise ValueError(
+                "A training goes on from the checkpoints in its folder, or has a "
+                f"folder of its own; {str(self.folder)!r} holds some that were not "
+                "restored. Call restore(model) and give fit what it returns as "
+                "initial_epoch, or choose another folder."
+            )
 
     def on_train_batch_begin(self, batch, logs=None):
         """Lets each epoch but the first begin with the random numbers written down."""
@@ -180,7 +228,8 @@ class Checkpoints(keras.callbacks.Callback):
         if self.save_best is not None and self.best_epoch == epoch:
             self.save_best()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with new_file(self.folder / f"epoch-{epoch + 1:05d}.safetensors") as path:
+        recover_folder(self._path(epoch + 1))  # From what a kill left of it.
+        with new_file(self._path(epoch + 1)) as path:
             arrays = {
                 name: np.array(keras.ops.convert_to_numpy(variable), order="C")
                 for name, variable in _state(self.model).items()
@@ -188,8 +237,12 @@ class Checkpoints(keras.callbacks.Callback):
             self._random = random_state()
             for name, state in self._random.items():
                 arrays[_RANDOM + name] = state
-            save_file(arrays, path, {"history": json.dumps(self.history)})
-        for path in self.paths[: -self.keep]:
+            metadata = {"format": str(FORMAT), "history": json.dumps(self.history)}
+            save_file(arrays, path, metadata)
+        self._knows = True
+        # Later ones are of epochs that are done again, or damaged.
+        number = self.paths.index(self._path(epoch + 1)) + 1
+        for path in [*self.paths[: max(0, number - self.keep)], *self.paths[number:]]:
             path.unlink()
         if self.is_over:
             self.model.stop_training = True
@@ -203,7 +256,7 @@ def average_weights(paths, model):
         model: The model that was trained with `fit`, or one built alike.
 
     Raises:
-        ValueError: If there is no checkpoint, or it is of another model.
+        ValueError: If there is no checkpoint, or one is damaged, or of another model.
 
     Example:
         ```python
@@ -234,18 +287,38 @@ def average_weights(paths, model):
         )
     sums = dict.fromkeys(names, 0.0)
     for path in paths:
-        with safetensors.safe_open(path, "numpy") as file:
-            missing = names.keys() - set(file.keys())
-            if missing:
+        _, arrays = _read(path)
+        for name, variable in names.items():
+            if name not in arrays or arrays[name].shape != tuple(variable.shape):
                 raise ValueError(
                     "Checkpoints must be of the training of this model; "
-                    f"{str(path)!r} lacks {min(missing)}. Build the model as it was "
-                    "trained."
+                    f"{str(path)!r} has no {name} of shape {tuple(variable.shape)}. "
+                    "Build the model as it was trained."
                 )
-            for name in names:
-                sums[name] = sums[name] + file.get_tensor(name).astype("float64")
+            sums[name] = sums[name] + arrays[name].astype("float64")
     for name, variable in names.items():
         variable.assign((sums[name] / len(paths)).astype("float32"))
+
+
+class _DamagedError(ValueError):
+    """A checkpoint that cannot be read."""
+
+
+def _read(path):
+    """The logs of all epochs and the arrays of a checkpoint."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        history = json.loads(metadata["history"])
+        number = json.loads(metadata.get("format", "1"))
+    except (KeyError, OSError, ValueError, safetensors.SafetensorError) as error:
+        raise _DamagedError(
+            f"The checkpoint {str(path)!r} cannot be read; it is empty, cut or "
+            f"something else ({type(error).__name__}: {error})."
+        ) from error
+    check_format(number, path)
+    return history, arrays
 
 
 def _state(model):

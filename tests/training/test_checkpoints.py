@@ -1,12 +1,14 @@
 """Going on exactly after an interruption, the best epoch, and means of weights."""
 
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from keras_encdec.files import FORMAT
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.training import Checkpoints, TokenCrossEntropy, average_weights
 
@@ -157,6 +159,19 @@ def test_a_loss_that_is_no_number_is_never_the_best(tmp_path):
     assert checkpoints.best_epoch == 2
 
 
+def test_of_logs_that_are_no_numbers_none_is_the_best(tmp_path):
+    seen = []
+    options = {"monitor": "x", "patience": 2, "save_best": lambda: seen.append(1)}
+    checkpoints = Checkpoints(tmp_path, **options)
+    assert not checkpoints.is_over and checkpoints.is_better(1.0)
+    fit(dense(), checkpoints, callbacks=[Logs(x=4 * [float("nan")])])
+    assert checkpoints.best_epoch is None and checkpoints.is_over and not seen
+    assert len(checkpoints.history) == 2
+    assert checkpoints.is_better(1e9)
+    for value in ("nan", "inf", "-inf"):
+        assert not checkpoints.is_better(float(value))
+
+
 def test_patience_counts_over_an_interruption(tmp_path):
     logs = Logs(x=[1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
     options = {"monitor": "x", "patience": 3}
@@ -192,9 +207,137 @@ def test_refuses_what_does_not_fit(tmp_path):
             checkpoints.restore(other)
     with pytest.raises(ValueError, match="at least one checkpoint"):
         average_weights([], other)
-    for wrong in ({"keep": 0}, {"patience": 0}, {"mode": "best"}):
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2", True, float("nan")])
+@pytest.mark.parametrize("name", ["keep", "patience"])
+def test_refuses_numbers_that_count_nothing(tmp_path, name, number):
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1"):
+        Checkpoints(tmp_path, **{name: number})
+
+
+@pytest.mark.once
+def test_refuses_options_that_mean_nothing(tmp_path):
+    for wrong in ({"keep": None}, {"mode": "best"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Checkpoints(tmp_path, **wrong)
+    Checkpoints(tmp_path, keep=np.int64(2), patience=np.int64(3))
+
+
+# ---- Damaged files
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "its header cut": lambda data: data[:50],
+    "its end cut": lambda data: data[:-1],
+    "zeros": lambda data: bytes(len(data)),
+    "of others": lambda data: safetensors.numpy.save({"x": ROWS}),
+    "with no logs": lambda data: safetensors.numpy.save({"x": ROWS}, {"history": "["}),
+}
+
+
+def damage(path, how="empty"):
+    path.write_bytes(DAMAGES[how](path.read_bytes()))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_goes_on_from_the_one_before_a_damaged_one(tmp_path, how):
+    options = {"monitor": "loss", "keep": 2}
+    whole = Checkpoints(tmp_path / "whole", **options)
+    expected = fit(dense(), whole).get_weights()
+    first = Checkpoints(tmp_path / "damaged", **options)
+    fit(dense(), first, epochs=3)
+    damage(first.paths[-1], how)
+    names = [str(path) for path in reversed(first.paths)]
+    with pytest.warns(UserWarning, match=".*".join(map(re.escape, names))) as warned:
+        model = fit(dense(seed=5), Checkpoints(tmp_path / "damaged", **options))
+    assert len([x for x in warned if "goes on" in str(x.message)]) == 1
+    assert_same(model.get_weights(), expected)
+    again = Checkpoints(tmp_path / "damaged", **options)
+    assert again.restore(dense()[0]) == 4 and again.history == whole.history
+    assert [path.name for path in again.paths] == [path.name for path in whole.paths]
+
+
+def test_what_is_damaged_is_not_kept_for_what_is_whole(tmp_path):
+    first = Checkpoints(tmp_path, monitor="loss", keep=3)
+    fit(dense(), first)
+    for path in first.paths[1:]:
+        damage(path)
+    checkpoints = Checkpoints(tmp_path, monitor="loss")
+    with pytest.warns(UserWarning, match="goes on from the one before"):
+        fit(dense(), checkpoints, epochs=3)
+    assert [path.name for path in checkpoints.paths] == ["epoch-00003.safetensors"]
+    assert Checkpoints(tmp_path, monitor="loss").restore(dense()[0]) == 3
+
+
+@pytest.mark.once
+def test_names_all_damaged_ones_where_there_is_no_other(tmp_path):
+    checkpoints = Checkpoints(tmp_path, monitor="loss", keep=2)
+    model = fit(dense(), checkpoints, epochs=2)
+    for path in checkpoints.paths:
+        damage(path)
+    with pytest.raises(ValueError, match="none before to go on from") as caught:
+        Checkpoints(tmp_path, monitor="loss").restore(model)
+    assert all(str(path) in str(caught.value) for path in checkpoints.paths)
+    for path in (checkpoints.paths[0], tmp_path / "missing.safetensors"):
+        with pytest.raises(ValueError, match=f"{re.escape(str(path))}' cannot be read"):
+            average_weights([path], model)
+
+
+# ---- Other versions, other trainings
+
+
+def with_metadata(path, **changes):
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    metadata = {**metadata, **changes}
+    metadata = {name: value for name, value in metadata.items() if value is not None}
+    arrays = safetensors.numpy.load_file(path)
+    safetensors.numpy.save_file(arrays, path, metadata)
+
+
+@pytest.mark.once
+def test_knows_the_format_of_a_file(tmp_path):
+    checkpoints = Checkpoints(tmp_path, monitor="loss")
+    model = fit(dense(), checkpoints, epochs=2)
+    (path,) = checkpoints.paths
+    with_metadata(path, format=None)  # As version 0.1.0 wrote it.
+    assert Checkpoints(tmp_path, monitor="loss").restore(model) == 2
+    with_metadata(path, format=str(FORMAT + 1))
+    for read in (
+        lambda: Checkpoints(tmp_path, monitor="loss").restore(model),
+        lambda: average_weights([path], model),
+    ):
+        with pytest.raises(ValueError, match=f"of format {FORMAT + 1}. Install"):
+            read()
+
+
+@pytest.mark.once
+def test_writes_over_no_other_training(tmp_path):
+    model = fit(dense(), Checkpoints(tmp_path, monitor="loss"), epochs=2)
+    before = [path.read_bytes() for path in tmp_path.iterdir()]
+    forgotten = Checkpoints(tmp_path, monitor="loss")
+    with pytest.raises(ValueError, match=r"Call restore\(model\)"):
+        model.fit(ROWS, ROWS, callbacks=[forgotten], verbose=0)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == before
+
+
+@pytest.mark.once
+def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
+    for name in (
+        ".epoch-00001.safetensors.0123abcd.part",
+        ".epoch-00001.safetensors.mine",
+        "epoch-last.safetensors",
+    ):
+        (tmp_path / name).write_text("x")
+    fit(dense(), Checkpoints(tmp_path, monitor="loss"), epochs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".epoch-00001.safetensors.mine",
+        "epoch-00001.safetensors",
+        "epoch-last.safetensors",
+    ]
 
 
 def test_refuses_a_log_that_is_not_there(tmp_path):
