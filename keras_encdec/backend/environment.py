@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import os
 
 import keras
 
@@ -26,6 +27,21 @@ def on_cpu():
     if keras.config.backend() == "torch":  # Of whose devices Keras knows no list.
         return keras.ops.convert_to_tensor(0).is_cpu
     return keras.distribution.list_devices()[0].startswith("cpu")
+
+
+def usable_cores():
+    """Returns the number of cores that this process may use, an int.
+
+    Example:
+        ```python
+        from keras_encdec.backend.environment import usable_cores
+
+        print(usable_cores())
+        ```
+    """
+    if hasattr(os, "sched_getaffinity"):  # Not on every system.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def by_xla():

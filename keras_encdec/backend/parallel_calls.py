@@ -2,12 +2,12 @@
 
 import contextlib
 import math
-import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 
-from keras_encdec.backend.environment import on_cpu
+from keras_encdec.backend.environment import on_cpu, usable_cores
 
 
 def calls_at_a_time(variables):
@@ -21,7 +21,7 @@ def calls_at_a_time(variables):
         variables: The Keras variables that the function reads.
 
     Returns:
-        The number of cores, or 1; on PyTorch that of its threads.
+        The number of cores that the process may use, or 1; on PyTorch that of its threads.
 
     Example:
         ```python
@@ -34,10 +34,8 @@ def calls_at_a_time(variables):
     if large or not on_cpu():
         return 1
     if keras.config.backend() == "torch":
-        import torch
-
-        return torch.get_num_threads()
-    return os.cpu_count()
+        return _SHARED.cores()
+    return usable_cores()
 
 
 @contextlib.contextmanager
@@ -68,11 +66,45 @@ def threads_sharing_cores(number):
         return
     import torch
 
-    cores = torch.get_num_threads()
-    share = max(1, cores // number)
-    try:
+    with _SHARED.by_a_call() as cores:
+        share = max(1, cores // number)
         with ThreadPoolExecutor(number, "part", torch.set_num_threads, (share,)) as x:
             yield x
-    finally:
-        # It is also what threads of others begin with.
-        torch.set_num_threads(cores)
+
+
+class _SharedCores:
+    """The number of threads that PyTorch has when no calls share it.
+
+    A thread's number is also the one that threads begin with which start later, of
+    whoever they are: it has to be brought back, by the last of calls that overlap too.
+    """
+
+    def __init__(self):
+        self._lock, self._calls, self._cores = threading.Lock(), 0, None
+
+    def cores(self):
+        """Returns the number."""
+        import torch
+
+        with self._lock:
+            return self._cores if self._calls else torch.get_num_threads()
+
+    @contextlib.contextmanager
+    def by_a_call(self):
+        """Lets a call change the number; yields it."""
+        import torch
+
+        with self._lock:
+            if not self._calls:
+                self._cores = torch.get_num_threads()
+            self._calls += 1
+            cores = self._cores
+        try:
+            yield cores
+        finally:
+            with self._lock:
+                self._calls -= 1
+                torch.set_num_threads(cores)
+
+
+_SHARED = _SharedCores()

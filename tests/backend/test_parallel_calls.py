@@ -1,6 +1,7 @@
 """Calls at the same time share the cores."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from keras_encdec.backend import calls_at_a_time, threads_sharing_cores
 
 @pytest.fixture
 def six_cores(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(6), raising=False)
     if keras.config.backend() == "torch":
         import torch
 
@@ -51,6 +52,38 @@ def test_each_thread_has_its_share(number, share, six_cores):
         thread.start()
         thread.join()
     assert [threads_of_pytorch(), *others] == [6 if on_torch else None] * 3
+
+
+def test_nobody_has_fewer_after_calls_that_overlap(six_cores):
+    first_shares, second_ended = threading.Event(), threading.Event()
+    found = {}
+
+    def first():
+        with threads_sharing_cores(3) as threads:
+            found["first"] = threads.submit(threads_of_pytorch).result()
+            first_shares.set()
+            second_ended.wait(timeout=60)
+
+    def second():
+        # In a thread that begins with what the other's parts have.
+        first_shares.wait(timeout=60)
+        found["at a time"] = calls_at_a_time([])
+        with threads_sharing_cores(2) as threads:
+            found["second"] = threads.submit(threads_of_pytorch).result()
+        found["after"] = threads_of_pytorch()
+        second_ended.set()
+
+    both = [threading.Thread(target=target) for target in (first, second)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    new = ThreadPoolExecutor(1).submit(threads_of_pytorch).result()
+    on_torch = keras.config.backend() == "torch"
+    assert found.pop("at a time") == 6
+    expected = {"first": 2, "second": 3, "after": 6} if on_torch else {}
+    assert found == {key: expected.get(key) for key in ("first", "second", "after")}
+    assert [threads_of_pytorch(), new] == [6 if on_torch else None] * 2
 
 
 def test_nobody_has_fewer_after_an_error(six_cores):
