@@ -10,6 +10,12 @@ from keras_encdec.backend.compilation import (
     traced_call,
     while_loop,
 )
+from keras_encdec.backend.dependencies import (
+    are_the_same,
+    key_of,
+    structure_of,
+    variables_of,
+)
 from keras_encdec.backend.environment import (
     import_tensorflow,
     running_backend,
@@ -23,8 +29,11 @@ from keras_encdec.backend.kernels import (
 )
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
 from keras_encdec.backend.random_state import random_state, set_random_state
+from keras_encdec.backend.recently_used import RecentlyUsed
 
 __all__ = [
+    "RecentlyUsed",
+    "are_the_same",
     "calls_at_a_time",
     "compile_function",
     "compile_train_step",
@@ -32,13 +41,16 @@ __all__ = [
     "fused_attention",
     "import_tensorflow",
     "inference_mode",
+    "key_of",
     "move_rows",
     "random_state",
     "running_backend",
     "set_random_state",
+    "structure_of",
     "take_of_each",
     "threads_sharing_cores",
     "traced_call",
+    "variables_of",
     "while_loop",
     "write_at",
 ]

@@ -5,7 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
-from keras_encdec.backend import jax_loops, torch_steps, torch_tracing
+from keras_encdec.backend import jax_functions, jax_loops, torch_steps, torch_tracing
 from keras_encdec.backend.tensorflow_functions import tensorflow_function
 
 
@@ -15,7 +15,8 @@ def compile_function(function, inputs, variables=(), jit=False):
     The function becomes a `tf.function` on TensorFlow, traced once for all shapes, and
     a `jax.jit` on JAX, compiled for each new set of shapes; on PyTorch it runs eagerly
     under `torch.inference_mode`, but for the steps of a `while_loop` in it and the
-    function of a `traced_call`, which are traced.
+    function of a `traced_call`, which are traced. What is kept for sets of shapes is
+    that of the last ones, of a bounded number. Threads may call it at the same time.
 
     Args:
         function: A function from tensors to a nested structure of tensors, without
@@ -23,8 +24,8 @@ def compile_function(function, inputs, variables=(), jit=False):
         inputs: A `keras.KerasTensor` for each argument: dtypes, and shapes with None
             for the sizes that vary; or None for nested arguments, for whose shapes
             TensorFlow then traces anew.
-        variables: The Keras variables it reads. JAX passes them to the compiled
-            program as arguments, so that later training is seen by it.
+        variables: The Keras variables it reads, whose values may change: `variables_of`
+            finds them. Where `structure_of` finds others, it must be compiled anew.
         jit: Whether TensorFlow compiles it by XLA too, for each new set of shapes; with
             "auto", on CPUs, for those that have come 32 times, if XLA can.
 
@@ -44,20 +45,12 @@ def compile_function(function, inputs, variables=(), jit=False):
     if keras.config.backend() == "tensorflow":
         return tensorflow_function(function, inputs, jit)
     if keras.config.backend() == "jax":
-        import jax
+        return jax_functions.jax_function(function, variables)
 
-        @jax.jit
-        def stateless(values, *args):
-            mapping = list(zip(variables, values, strict=True))
-            with keras.StatelessScope(state_mapping=mapping):
-                return function(*args)
-
-        return lambda *args: stateless([v.value for v in variables], *args)
-
-    traces = {}
+    traces = torch_tracing.Traces(variables)
 
     def under_inference_mode(*args):
-        with torch_tracing.kept_in(traces, variables), inference_mode():
+        with traces.kept(), inference_mode():
             return function(*args)
 
     return under_inference_mode
@@ -126,7 +119,8 @@ def while_loop(condition, step, state, constants=()):
             and dtypes.
         state: A nested structure of tensors.
         constants: The tensors that the step reads beside the state, nested. Tensors it
-            reads otherwise must be the same ones each time.
+            reads otherwise must be the same ones each time, and so must the attributes
+            of objects.
 
     Returns:
         The last state.
@@ -161,9 +155,9 @@ def traced_call(function, *args):
     is after a number of steps.
 
     Args:
-        function: A function from nested tensors to nested tensors, equal to itself the
-            next time, as a method is. Tensors it reads otherwise must be the same ones
-            each time.
+        function: A function from nested tensors to nested tensors. Tensors it reads
+            otherwise must be the same ones each time, and so must the attributes of
+            objects.
         *args: Its arguments.
 
     Returns:

@@ -5,9 +5,13 @@ Python of Keras, than those of training too.
 """
 
 import contextlib
+import threading
 import warnings
 
 from keras_encdec.backend.torch_graphs import copies
+
+# Whether waiting is an error is a setting of the whole process.
+_WAITING = threading.Lock()
 
 
 def capture(function, tensors):
@@ -36,11 +40,13 @@ class StepGraph:
         # Its constants must live as long as the graph, which reads their memory.
         self._function = function
         self._tensors = copies(tensors)
+        self._running = threading.Lock()
         # Libraries allocate what they need outside of the capture.
         function(*copies(tensors))
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Other threads may go on meanwhile.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._more, *changed = function(*self._tensors)
             for tensor, new in self._changes(changed):
                 tensor.copy_(new)
@@ -57,13 +63,14 @@ class StepGraph:
 
     def repeat(self, tensors):
         """Repeats the step while there are more, at least once; returns all tensors."""
-        for tensor, given in zip(self._tensors, tensors, strict=True):
-            tensor.copy_(given)
-        self._graph.replay()
-        while self._more:
+        with self._running:  # Its tensors are those of one call at a time.
+            for tensor, given in zip(self._tensors, tensors, strict=True):
+                tensor.copy_(given)
             self._graph.replay()
-        # The next time writes into its own.
-        return list(copies(self._tensors))
+            while self._more:
+                self._graph.replay()
+            # The next time writes into its own.
+            return list(copies(self._tensors))
 
 
 @contextlib.contextmanager
@@ -84,16 +91,18 @@ def waiting_is_an_error(gpus):
     if not gpus:
         yield errors
         return
-    mode = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It says that it does not find everything.
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield errors
-    except RuntimeError as error:
-        errors.append(error)
-    finally:
-        torch.cuda.set_sync_debug_mode(mode)
+    # One at a time, or the second would bring back the mode of the first.
+    with _WAITING:
+        mode = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It says that it does not find everything.
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield errors
+        except RuntimeError as error:
+            errors.append(error)
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
 
 
 class FunctionGraph:
@@ -113,7 +122,7 @@ class FunctionGraph:
         self._tensors = copies(tensors)
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        with torch.cuda.graph(self._graph, pool, capture_error_mode="thread_local"):
             self._found = function(*self._tensors)
 
     @classmethod

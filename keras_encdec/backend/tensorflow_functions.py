@@ -6,9 +6,15 @@ import warnings
 from keras import tree
 
 from keras_encdec.backend.environment import compiled_by, on_cpu
+from keras_encdec.backend.recently_used import RecentlyUsed
 
 # XLA compiles in the time of some tens of calls, and makes them several times as fast.
 CALLS_BEFORE_XLA = 32
+# TensorFlow keeps XLA's programs for ever: so many of a function, for the first sets of
+# shapes that have come often.
+MOST_PROGRAMS = 64
+# Sets of shapes whose calls are counted.
+MOST_COUNTED = 1024
 
 
 def tensorflow_function(function, inputs, jit):
@@ -39,14 +45,17 @@ class _ByXlaAfterCalls:
 
     def __init__(self, graph, program):
         self._graph, self._program = graph, program
-        self._calls = {}
+        self._calls = RecentlyUsed(MOST_COUNTED)
+        self._compiled = set()
 
     def __call__(self, *args):
         shapes = tuple(tensor.shape for tensor in tree.flatten(args))
         # Threads call it side by side: what they share is changed in one step each.
-        calls = next(self._calls.setdefault(shapes, itertools.count()))
+        calls = next(self._calls.get(shapes, itertools.count))
         program = self._program
-        if program is not None and calls >= CALLS_BEFORE_XLA:
+        if calls == CALLS_BEFORE_XLA and len(self._compiled) < MOST_PROGRAMS:
+            self._compiled.add(shapes)
+        if program is not None and shapes in self._compiled:
             import tensorflow as tf
 
             try:

@@ -58,10 +58,7 @@ class ArrangedWeights:
         graph.recompile()
 
     def update(self, module):
-        """Gives the graph, or its trace, the weights as training has changed them.
-
-        Changes made through `Tensor.data`, which PyTorch does not count, are not seen.
-        """
+        """Gives the graph, or its trace, the weights as they have been changed."""
         with _UPDATING:
             for name, (value, table) in self._weights.items():
                 arranged = _arranged(value, table)
@@ -77,6 +74,7 @@ def _vector_after(graph, product):
         The operation and the name of the vector, or twice None.
     """
     from torch import fx, ops, where
+    from torch.nn import Parameter
 
     node, value = product, product.meta["val"]
     width, nothing = value.shape[-1], (None, None)
@@ -97,6 +95,8 @@ def _vector_after(graph, product):
                 (fx.Node(op="get_attr") as flags, fx.Node(op="get_attr") as never, _),
             ):
                 flags, never = (getattr(graph, x.target) for x in (flags, never))
+                if any(isinstance(x, Parameter) for x in (flags, never)):
+                    return nothing  # Its values may change.
                 if flags.shape != (width,) or never.ndim or never > -float("inf"):
                     return nothing
                 # Forbidding is adding minus infinity.
@@ -115,8 +115,10 @@ def _can_arrange():
     import torch
 
     names = "_linear_pointwise", "_reorder_linear_weight"
-    return torch.backends.mkldnn.is_available() and all(
-        hasattr(torch.ops.mkldnn, name) for name in names
+    return (
+        torch.backends.mkldnn.is_available()
+        and all(hasattr(torch.ops.mkldnn, name) for name in names)
+        and _product() is not None
     )
 
 
@@ -136,12 +138,27 @@ def _arranged(value, table):
     import torch
 
     kept = _kept().setdefault(value, {})
-    version, arranged = kept.get(table, (None, None))
-    if version != value._version:
+    version, contents, arranged = kept.get(table, (None, None, None))
+    now = _contents(value)
+    # PyTorch does not count what is done through `Tensor.data`.
+    if version != value._version or not torch.equal(contents, now):
         rows = value.detach() if table else value.detach().T.contiguous()
         arranged = torch.ops.mkldnn._reorder_linear_weight(rows)
-        kept[table] = value._version, arranged
+        kept[table] = value._version, now, arranged
     return arranged
+
+
+def _contents(value):
+    """Returns what changes with the weights `(K, N)`, at the cost of reading them.
+
+    The sums of rows are of integers, in which no difference is lost, and one row is
+    there for the order of the columns.
+    """
+    import torch
+
+    weights = value.detach().contiguous()
+    bits = weights.view(torch.int32 if weights.shape[1] % 2 else torch.int64)
+    return torch.cat((bits.sum(1), bits[0]))
 
 
 @functools.cache
@@ -152,7 +169,9 @@ def _kept():
     return WeakTensorKeyDictionary()
 
 
+@functools.cache
 def _product():
+    """Returns the module of a product, or None where PyTorch has no scripts."""
     import torch
 
     # A trace takes the call from a script alone, for the sake of its empty list.
@@ -162,4 +181,7 @@ def _product():
         ) -> torch.Tensor:
             return torch.ops.mkldnn._linear_pointwise(x, weights, bias, "none", [], "")
 
-    return torch.jit.script(Product())
+    try:
+        return torch.jit.script(Product())
+    except Exception:  # It is deprecated: then products are as PyTorch has them.
+        return None

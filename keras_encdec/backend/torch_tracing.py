@@ -11,6 +11,8 @@ import threading
 import warnings
 
 from keras_encdec.backend.cuda_graphs import capture
+from keras_encdec.backend.dependencies import are_the_same, key_of
+from keras_encdec.backend.recently_used import RecentlyUsed
 from keras_encdec.backend.torch_graphs import (
     Flattened,
     copies,
@@ -22,31 +24,63 @@ from keras_encdec.backend.torch_products import ArrangedWeights
 
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
+# Traces of a function that are kept, those that were called last.
+MOST_TRACES = 64
 # Each keeps a cache in the memory of the GPU.
 MOST_CAPTURED = 32
 
-# The traces of the function that runs, by what they depend on, and what all of them
-# depend on.
+# The traces of the function that runs.
 _TRACES = contextvars.ContextVar("traces", default=None)
 # PyTorch's tracers are made for one thread.
 _TRACING = threading.RLock()
 
 
-@contextlib.contextmanager
-def kept_in(traces, variables):
-    """Keeps what is traced meanwhile, for the next time.
+class Traces:
+    """What was traced of a function, for the next time.
 
     Args:
-        traces: A dict, empty at first, one for each function.
         variables: The Keras variables the function reads. Where one has been given
-            another tensor, traces are made anew.
+            another tensor, or that another memory, traces are made anew.
     """
-    values = tuple(id(variable.value) for variable in variables)
-    token = _TRACES.set((traces, values))
-    try:
-        yield
-    finally:
-        _TRACES.reset(token)
+
+    def __init__(self, variables=()):
+        self._variables, self._values, self._places = variables, [], []
+        self._traces = RecentlyUsed(MOST_TRACES)
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def kept(self):
+        """Keeps here what is traced meanwhile."""
+        values = [variable.value for variable in self._variables]
+        places = [value.data_ptr() for value in values]
+        with self._lock:
+            if not are_the_same(self._values, values) or self._places != places:
+                self._traces.clear()
+                self._values, self._places = values, places
+        token = _TRACES.set(self)
+        try:
+            yield
+        finally:
+            _TRACES.reset(token)
+
+    def of(self, function, structure):
+        """Returns the trace of a function called with nested tensors."""
+        import torch
+
+        key = key_of((function, structure), 0, torch.is_tensor, _kind)
+        return self._traces.get(key, _Trace)
+
+    def may_capture(self):
+        """Whether there is memory for another loop on a GPU."""
+        kept = sum(trace.is_captured for trace in self._traces.values())
+        return kept < MOST_CAPTURED
+
+    def __len__(self):
+        return len(self._traces)
+
+
+def _kind(tensor):
+    return tensor.shape, tensor.dtype, tensor.device
 
 
 def while_loop(condition, step, state, constants):
@@ -59,7 +93,8 @@ def while_loop(condition, step, state, constants):
         state = step(state, constants)
         return condition(state, constants), *tensors_of(state)
 
-    trace = _trace_of("loop", tensors)
+    # Not by the functions, which are others each time, but by what they are made of.
+    trace = _trace_of((condition, step), structure)
     more = condition(state, constants)
     while more:
         if captured := trace.captured(flat_step, tensors):
@@ -73,7 +108,7 @@ def while_loop(condition, step, state, constants):
 def traced_call(function, *args):
     """Calls a function; see `backend.traced_call`."""
     tensors = tensors_of(args)
-    trace = _trace_of(function, tensors)
+    trace = _trace_of(function, args)
     if trace.flat is None:
         with _TRACING:
             # One for all threads, for it knows the structure of results once called.
@@ -88,13 +123,19 @@ class _Trace:
         self.calls, self.traced, self.flat = 0, None, None
         self._captured = self._weights = None
 
+    @property
+    def is_captured(self):
+        """Whether a GPU has it, with the memory of its cache."""
+        return self._captured is not None
+
     def captured(self, function, tensors):
         """Returns the step of a loop as a GPU takes it, or None."""
-        ready = self.calls == CALLS_BEFORE_TRACE and self._captured is None
+        ready = self.calls == CALLS_BEFORE_TRACE and not self.is_captured
         if ready and any(tensor.is_cuda for tensor in tensors):
-            traces, _ = _TRACES.get() or ({}, ())
-            if sum(x._captured is not None for x in traces.values()) < MOST_CAPTURED:
-                self._captured = capture(graph_of(function, tensors), tensors)
+            with _TRACING:
+                traces = _TRACES.get()
+                if not self.is_captured and traces and traces.may_capture():
+                    self._captured = capture(graph_of(function, tensors), tensors)
         return self._captured
 
     def __call__(self, function, tensors):
@@ -126,15 +167,15 @@ def _traced(function, tensors):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         weights = ArrangedWeights(graph)
-        with contextlib.suppress(AttributeError, RuntimeError):
+        # Deprecated, and so perhaps not there: what is traced is faster, not other.
+        with contextlib.suppress(Exception):
             given = copies(tensors)
             return torch.jit.trace(graph, given, check_trace=False), weights
     return graph, weights
 
 
-def _trace_of(name, tensors):
-    traces, values = _TRACES.get() or ({}, ())
-    key = name, values, *((x.shape, x.dtype, x.device) for x in tensors)
-    trace = traces.setdefault(key, _Trace())
+def _trace_of(function, structure):
+    traces = _TRACES.get()
+    trace = _Trace() if traces is None else traces.of(function, structure)
     trace.update()
     return trace

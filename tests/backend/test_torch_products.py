@@ -3,7 +3,7 @@ import weakref
 
 import pytest
 
-from keras_encdec.backend import torch_tracing
+from keras_encdec.backend import torch_products, torch_tracing
 from keras_encdec.backend.torch_graphs import graph_of
 from keras_encdec.backend.torch_products import LEAST_WEIGHTS, ArrangedWeights
 
@@ -185,20 +185,66 @@ def calls_in_turn(function, x):
 @pytest.mark.parametrize("repeat", [loop, calls_in_turn])
 def test_traces_go_on_with_weights_as_they_are_now(repeat):
     weight = parameter(SIZE, SIZE)
-    traces, x = {}, torch.randn(3, SIZE)
+    traces, x = torch_tracing.Traces(), torch.randn(3, SIZE)
 
     def function(x):
         return torch.tanh(x @ weight)
 
-    for scale in (1.0, 0.5, -2.0):
+    def swap_columns():
+        weight.data[:, [0, 2]] = weight.data[:, [2, 0]]
+
+    changes = [
+        lambda: None,
+        lambda: weight.mul_(0.5),
+        # PyTorch does not count these.
+        lambda: weight.data.mul_(-2.0),
+        lambda: weight.data[7, 3:5].add_(1.0),
+        swap_columns,
+        lambda: setattr(weight, "data", weight.data.clone() * 0.7),
+    ]
+    for change in changes:
         with torch.no_grad():
-            weight.mul_(scale)
-        with torch_tracing.kept_in(traces, ()), torch.inference_mode():
+            change()
+        with traces.kept(), torch.inference_mode():
             found = repeat(function, x)
         expected = x
         for _ in range(STEPS):
             expected = torch.tanh(expected @ weight)
         torch.testing.assert_close(found, expected.detach(), atol=1e-4, rtol=1e-4)
-    (trace,) = traces.values()
+    (trace,) = traces._traces.values()
     assert isinstance(trace.traced, torch.jit.ScriptModule)
     assert [x for x in trace.traced.state_dict() if x.startswith("_arranged")]
+
+
+def test_without_torchscript_it_is_only_slower(monkeypatch):
+    def removed(*args, **kwargs):
+        raise AttributeError("TorchScript is gone")
+
+    monkeypatch.setattr(torch.jit, "script", removed)
+    monkeypatch.setattr(torch.jit, "trace", removed)
+    torch_products._product.cache_clear()
+    weight, traces = parameter(SIZE, SIZE), torch_tracing.Traces()
+    x = torch.randn(3, SIZE)
+    try:
+        for repeat in (loop, calls_in_turn):
+            expected = repeat(lambda x: torch.tanh(x @ weight), x)
+            with traces.kept(), torch.inference_mode():
+                found = repeat(lambda x: torch.tanh(x @ weight), x)
+            torch.testing.assert_close(found, expected.detach(), atol=1e-4, rtol=1e-4)
+    finally:
+        torch_products._product.cache_clear()
+
+
+def test_flags_that_may_change_are_read():
+    weight, x = parameter(SIZE, SIZE), torch.randn(3, SIZE)
+    flags = torch.nn.Parameter(torch.arange(SIZE) < 4, requires_grad=False)
+    never = torch.tensor(-float("inf"))
+
+    def function(x):
+        return torch.where(flags, never, x @ weight)
+
+    graph, _ = arranged(function, x)
+    for _ in range(2):
+        with torch.inference_mode():
+            torch.testing.assert_close(graph(x), function(x), atol=1e-4, rtol=1e-4)
+        flags.data.copy_(torch.arange(SIZE) < 9)
