@@ -7,7 +7,7 @@ TensorFlow graphs, so that a SavedModel can take strings and return strings.
 from keras_encdec.text.dataset import teacher_forcing, text_dataset
 from keras_encdec.text.error_rates import sequence_error_rate, token_error_rate
 from keras_encdec.text.interface import Tokenizer
-from keras_encdec.text.reading import read_lines, read_pairs
+from keras_encdec.text.reading import read_lines, read_pairs, read_sources
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 from keras_encdec.text.token_batches import TokenBatches
 from keras_encdec.text.tokenizers import (
@@ -15,6 +15,7 @@ from keras_encdec.text.tokenizers import (
     CharacterTokenizer,
     WordTokenizer,
 )
+from keras_encdec.text.unknown_tokens import UnknownTokens, unknown_tokens
 
 __all__ = [
     "ByteTokenizer",
@@ -22,11 +23,14 @@ __all__ = [
     "SentencePieceTokenizer",
     "TokenBatches",
     "Tokenizer",
+    "UnknownTokens",
     "WordTokenizer",
     "read_lines",
     "read_pairs",
+    "read_sources",
     "sequence_error_rate",
     "teacher_forcing",
     "text_dataset",
     "token_error_rate",
+    "unknown_tokens",
 ]

@@ -166,6 +166,24 @@ class Tokenizer(tf.Module):
         ids = tf.where(known, ids, tf.constant(self.unknown_id, ids.dtype))
         return self._to_texts(tf.ragged.boolean_mask(ids, keep))
 
+    def unknown_pieces(self, texts):
+        """What of some texts `encode` reads as `unknown_id`.
+
+        Args:
+            texts: A list of texts, `str` or UTF-8 `bytes`.
+
+        Returns:
+            A list of `str`, one for each unknown token; or of the texts themselves,
+            where a tokenizer cannot tell.
+        """
+        ids = self.encode(texts).to_list()
+        pairs = zip(as_bytes(texts), ids, strict=True)
+        return [
+            text.decode("utf-8", "replace")
+            for text, row in pairs
+            if self.unknown_id in row
+        ]
+
     def join(self, texts):
         """Returns texts as `decode` would write them, were nothing unknown in them.
 

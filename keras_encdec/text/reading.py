@@ -1,37 +1,172 @@
-"""Texts from files."""
+"""Texts from files: one reader for all of them, whatever they are read for."""
 
 import gzip
 import os
+import sys
 import zlib
+
+_GZIP = b"\x1f\x8b"
+# What begins a file that is no text in UTF-8, the longer beginnings first.
+_OTHERS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"\xfd7zXZ\x00": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"BZh91AY&SY": "packed by bzip2",
+    b"PK\x03\x04": "packed by zip",
+}
+
+
+def read_lines(file):
+    r"""Reads texts, a line each, from a UTF-8 file, plain or packed by gzip.
+
+    Whether it is packed is seen from what it holds, not from its name. A byte order
+    mark at the beginning and carriage returns at the ends of lines are left out.
+
+    Args:
+        file: The path of a file, `"-"` for standard input, or a binary file that is
+            open.
+
+    Returns:
+        A list of `str`.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it is not UTF-8, such as UTF-16, is packed otherwise or not
+            whole, or holds NUL bytes, which no text has; it names file and line.
+
+    Example:
+        ```python
+        import io
+        from keras_encdec.text import read_lines
+
+        print(read_lines(io.BytesIO(b"a cat\r\na dog\n")))  # ['a cat', 'a dog']
+        ```
+    """
+    name, data = _name(file), _read(file)
+    for beginning, other in _OTHERS.items():
+        if data.startswith(beginning):
+            raise ValueError(
+                f"Texts must be UTF-8, plain or gzip; {name} is {other}. Unpack it, or "
+                f"convert it with `iconv -f UTF-16 -t UTF-8` or the like."
+            )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place, remedy = (
+            error.start,
+            (
+                "Convert it with `iconv -f ENCODING -t UTF-8`, or leave such bytes out "
+                "with `iconv -c -t UTF-8`."
+            ),
+        )
+    else:
+        place, remedy = (
+            data.find(b"\x00"),
+            ("Unpack it if it is an archive, or convert it to UTF-8."),
+        )
+    if place >= 0:
+        number = data.count(b"\n", 0, place) + 1
+        raise ValueError(
+            f"Texts must be UTF-8; line {number} of {name} holds the byte "
+            f"0x{data[place]:02x}, which is not. {remedy}"
+        )
+    # Not `str.splitlines`, which also splits on U+2028 and other characters in a line.
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _name(file):
+    """What a message calls a file."""
+    if hasattr(file, "read"):
+        return str(getattr(file, "name", "the input"))
+    return "standard input" if file == "-" else repr(os.fspath(file))
+
+
+def _read(file):
+    """The bytes of a file, unpacked."""
+    if file == "-":
+        data = sys.stdin.buffer.read()
+    elif hasattr(file, "read"):
+        data = file.read()
+    else:
+        try:
+            with open(file, "rb") as opened:
+                data = opened.read()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"Texts are read from a file; there is none at {_name(file)}. Check "
+                "the path."
+            ) from error
+    if data.startswith(_GZIP):
+        try:
+            data = gzip.decompress(data)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"A file that begins as gzip must be gzip, whole; {_name(file)} is not "
+                f"({error}). Copy it again."
+            ) from error
+    return data
+
+
+def read_sources(file):
+    r"""Reads source texts, a line each, or the first column of pairs.
+
+    Where every line holds a tab, the lines are `source<tab>target`, as `read_pairs`
+    takes them; otherwise a tab is part of a text.
+
+    Args:
+        file: As of `read_lines`.
+
+    Returns:
+        A list of `str`.
+
+    Raises:
+        FileNotFoundError: As of `read_lines`.
+        ValueError: As of `read_lines`.
+
+    Example:
+        ```python
+        import io
+        from keras_encdec.text import read_sources
+
+        print(read_sources(io.BytesIO(b"cat\tKatze\ndog\tHund\n")))  # ['cat', 'dog']
+        ```
+    """
+    lines = read_lines(file)
+    if all("\t" in line for line in lines):
+        return [line.split("\t")[0] for line in lines]
+    return lines
 
 
 def read_pairs(source_path, target_path=None):
     r"""Reads pairs of texts from two parallel files, or from one with tabs.
 
     Args:
-        source_path: A UTF-8 text file with one source a line; or, without
-            `target_path`, one with `source<tab>target` a line, of which further
-            columns are left out. It is unpacked if its name ends in `.gz`.
-        target_path: A UTF-8 text file with one target a line.
+        source_path: A file, as of `read_lines`, with one source a line; or, without
+            `target_path`, one with `source<tab>target` a line, of which further columns
+            are left out.
+        target_path: A file with one target a line.
 
     Returns:
         The list of sources and the list of targets, `str` each.
 
     Raises:
-        FileNotFoundError: If a file is not there.
-        ValueError: If a file is not UTF-8 or not gzip, a line has no tab, or the
-            numbers of lines differ; it names the file and the line.
+        FileNotFoundError: As of `read_lines`.
+        ValueError: As of `read_lines`; or if a line has no tab, or the numbers of
+            lines differ.
 
     Example:
         ```python
-        from pathlib import Path
-        from tempfile import TemporaryDirectory
+        import io
         from keras_encdec.text import read_pairs
 
-        with TemporaryDirectory() as folder:
-            path = Path(folder, "pairs.tsv")
-            path.write_text("cat\tKatze\ndog\tHund\n", encoding="utf-8")
-            print(read_pairs(path))  # (['cat', 'dog'], ['Katze', 'Hund'])
+        file = io.BytesIO(b"cat\tKatze\ndog\tHund\n")
+        print(read_pairs(file))  # (['cat', 'dog'], ['Katze', 'Hund'])
         ```
     """
     sources = read_lines(source_path)
@@ -40,70 +175,16 @@ def read_pairs(source_path, target_path=None):
         if len(sources) != len(targets):
             raise ValueError(
                 "Parallel files must have the same number of lines; received "
-                f"{len(sources)} in {os.fspath(source_path)!r} and {len(targets)} in "
-                f"{os.fspath(target_path)!r}. Align them again."
+                f"{len(sources)} in {_name(source_path)} and {len(targets)} in "
+                f"{_name(target_path)}. Align them again."
             )
         return sources, targets
     rows = [line.split("\t") for line in sources]
     for number, row in enumerate(rows, start=1):
         if len(row) < 2:
             raise ValueError(
-                "Each line must be `source<tab>target`; line "
-                f"{number} of {os.fspath(source_path)!r} has no tab: {row[0]!r:.80}. "
-                "Correct the line, or give the file of targets as `target_path`."
+                f"Each line must be `source<tab>target`; line {number} of "
+                f"{_name(source_path)} has no tab: {row[0]!r:.80}. Correct the line, "
+                "or give the targets in a file of their own."
             )
     return [row[0] for row in rows], [row[1] for row in rows]
-
-
-def read_lines(path):
-    r"""Reads texts from a UTF-8 file, a line each.
-
-    Args:
-        path: The file's path; it is unpacked if its name ends in `.gz`.
-
-    Returns:
-        A list of `str`.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        ValueError: If it is not UTF-8 or not gzip; it names the file and the line.
-
-    Example:
-        ```python
-        from pathlib import Path
-        from tempfile import TemporaryDirectory
-        from keras_encdec.text import read_lines
-
-        with TemporaryDirectory() as folder:
-            path = Path(folder, "texts.en")
-            path.write_text("a cat\na dog\n", encoding="utf-8")
-            print(read_lines(path))  # ['a cat', 'a dog']
-        ```
-    """
-    name = os.fspath(path)
-    opened = gzip.open if name.endswith(".gz") else open
-    try:
-        with opened(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"Texts are read from a file; there is none at {name!r}. Check the path."
-        ) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"A file named `.gz` must be gzip, whole; {name!r} is not ({error}). Copy "
-            "it again, or rename it if it is plain text."
-        ) from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"Texts must be UTF-8; line {number} of {name!r} holds the byte "
-            f"0x{data[error.start]:02x}, which is not. Convert the file to UTF-8."
-        ) from error
-    # Not `str.splitlines`, which also splits on U+2028 and other characters in a line.
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]

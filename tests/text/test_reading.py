@@ -1,10 +1,14 @@
 """Texts from files."""
 
+import bz2
 import gzip
+import io
+import lzma
+import sys
 
 import pytest
 
-from keras_encdec.text import read_pairs
+from keras_encdec.text import read_lines, read_pairs, read_sources
 
 
 def write(path, data):
@@ -49,7 +53,67 @@ def test_read_pairs_refuses(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is none at '.*missing'"):
         read_pairs(three, tmp_path / "missing")
     broken = tmp_path / "broken.gz"
-    for data in (b"plain text", two.read_bytes()[:-6], two.read_bytes()[:12] + b"zzz"):
+    for data in (two.read_bytes()[:-6], two.read_bytes()[:12] + b"zzz"):
         broken.write_bytes(data)
         with pytest.raises(ValueError, match="broken.gz' is not"):
             read_pairs(broken)
+
+
+def test_what_packs_a_file_is_seen_from_its_content(tmp_path):
+    text = "é a\nb\n".encode()
+    for name in ("plain.gz", "packed.txt"):
+        data = gzip.compress(text) if name == "packed.txt" else text
+        (tmp_path / name).write_bytes(data)
+        assert read_lines(tmp_path / name) == ["é a", "b"]
+        assert read_lines(io.BytesIO(data)) == ["é a", "b"]
+    # Two packed files, one after the other, are one.
+    both = gzip.compress(text) + gzip.compress(b"c")
+    assert read_lines(io.BytesIO(both)) == ["é a", "b", "c"]
+
+
+def test_standard_input_is_a_file_like_any_other(monkeypatch):
+    data = gzip.compress(b"\xef\xbb\xbfa\tx\r\nb\ty\r\n")
+    for read, expected in (
+        (read_lines, ["a\tx", "b\ty"]),
+        (read_sources, ["a", "b"]),
+        (read_pairs, (["a", "b"], ["x", "y"])),
+    ):
+        stdin = io.TextIOWrapper(io.BytesIO(data))
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert read("-") == expected
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\xff\n")))
+    with pytest.raises(
+        ValueError, match="line 2 of standard input holds the byte 0xff"
+    ):
+        read_lines("-")
+
+
+def test_sources_are_the_first_column_where_every_line_has_a_tab():
+    assert read_sources(io.BytesIO(b"a\tx\tmore\n\ty\n")) == ["a", ""]
+    assert read_sources(io.BytesIO(b"a\tx\nb\n")) == ["a\tx", "b"]
+    assert read_sources(io.BytesIO(b"")) == []
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ("a\nb".encode("utf-16"), "is UTF-16. Unpack.*iconv"),
+        ("a\nb".encode("utf-32"), "is UTF-32"),
+        (b"\xfe\xff" + "a".encode("utf-16-be"), "is UTF-16"),
+        (b"\x00\x00\xfe\xff" + "a".encode("utf-32-be"), "is UTF-32"),
+        ("a\nb".encode("utf-16-le"), "line 1 of .* holds the byte 0x00"),
+        (b"a\nb\x00c\n", "line 2 of .* holds the byte 0x00"),
+        (gzip.compress(b"a\nb\n\xff"), "line 3 of .* holds the byte 0xff.*iconv -c"),
+        (gzip.compress("a".encode("utf-16")), "is UTF-16"),
+        (lzma.compress(b"a"), "packed by xz"),
+        (bz2.compress(b"a"), "packed by bzip2"),
+    ],
+)
+def test_refuses_what_is_no_text(data, message, tmp_path):
+    (tmp_path / "texts").write_bytes(data)
+    for file in (io.BytesIO(data), tmp_path / "texts"):
+        for read in (read_lines, read_sources, read_pairs):
+            if hasattr(file, "seek"):
+                file.seek(0)
+            with pytest.raises(ValueError, match=message):
+                read(file)

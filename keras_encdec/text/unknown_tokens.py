@@ -1,0 +1,135 @@
+"""How much of some texts a tokenizer does not know, and what to do about it."""
+
+import collections
+import dataclasses
+import unicodedata
+
+from keras_encdec.text.interface import as_bytes
+
+# Texts tokenized at a time.
+_CHUNK = 4096
+# A model reads a few unknown tokens as it did in training; more change what it says.
+_MANY = 0.03
+_REMEDIES = (
+    (str.lower, "The vocabulary has them in lower case: write the texts so."),
+    (
+        lambda text: unicodedata.normalize("NFC", text),
+        "The vocabulary has them in the Unicode form NFC: bring the texts into it.",
+    ),
+    (
+        lambda text: unicodedata.normalize("NFKC", text),
+        "The vocabulary has them in the Unicode form NFKC: bring the texts into it.",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownTokens:
+    """The tokens of some texts that are not in a vocabulary.
+
+    Args:
+        count: Their number.
+        total: The number of all tokens, without prefix and suffix ids.
+        examples: The most frequent ones, `str`, the first the most frequent.
+        remedy: What to do about them, a sentence.
+
+    Example:
+        ```python
+        from keras_encdec.text import UnknownTokens
+
+        print(UnknownTokens(1, 20, ("A",), "Use lower case.").message("source"))
+        ```
+    """
+
+    count: int
+    total: int
+    examples: tuple[str, ...] = ()
+    remedy: str = ""
+
+    @property
+    def share(self):
+        """The share of all tokens, a `float` from 0 to 1."""
+        return self.count / self.total if self.total else 0.0
+
+    @property
+    def many(self):
+        """Whether they are more than the few that do no harm: above 3%."""
+        return self.share > _MANY
+
+    def message(self, side):
+        """One line to print, with examples and a remedy where there are any.
+
+        Args:
+            side: Whose tokens these are, such as `"source"`.
+
+        Returns:
+            A `str`.
+        """
+        message = (
+            f"{100 * self.share:.1f}% of the {side} tokens are unknown "
+            f"({self.count:,} of {self.total:,})"
+        )
+        if not self.count:
+            return message
+        examples = ", ".join(f"{example!r:.40}" for example in self.examples)
+        return f"{message}, such as {examples}. {self.remedy}"
+
+
+def unknown_tokens(tokenizer, texts, *, num_examples=5):
+    """Counts the tokens of texts that a tokenizer does not know.
+
+    What the texts hold of them a model cannot read, and as targets cannot learn. For
+    bytes, and for SentencePiece with `byte_fallback`, nothing is unknown.
+
+    Args:
+        tokenizer: A `Tokenizer`.
+        texts: A list of texts, `str` or UTF-8 `bytes`.
+        num_examples: The largest number of examples.
+
+    Returns:
+        An `UnknownTokens`.
+
+    Raises:
+        TypeError: If `texts` is a single string or holds anything but strings.
+
+    Example:
+        ```python
+        from keras_encdec.text import WordTokenizer, unknown_tokens
+
+        unknown = unknown_tokens(WordTokenizer(["a", "cat"]), ["A cat", "a cat"])
+        print(unknown.share)  # 0.25
+        print(unknown.message("source"))
+        ```
+    """
+    texts = as_bytes(texts)
+    total, pieces = 0, collections.Counter()
+    count = 0
+    for start in range(0, len(texts), _CHUNK):
+        chunk = texts[start : start + _CHUNK]
+        ids = tokenizer.encode(chunk)
+        around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
+        total += int(ids.values.shape[0]) - around * len(chunk)
+        is_unknown = ids.values.numpy() == tokenizer.unknown_id
+        count += int(is_unknown.sum())
+        rows = set(ids.value_rowids().numpy()[is_unknown].tolist())
+        pieces.update(tokenizer.unknown_pieces([chunk[row] for row in sorted(rows)]))
+    common = pieces.most_common(max(num_examples, 100))
+    examples = tuple(piece for piece, _ in common[:num_examples])
+    return UnknownTokens(count, total, examples, _remedy(tokenizer, common))
+
+
+def _remedy(tokenizer, common):
+    """What makes most of the unknown pieces known, a sentence."""
+    if not common:
+        return ""
+    pieces, counts = zip(*common, strict=True)
+    for change, remedy in _REMEDIES:
+        ids = tokenizer.encode([change(piece) for piece in pieces]).to_list()
+        known = sum(
+            number
+            for row, number in zip(ids, counts, strict=True)
+            if tokenizer.unknown_id not in row
+        )
+        if known > sum(counts) / 2:
+            return remedy
+    return "Use a model whose vocabulary has them, or texts as it was trained on."
