@@ -1,8 +1,13 @@
 """How good generated texts are: sacrebleu's scores and error rates in one report."""
 
 import dataclasses
+import functools
 
-from keras_encdec.text import sequence_error_rate, token_error_rate
+from keras_encdec.text import (
+    character_error_rate,
+    sequence_error_rate,
+    token_error_rate,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +17,9 @@ class Evaluation:
     Args:
         bleu: BLEU in percent.
         chrf: chrF2 in percent.
-        token_error_rate: The share of whitespace-separated tokens that are wrong.
+        token_error_rate: The share of tokens that are wrong, which are words unless a
+            tokenizer is given.
+        character_error_rate: The share of characters that are wrong.
         sequence_error_rate: The share of texts that are wrong.
         report: The lines to print, BLEU and chrF just as sacrebleu prints them, with
             the signatures that others need to compute the same.
@@ -21,13 +28,14 @@ class Evaluation:
         ```python
         from keras_encdec.evaluation import Evaluation
 
-        print(Evaluation(41.02, 62.5, 0.4, 0.9, ("BLEU = 41.02",)).bleu)
+        print(Evaluation(41.02, 62.5, 0.4, 0.3, 0.9, ("BLEU = 41.02",)).bleu)
         ```
     """
 
     bleu: float
     chrf: float
     token_error_rate: float
+    character_error_rate: float
     sequence_error_rate: float
     report: tuple[str, ...]
 
@@ -39,7 +47,15 @@ class Evaluation:
         return values
 
 
-def evaluate_texts(sources, hypotheses, references, *, tokenize="13a", lowercase=False):
+def evaluate_texts(
+    sources,
+    hypotheses,
+    references,
+    *,
+    tokenize="13a",
+    lowercase=False,
+    tokenizer=None,
+):
     """Scores generated texts against the true ones.
 
     BLEU and chrF compare line by line. In the error rates, equal sources are one with
@@ -52,6 +68,8 @@ def evaluate_texts(sources, hypotheses, references, *, tokenize="13a", lowercase
         tokenize: sacrebleu's tokenizer for BLEU, such as `"13a"`, `"intl"`, `"char"`,
             `"zh"`, or `"none"` for texts that are tokenized already.
         lowercase: Whether BLEU and chrF ignore case.
+        tokenizer: The `Tokenizer` whose tokens the token error rate counts; None counts
+            what whitespace separates, words or phonemes.
 
     Returns:
         An `Evaluation`.
@@ -103,7 +121,8 @@ def evaluate_texts(sources, hypotheses, references, *, tokenize="13a", lowercase
         several.setdefault(source, []).append(reference)
     rates = []
     for name, rate in (
-        ("token error rate", token_error_rate),
+        ("token error rate", functools.partial(token_error_rate, tokenizer=tokenizer)),
+        ("character error rate", character_error_rate),
         ("sequence error rate", sequence_error_rate),
     ):
         rates.append(rate(list(first.values()), list(several.values())))

@@ -4,7 +4,12 @@ import pytest
 import sacrebleu
 
 from keras_encdec.evaluation import evaluate_texts
-from keras_encdec.text import sequence_error_rate, token_error_rate
+from keras_encdec.text import (
+    CharacterTokenizer,
+    character_error_rate,
+    sequence_error_rate,
+    token_error_rate,
+)
 
 pytestmark = pytest.mark.once
 
@@ -21,6 +26,7 @@ def test_scores_are_those_of_sacrebleu():
         "bleu": bleu.score,
         "chrf": chrf.score,
         "token_error_rate": token_error_rate(HYPOTHESES, REFERENCES),
+        "character_error_rate": character_error_rate(HYPOTHESES, REFERENCES),
         "sequence_error_rate": 1.0,
     }
     assert "tok:none" in found.report[0] and "chrF2|" in found.report[1]
@@ -41,6 +47,16 @@ def test_any_target_of_a_source_is_right():
     assert found.sequence_error_rate == sequence_error_rate(hypotheses[:2], several)
     assert found.token_error_rate == token_error_rate(hypotheses[:2], several)
     assert found.report[-1] == "sequence error rate = 50.00% of 2 texts"
+
+
+def test_tokens_may_be_those_of_a_tokenizer():
+    hypotheses, references = ["abcd", "ab"], ["abxd", "ab"]
+    letters = CharacterTokenizer(["a"])
+    plain = evaluate_texts(["x", "y"], hypotheses, references)
+    found = evaluate_texts(["x", "y"], hypotheses, references, tokenizer=letters)
+    assert (plain.token_error_rate, plain.character_error_rate) == (1 / 2, 1 / 6)
+    assert found.token_error_rate == found.character_error_rate == 1 / 6
+    assert "character error rate = 16.67% of 2 texts" in found.report
 
 
 def test_the_scale_of_the_published_metric(shared_data):

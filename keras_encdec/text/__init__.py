@@ -5,7 +5,11 @@ TensorFlow graphs, so that a SavedModel can take strings and return strings.
 """
 
 from keras_encdec.text.dataset import teacher_forcing, text_dataset
-from keras_encdec.text.error_rates import sequence_error_rate, token_error_rate
+from keras_encdec.text.error_rates import (
+    character_error_rate,
+    sequence_error_rate,
+    token_error_rate,
+)
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.reading import read_lines, read_pairs, read_sources
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
@@ -25,6 +29,7 @@ __all__ = [
     "Tokenizer",
     "UnknownTokens",
     "WordTokenizer",
+    "character_error_rate",
     "read_lines",
     "read_pairs",
     "read_sources",

@@ -7,7 +7,7 @@ from keras_encdec.backend import import_tensorflow
 tf = import_tensorflow()
 
 
-def token_error_rate(hypotheses, references):
+def token_error_rate(hypotheses, references, *, tokenizer=None):
     """Returns the edits from hypotheses to references, as a share of the references.
 
     The edits are the insertions, deletions and substitutions of tokens (Levenshtein
@@ -19,11 +19,12 @@ def token_error_rate(hypotheses, references):
     insertions, and reversals".
 
     Args:
-        hypotheses: One hypothesis a row: a `str`, split on whitespace, or a sequence
-            of tokens, such as ids.
+        hypotheses: One hypothesis a row: a `str`, split into tokens, or a sequence of
+            tokens, such as ids.
         references: One reference a row, given likewise; or a list of several, of
             which the nearest counts, and of equally near ones the longest. Tokens
             must not be sequences themselves.
+        tokenizer: The `Tokenizer` that splits a `str`; None splits on whitespace.
 
     Returns:
         The rate, a `float` of at least 0.
@@ -41,7 +42,40 @@ def token_error_rate(hypotheses, references):
         print(token_error_rate(["a b"], [["a c", "a b"]]))  # 0.0
         ```
     """
-    rows = _rows(hypotheses, references)
+    split = _split_words if tokenizer is None else tokenizer.split
+    return _edits(_rows(hypotheses, references, split), "token")
+
+
+def character_error_rate(hypotheses, references):
+    """Returns the edits of characters, as a share of the characters of references.
+
+    As `token_error_rate`, of Unicode code points, spaces included.
+
+    Args:
+        hypotheses: One hypothesis a row, a `str`.
+        references: One reference a row, a `str`; or a list of several, of which the
+            nearest counts.
+
+    Returns:
+        The rate, a `float` of at least 0.
+
+    Raises:
+        TypeError: If `hypotheses` or `references` is a single string.
+        ValueError: If their numbers differ, there are none, a row has no reference,
+            or all references are empty.
+
+    Example:
+        ```python
+        from keras_encdec.text import character_error_rate
+
+        print(character_error_rate(["abcd"], ["abxd"]))  # 0.25
+        ```
+    """
+    # A text is a sequence of characters.
+    return _edits(_rows(hypotheses, references, list), "character")
+
+
+def _edits(rows, what):
     table = {}
     pairs = [
         ([table.setdefault(token, len(table)) for token in tokens] for tokens in pair)
@@ -60,7 +94,7 @@ def token_error_rate(hypotheses, references):
         first += len(several)
     if total_tokens == 0:
         raise ValueError(
-            "A token error rate needs reference tokens to divide by; received "
+            f"A {what} error rate needs reference {what}s to divide by; received "
             f"{len(rows)} references, all empty. Check them, or use "
             "`sequence_error_rate`."
         )
@@ -93,11 +127,11 @@ def sequence_error_rate(hypotheses, references):
         print(sequence_error_rate(["a b", "c"], ["a b", ["d", "e"]]))  # 0.5
         ```
     """
-    rows = _rows(hypotheses, references)
+    rows = _rows(hypotheses, references, _split_words)
     return sum(hypothesis not in several for hypothesis, several in rows) / len(rows)
 
 
-def _rows(hypotheses, references):
+def _rows(hypotheses, references, split):
     """Returns a list of (hypothesis, its references), tuples of tokens all."""
     for name, texts in (("hypotheses", hypotheses), ("references", references)):
         if isinstance(texts, str):
@@ -126,8 +160,19 @@ def _rows(hypotheses, references):
                 f"Each row must have a reference; row {index} has none. Leave the row "
                 "out, or give the empty string as its reference."
             )
-        rows.append((_tokens(hypothesis), [_tokens(each) for each in several]))
-    return rows
+        rows.append((hypothesis, several))
+    texts = {
+        text for row in rows for text in (row[0], *row[1]) if isinstance(text, str)
+    }
+    tokens = dict(zip(texts, split([*texts]), strict=True))
+
+    def tokens_of(row):
+        return tuple(tokens[row] if isinstance(row, str) else row)
+
+    return [
+        (tokens_of(hypothesis), [tokens_of(each) for each in several])
+        for hypothesis, several in rows
+    ]
 
 
 def _is_several(hypothesis, reference):
@@ -139,8 +184,8 @@ def _is_several(hypothesis, reference):
     )
 
 
-def _tokens(text):
-    return tuple(text.split()) if isinstance(text, str) else tuple(text)
+def _split_words(texts):
+    return [text.split() for text in texts]
 
 
 def _sparse(rows):

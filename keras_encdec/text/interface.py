@@ -166,23 +166,17 @@ class Tokenizer(tf.Module):
         ids = tf.where(known, ids, tf.constant(self.unknown_id, ids.dtype))
         return self._to_texts(tf.ragged.boolean_mask(ids, keep))
 
-    def unknown_pieces(self, texts):
-        """What of some texts `encode` reads as `unknown_id`.
+    def split(self, texts):
+        """Splits texts into tokens, of which each is one id of `encode`.
 
         Args:
             texts: A list of texts, `str` or UTF-8 `bytes`.
 
         Returns:
-            A list of `str`, one for each unknown token; or of the texts themselves,
-            where a tokenizer cannot tell.
+            A list of lists of tokens, `str`; or of their ids, if a subclass does not
+            define it.
         """
-        ids = self.encode(texts).to_list()
-        pairs = zip(as_bytes(texts), ids, strict=True)
-        return [
-            text.decode("utf-8", "replace")
-            for text, row in pairs
-            if self.unknown_id in row
-        ]
+        return self._to_ids(as_string_tensor(texts)).to_list()
 
     def join(self, texts):
         """Returns texts as `decode` would write them, were nothing unknown in them.

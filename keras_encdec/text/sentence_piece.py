@@ -281,21 +281,12 @@ class SentencePieceTokenizer(Tokenizer):
     def _to_ids(self, texts):
         return self._model.tokenize(texts)
 
-    def unknown_pieces(self, texts):
-        """What of some texts `encode` reads as `unknown_id`."""
+    def split(self, texts):
+        """Splits texts into pieces, a list of lists of `str`."""
         _, sentencepiece = _import_sentencepiece()
         processor = sentencepiece.SentencePieceProcessor(model_proto=self._proto)
         texts = [text.decode("utf-8", "replace") for text in as_bytes(texts)]
-        return [
-            piece.strip("▁")
-            for pair in zip(
-                processor.encode(texts, out_type=str),
-                processor.encode(texts, out_type=int),
-                strict=True,
-            )
-            for piece, number in zip(*pair, strict=True)
-            if number == self.unknown_id
-        ]
+        return processor.encode(texts, out_type=str)
 
     def _to_texts(self, ids):
         # Special ids may stand above the pieces, with a gap between.

@@ -46,11 +46,12 @@ class _TableTokenizer(Tokenizer):
     def _to_ids(self, texts):
         return tf.ragged.map_flat_values(self._ids.lookup, self._split(texts))
 
-    def unknown_pieces(self, texts):
-        """What of some texts `encode` reads as `unknown_id`."""
-        tokens = self._split(as_string_tensor(texts)).flat_values
-        unknown = tf.boolean_mask(tokens, self._ids.lookup(tokens) == self.unknown_id)
-        return [token.decode("utf-8", "replace") for token in unknown.numpy()]
+    def split(self, texts):
+        """Splits texts into tokens, a list of lists of `str`."""
+        return [
+            [token.decode("utf-8", "backslashreplace") for token in tokens]
+            for tokens in self._split(as_string_tensor(texts)).to_list()
+        ]
 
     def _to_texts(self, ids):
         tokens = tf.ragged.map_flat_values(self._tokens.lookup, ids)

@@ -103,18 +103,27 @@ def unknown_tokens(tokenizer, texts, *, num_examples=5):
     """
     texts = as_bytes(texts)
     total, pieces = 0, collections.Counter()
-    count = 0
+    before, behind = len(tokenizer.prefix_ids), len(tokenizer.suffix_ids)
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
-        ids = tokenizer.encode(chunk)
-        around = len(tokenizer.prefix_ids) + len(tokenizer.suffix_ids)
-        total += int(ids.values.shape[0]) - around * len(chunk)
-        is_unknown = ids.values.numpy() == tokenizer.unknown_id
-        count += int(is_unknown.sum())
-        rows = set(ids.value_rowids().numpy()[is_unknown].tolist())
-        pieces.update(tokenizer.unknown_pieces([chunk[row] for row in sorted(rows)]))
+        rows = [
+            row[before : len(row) - behind] for row in tokenizer.encode(chunk).to_list()
+        ]
+        total += sum(map(len, rows))
+        places = [i for i, row in enumerate(rows) if tokenizer.unknown_id in row]
+        some = [chunk[i] for i in places]
+        for i, tokens in zip(places, tokenizer.split(some), strict=True):
+            # Of a tokenizer that tells no tokens, the whole text is the example.
+            text = chunk[i].decode("utf-8", "replace")
+            unknown = [
+                token if isinstance(token, str) else text
+                for token, number in zip(tokens, rows[i], strict=False)
+                if number == tokenizer.unknown_id
+            ]
+            pieces.update(unknown)
     common = pieces.most_common(max(num_examples, 100))
     examples = tuple(piece for piece, _ in common[:num_examples])
+    count = sum(pieces.values())
     return UnknownTokens(count, total, examples, _remedy(tokenizer, common))
 
 

@@ -6,7 +6,16 @@ import random
 import numpy as np
 import pytest
 
-from keras_encdec.text import sequence_error_rate, token_error_rate
+from keras_encdec.text import (
+    ByteTokenizer,
+    CharacterTokenizer,
+    SentencePieceTokenizer,
+    Tokenizer,
+    WordTokenizer,
+    character_error_rate,
+    sequence_error_rate,
+    token_error_rate,
+)
 
 
 @functools.cache
@@ -98,3 +107,50 @@ def test_rates_refuse(rate):
 def test_token_error_rate_refuses_empty_references():
     with pytest.raises(ValueError, match="2 references, all empty"):
         token_error_rate(["a", ""], ["", ""])
+
+
+def test_character_error_rate_is_that_of_the_recursion():
+    generator = random.Random(2)
+    hypotheses, references = random_texts(generator, 100), random_texts(generator, 100)
+    total = sum(map(edits, hypotheses, references))
+    rate = total / sum(map(len, references))
+    assert character_error_rate(hypotheses, references) == rate
+    assert character_error_rate(["é b"], [["xyz", "éb"]]) == 0.5
+    assert character_error_rate(["", "a"], ["", "b"]) == 1
+    with pytest.raises(ValueError, match="A character error rate needs reference char"):
+        character_error_rate(["a"], [""])
+    with pytest.raises(TypeError, match="single string"):
+        character_error_rate("a", ["a"])
+
+
+TEXTS = ["a cat sat", "the cats that sat", "a hat"]
+
+
+@pytest.mark.parametrize(
+    "tokenizer, rate",
+    [
+        # What a vocabulary lacks is not all the same.
+        (WordTokenizer(["a"]), 1 / 3),
+        (CharacterTokenizer(["a"]), 2 / 8),
+        (ByteTokenizer(), 2 / 9),
+    ],
+)
+def test_tokens_are_those_of_a_tokenizer(tokenizer, rate):
+    for references in (["a cé sat"], [["a cé sat", "b"]]):
+        received = token_error_rate(["a cxy sat"], references, tokenizer=tokenizer)
+        assert received == rate
+
+
+def test_tokens_of_pieces_and_of_ids():
+    pieces = SentencePieceTokenizer.train(TEXTS, 20, hard_vocab_limit=False)
+    left, right = pieces.split(["a cat THAT", "the cat sat"])
+    assert len(left) == len(pieces.encode(["a cat THAT"])[0]) - 1
+    expected = edits(tuple(left), tuple(right)) / len(right)
+    texts = ["a cat THAT"], ["the cat sat"]
+    assert token_error_rate(*texts, tokenizer=pieces) == expected
+
+    class Ids(Tokenizer):
+        vocabulary_size = 9
+        _to_ids = WordTokenizer(["a", "b"])._to_ids
+
+    assert token_error_rate(["a b b"], ["a b"], tokenizer=Ids()) == 0.5
