@@ -4,7 +4,6 @@ Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
 """
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_encdec.files import portable_config
@@ -17,10 +16,11 @@ from keras_encdec.layers import (
     make_normalization,
     padding_mask,
 )
+from keras_encdec.model_checks import CheckedModel, as_array
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
-class EncoderDecoder(keras.Model):
+class EncoderDecoder(CheckedModel, keras.Model):
     """An encoder-decoder Transformer from source and target ids to logits.
 
     A functional model: train it with `compile` and `fit` on
@@ -338,53 +338,32 @@ class EncoderDecoder(keras.Model):
         logits, *others = outputs if wide else (output[:, 0] for output in outputs)
         return logits, tuple(written), *others
 
-    def check_ids(self, source=None, target=None):
+    def check_ids(self, source=None, target=None, labels=None, *, ignore_class=None):
         """Checks ids on the host, before a graph turns bad ones into wrong answers.
 
         Args:
-            source: Source ids `(B, S)`, anything `np.asarray` takes, or None.
+            source: Source ids `(B, S)`, an array, a list, a tensor or None.
             target: Target ids `(B, T)`, likewise.
+            labels: The labels of the target `(B, T)`, likewise.
+            ignore_class: A label that may be no id, for the loss leaves it out.
 
         Raises:
             ValueError: If ids are not 2D, not integer, out of the vocabulary, longer
-                than the positions, or of different batch sizes.
+                than the positions, or of different batch sizes, or if there is not a
+                label for each position of the target.
         """
-        arrays = {"source": source, "target": target}
-        arrays = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
+        arrays = {"source": source, "target": target, "labels": labels}
+        arrays = {name: as_array(ids) for name, ids in arrays.items()}
+        arrays = {name: ids for name, ids in arrays.items() if ids is not None}
         for name, ids in arrays.items():
-            size = getattr(self, f"{name}_embedding").vocabulary_size
-            checks.require_ids(name, ids, size, self.max_length)
+            side = "source" if name == "source" else "target"
+            size = getattr(self, f"{side}_embedding").vocabulary_size
+            if name == "labels":
+                checks.require_labels(ids, size, self.padding_id, ignore_class)
+            else:
+                checks.require_ids(name, ids, size, self.max_length)
         checks.require_same_rows(**arrays)
-
-    def _check_inputs(self, inputs):
-        if isinstance(inputs, dict):
-            inputs = inputs.get("source"), inputs.get("target")
-        if isinstance(inputs, (tuple, list)) and len(inputs) == 2:
-            arrays = [x if isinstance(x, (np.ndarray, list)) else None for x in inputs]
-            self.check_ids(*arrays)
-
-    def __call__(self, inputs, *args, **kwargs):
-        """Returns the logits; arrays of ids are checked first."""
-        self._check_inputs(inputs)
-        return super().__call__(inputs, *args, **kwargs)
-
-    def fit(self, x=None, *args, **kwargs):
-        """Trains as `keras.Model.fit` does; arrays of ids are checked first."""
-        self._check_inputs(x)
-        if not isinstance(x, (np.ndarray, dict, list, tuple)):
-            # A dataset shuffles itself; at Keras's default of True, Keras warns of it.
-            kwargs.setdefault("shuffle", False)
-        return super().fit(x, *args, **kwargs)
-
-    def evaluate(self, x=None, *args, **kwargs):
-        """Evaluates as `keras.Model.evaluate` does; arrays of ids are checked first."""
-        self._check_inputs(x)
-        return super().evaluate(x, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        """Predicts as `keras.Model.predict` does; arrays of ids are checked first."""
-        self._check_inputs(x)
-        return super().predict(x, *args, **kwargs)
+        checks.require_same_shape(arrays.get("target"), arrays.get("labels"))
 
     def get_config(self):
         """Returns the constructor's arguments."""

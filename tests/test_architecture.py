@@ -15,9 +15,10 @@ IMPORTS = {
     "files": set(),
     "text": {"backend"},
     "layers": {"backend"},
-    "training": {"backend", "files"},
+    "model_checks": {"backend"},
+    "training": {"backend", "files", "model_checks"},
     "generation": {"backend"},
-    "model": {"backend", "files", "layers"},
+    "model": {"backend", "files", "layers", "model_checks"},
     "text_to_text": {"backend", "files", "text", "model", "generation"},
     "serving": set(),
     "export": {

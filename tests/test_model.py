@@ -11,6 +11,7 @@ from keras_encdec import EncoderDecoder, Generator, TokenCrossEntropy
 
 SOURCE = np.array([[3, 4, 5, 1, 2], [6, 2, 0, 0, 0], [7, 7, 2, 0, 0]], "int32")
 TARGET = np.array([[1, 4, 5, 8], [1, 3, 6, 0], [1, 0, 0, 0]], "int32")
+LABELS = np.array([[4, 5, 8, 2], [3, 6, 2, 0], [2, 0, 0, 0]], "int32")
 SIZES = {
     "vocabulary_size": 11,
     "hidden_dim": 8,
@@ -263,7 +264,7 @@ def test_refuses_bad_ids(strict_model, call, source, target, match):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_takes_good_ids(strict_model, call):
-    CALLS[call](strict_model, (SOURCE, TARGET), TARGET)
+    CALLS[call](strict_model, (SOURCE, TARGET), LABELS)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def require_ids(name, ids, vocabulary_size, max_length=None):
     if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
         raise ValueError(
             f"{name} ids must be from 0 to {vocabulary_size - 1}, below the size of "
-            f"the model's {name} vocabulary; received ids from {ids.min()} to "
+            f"the model's vocabulary; received ids from {ids.min()} to "
             f"{ids.max()}. Check that the tokenizer is the one the model was made for."
         )
     if max_length is not None and ids.shape[1] > max_length:
@@ -100,6 +100,39 @@ def require_ids(name, ids, vocabulary_size, max_length=None):
             f"max_length={max_length}; received length {ids.shape[1]}. Shorten it, or "
             "build the model with a larger max_length."
         )
+
+
+def require_labels(labels, vocabulary_size, padding_id=0, ignore_class=None):
+    """Raises unless an array holds labels: ids of a vocabulary, or one to leave out.
+
+    Args:
+        labels: A NumPy array.
+        vocabulary_size: The number of ids.
+        padding_id: The id of padding, for the remedy.
+        ignore_class: A label that may be no id, or None.
+
+    Raises:
+        ValueError: If the array is not 2D, not integer or holds other ids.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.layers.checks import require_labels
+
+        require_labels(np.array([[7, 2, -100]]), 10, ignore_class=-100)
+        ```
+    """
+    counted = labels
+    if ignore_class is not None:
+        counted = np.where(labels == ignore_class, padding_id, labels)
+    if counted.size and counted.dtype.kind in "iu" and counted.min() < 0:
+        least = counted.min()
+        raise ValueError(
+            f"labels must be ids from 0 to {vocabulary_size - 1}; received {least}. "
+            f"Give what is not to count the padding id {padding_id}, or compile with "
+            f"TokenCrossEntropy(ignore_class={least})."
+        )
+    require_ids("label", counted, vocabulary_size)
 
 
 def require_same_rows(**arrays):
@@ -124,4 +157,30 @@ def require_same_rows(**arrays):
         raise ValueError(
             f"{' and '.join(arrays)} must have a row each for every pair; received "
             f"shapes {shapes}."
+        )
+
+
+def require_same_shape(target, labels):
+    """Raises unless there is a label for each position of the target.
+
+    Args:
+        target: A NumPy array, or None if it is not known.
+        labels: Likewise.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.layers.checks import require_same_shape
+
+        require_same_shape(target=np.zeros((2, 3)), labels=np.zeros((2, 3)))
+        ```
+    """
+    if target is not None and labels is not None and target.shape != labels.shape:
+        raise ValueError(
+            "labels must have a label for each position of the target; received "
+            f"shapes {labels.shape} and {target.shape}. teacher_forcing makes a "
+            "target of labels."
         )

@@ -45,7 +45,8 @@ class TokenEmbedding(keras.layers.Layer):
         training: Whether to drop out.
 
     Returns:
-        `(B, L, D)` in the compute dtype, with the mask `ids != padding_id`; with
+        `(B, L, D)` in the compute dtype, with the mask `ids != padding_id`, nan for an
+        id out of the vocabulary; with
         `reverse=True` logits `(B, L, V)`, float32, with the mask of the input.
 
     Raises:
@@ -156,9 +157,14 @@ class TokenEmbedding(keras.layers.Layer):
             table = ops.transpose(ops.cast(table, "float32"))
             logits = ops.matmul(ops.cast(ids, "float32"), table)
             return logits if bias is None else logits + ops.cast(bias, "float32")
-        x = self.table(ids)
-        if self.scale:
-            x = x * ops.cast(self.hidden_dim**0.5, x.dtype)
+        # Beyond the table the backends find zeros, other rows or an error.
+        known = ops.clip(ids, 0, self.vocabulary_size - 1)
+        x = self.table(known)
+        scale, nan = (
+            ops.cast(value, x.dtype)
+            for value in (self.hidden_dim**0.5 if self.scale else 1.0, float("nan"))
+        )
+        x = x * ops.where(known == ids, scale, nan)[..., None]
         if self.position_layer is not None:
             x = self.position_layer(x, start=start)
         return self.dropout_layer(x, training=training)

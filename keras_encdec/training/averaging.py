@@ -26,10 +26,10 @@ def averaged_weights(model):
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
         optimizer = keras.optimizers.Adam(use_ema=True, ema_momentum=0.9)
         model.compile(optimizer, TokenCrossEntropy())
-        ids = np.array([[5, 7, 2]])
-        model.fit((ids, ids), ids, verbose=0)
+        ids, shifted = np.array([[5, 7, 2]]), np.array([[1, 5, 7]])
+        model.fit((ids, shifted), ids, verbose=0)
         with averaged_weights(model):
-            print(model.evaluate((ids, ids), ids, verbose=0))
+            print(model.evaluate((ids, shifted), ids, verbose=0))
         ```
 
     Reference:

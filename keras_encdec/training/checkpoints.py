@@ -59,11 +59,11 @@ class Checkpoints(keras.callbacks.Callback):
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
         model.compile("adam", TokenCrossEntropy())
         checkpoints = Checkpoints(tempfile.mkdtemp(), monitor="loss", mode="min")
-        ids = np.array([[5, 7, 2]])
+        ids, shifted = np.array([[5, 7, 2]]), np.array([[1, 5, 7]])
         options = {"epochs": 3, "callbacks": [checkpoints], "verbose": 0}
         # In a new process, with the same lines, this goes on after the last epoch.
         done = checkpoints.restore(model)
-        model.fit((ids, ids), ids, initial_epoch=done, **options)
+        model.fit((ids, shifted), ids, initial_epoch=done, **options)
         print(checkpoints.best_epoch, len(checkpoints.history))
         ```
     """
@@ -268,9 +268,9 @@ def average_weights(paths, model):
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
         model.compile("adam", TokenCrossEntropy())
         checkpoints = Checkpoints(tempfile.mkdtemp(), keep=2, monitor="loss")
-        ids = np.array([[5, 7, 2]])
+        ids, shifted = np.array([[5, 7, 2]]), np.array([[1, 5, 7]])
         options = {"callbacks": [checkpoints], "verbose": 0}
-        model.fit((ids, ids), ids, epochs=3, **options)
+        model.fit((ids, shifted), ids, epochs=3, **options)
         average_weights(checkpoints.paths, model)
         ```
 

@@ -35,10 +35,12 @@ class TokenCrossEntropy(keras.losses.Loss):
             `(B, T)`.
 
     Returns:
-        A float32 scalar in nats, or `(B, T)` with `reduction="none"`.
+        A float32 scalar in nats, or `(B, T)` with `reduction="none"`; nan where a label
+        that counts is no id.
 
     Raises:
-        ValueError: If `label_smoothing` lies outside `[0, 1)`.
+        ValueError: If `label_smoothing` lies outside `[0, 1)`; at a call, if there is
+            not a label for each position of the logits.
 
     Example:
         ```python
@@ -78,16 +80,12 @@ class TokenCrossEntropy(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         weights = token_weights(y_true, sample_weight, self.ignore_class)
-        return super().__call__(y_true, y_pred, sample_weight=weights)
+        labels = counted_labels(y_true, weights)
+        return super().__call__(labels, y_pred, sample_weight=weights)
 
     def call(self, y_true, y_pred):
         """Returns the loss of each token, float32 `(B, T)`."""
-        return token_cross_entropy(
-            y_true,
-            y_pred,
-            label_smoothing=self.label_smoothing,
-            ignore_class=self.ignore_class,
-        )
+        return token_cross_entropy(y_true, y_pred, label_smoothing=self.label_smoothing)
 
     def get_config(self):
         return {
@@ -97,18 +95,19 @@ class TokenCrossEntropy(keras.losses.Loss):
         }
 
 
-def token_cross_entropy(labels, logits, *, label_smoothing=0.0, ignore_class=None):
+def token_cross_entropy(labels, logits, *, label_smoothing=0.0):
     """Returns the cross entropy of each token, in nats.
 
     Args:
-        labels: `(B, T)`, ids in `[0, V)` or `ignore_class`.
+        labels: `(B, T)`, ids in `[0, V)`.
         logits: `(B, T, V)`, of any floating point type.
         label_smoothing: Probability spread evenly over the vocabulary.
-        ignore_class: A label that may lie outside `[0, V)`; what is returned for it
-            has no meaning.
 
     Returns:
-        float32 `(B, T)`.
+        float32 `(B, T)`; nan for a label outside `[0, V)`.
+
+    Raises:
+        ValueError: If there is not a label for each position of the logits.
 
     Example:
         ```python
@@ -120,11 +119,49 @@ def token_cross_entropy(labels, logits, *, label_smoothing=0.0, ignore_class=Non
         assert np.allclose(keras.ops.convert_to_numpy(nll), np.log(8))
         ```
     """
-    labels = ops.cast(labels, "int32")  # (B, T)
     logits = ops.cast(logits, "float32")  # (B, T, V)
-    if ignore_class is not None:
-        labels = ops.where(labels == ignore_class, 0, labels)
-    return _smoothed_cross_entropy(labels, label_smoothing)(logits)
+    labels, real = ids_in_vocabulary(labels, logits)  # (B, T)
+    return _smoothed_cross_entropy(labels, label_smoothing)(logits) * real
+
+
+def ids_in_vocabulary(labels, logits):
+    """Returns labels that can be looked up, and what to multiply their values by.
+
+    Outside the vocabulary the backends look up different things, and none says so.
+
+    Args:
+        labels: `(B, T)`, integer.
+        logits: `(B, T, V)`.
+
+    Returns:
+        `(B, T)`, int32, in `[0, V)`, and `(B, T)`, float32: 1, and nan where the label
+        was another one.
+
+    Raises:
+        ValueError: If there is not a label for each position of the logits.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.training.losses import ids_in_vocabulary
+
+        labels, real = ids_in_vocabulary(np.array([[3, -100]]), np.zeros((1, 2, 8)))
+        print(labels, real)
+        ```
+    """
+    labels, shape = ops.cast(labels, "int32"), logits.shape[:-1]
+    known = zip(labels.shape, shape, strict=False)
+    if len(labels.shape) != len(shape) or any(
+        None not in sizes and len(set(sizes)) > 1 for sizes in known
+    ):
+        raise ValueError(
+            "There must be a label for each position of the logits; received labels "
+            f"of shape {tuple(labels.shape)} for logits of shape "
+            f"{tuple(logits.shape)}. teacher_forcing makes labels and target."
+        )
+    inside = ops.clip(labels, 0, logits.shape[-1] - 1)
+    nan = ops.cast(float("nan"), "float32")
+    return inside, ops.where(inside == labels, ops.cast(1.0, "float32"), nan)
 
 
 def _smoothed_cross_entropy(labels, smoothing):
@@ -146,13 +183,34 @@ def _smoothed_cross_entropy(labels, smoothing):
             upstream = (args[-1] if upstream is None else upstream)[..., None]
             ids = ops.arange(logits.shape[-1], dtype=labels.dtype)
             probability = ops.exp(logits - log_sum)
-            taken = ops.where(ids == labels, 1 - smoothing, 0.0)
+            taken = ops.cast(ids == labels, logits.dtype) * (1 - smoothing)
             spread = smoothing / logits.shape[-1]
             return (probability - taken - spread) * upstream
 
         return ops.squeeze(log_sum - chosen, -1), gradient
 
     return cross_entropy
+
+
+def counted_labels(labels, weights):
+    """Returns the labels, 0 in the place of those that weigh nothing.
+
+    Args:
+        labels: `(B, T)`, integer.
+        weights: `(B, T)`, as `token_weights` returns them.
+
+    Returns:
+        `(B, T)`, as the labels.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.training.losses import counted_labels
+
+        print(counted_labels(np.array([[3, -100]]), np.array([[1.0, 0.0]])))
+        ```
+    """
+    return ops.where(weights == 0, ops.zeros_like(labels), labels)
 
 
 def token_weights(labels, sample_weight=None, ignore_class=0):

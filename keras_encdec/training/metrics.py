@@ -6,7 +6,12 @@ Shapes: B batch, T target length, V vocabulary.
 import keras
 from keras import ops
 
-from keras_encdec.training.losses import token_cross_entropy, token_weights
+from keras_encdec.training.losses import (
+    counted_labels,
+    ids_in_vocabulary,
+    token_cross_entropy,
+    token_weights,
+)
 
 
 class _FlatMean(keras.metrics.Mean):
@@ -33,7 +38,8 @@ class _TokenMetric(keras.metrics.MeanMetricWrapper, _FlatMean):
         # The mask alone is not enough: under JAX, Keras drops it between the loss and
         # the metrics of `fit`.
         weights = token_weights(y_true, sample_weight, self.ignore_class)
-        super().update_state(y_true, y_pred, sample_weight=weights)
+        labels = counted_labels(y_true, weights)
+        super().update_state(labels, y_pred, sample_weight=weights)
 
     def get_config(self):
         return {
@@ -117,17 +123,19 @@ class Perplexity(_TokenMetric):
     """
 
     def __init__(self, *, ignore_class=0, name="perplexity", dtype=None):
-        super().__init__(self._cross_entropy, ignore_class, name, dtype)
+        super().__init__(token_cross_entropy, ignore_class, name, dtype)
         self._direction = "down"
-
-    def _cross_entropy(self, y_true, y_pred):
-        return token_cross_entropy(y_true, y_pred, ignore_class=self.ignore_class)
 
     def result(self):
         return ops.exp(super().result())
 
 
 def is_best(y_true, y_pred):
-    """Returns which labels `(B, T)` have the highest of their logits, bool."""
+    """Returns 1 where a label `(B, T)` has the highest of its logits, else 0, float32.
+
+    It is nan where the label is no id.
+    """
+    labels, real = ids_in_vocabulary(y_true, y_pred)
     best = ops.argmax(y_pred, axis=-1)  # (B, T)
-    return ops.equal(ops.cast(y_true, best.dtype), best)
+    # Not a product: XLA takes what a bool is multiplied by for a number.
+    return ops.where(ops.cast(labels, best.dtype) == best, real, real - real)

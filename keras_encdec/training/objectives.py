@@ -8,7 +8,12 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import compile_train_step
-from keras_encdec.training.losses import TokenCrossEntropy, token_weights
+from keras_encdec.model_checks import CheckedModel
+from keras_encdec.training.losses import (
+    TokenCrossEntropy,
+    counted_labels,
+    token_weights,
+)
 from keras_encdec.training.memory import keep_freed_memory
 from keras_encdec.training.metrics import is_best
 from keras_encdec.training.projected_loss import projected_cross_entropy
@@ -16,7 +21,7 @@ from keras_encdec.training.projected_loss import projected_cross_entropy
 MEAN = TokenCrossEntropy().reduction
 
 
-class _Objective(keras.Model):
+class _Objective(CheckedModel, keras.Model):
     """A model to train, with a term to train it by.
 
     A subclass defines `added_loss(x, y, y_pred, sample_weight, loss)`, from what
@@ -51,7 +56,7 @@ class _Objective(keras.Model):
         return mean
 
 
-class ProjectedLoss(keras.Model):
+class ProjectedLoss(CheckedModel, keras.Model):
     """Trains an `EncoderDecoder` faster and in less memory than by its logits.
 
     The loss, and its gradient, are those of `TokenCrossEntropy` on the model's logits,
@@ -83,9 +88,9 @@ class ProjectedLoss(keras.Model):
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
         trained = ProjectedLoss(model)
         trained.compile("adam", TokenCrossEntropy(label_smoothing=0.1))
-        ids = np.array([[5, 7, 2]])
-        trained.fit((ids, ids), ids, verbose=0)
-        print(model((ids, ids)).shape)
+        source, target = np.array([[5, 7, 2]]), np.array([[1, 7, 5]])
+        trained.fit((source, target), np.array([[7, 5, 2]]), verbose=0)
+        print(model((source, target)).shape)
         ```
     """
 
@@ -145,7 +150,7 @@ class ProjectedLoss(keras.Model):
         else:
             loss = super().compute_loss(x, y, y_pred, sample_weight, training)
             weights, count = self._weights(y, sample_weight)
-            best = ops.cast(is_best(y, y_pred), "float32")
+            best = is_best(counted_labels(y, weights), y_pred)
             accuracy = ops.sum(best * weights) / count
         self.accuracy.update_state(accuracy, count)
         return loss
@@ -214,9 +219,9 @@ class RDrop(_Objective):
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1, dropout=0.3)
         trained = RDrop(model, weight=5)
         trained.compile("adam", TokenCrossEntropy(label_smoothing=0.1))
-        ids = np.array([[5, 7, 2]])
-        trained.fit((ids, ids), ids, verbose=0)
-        print(model((ids, ids)).shape)
+        source, target = np.array([[5, 7, 2]]), np.array([[1, 7, 5]])
+        trained.fit((source, target), np.array([[7, 5, 2]]), verbose=0)
+        print(model((source, target)).shape)
         ```
 
     Reference:
@@ -276,9 +281,9 @@ class WordDistillation(_Objective):
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
         trained = WordDistillation(model, teacher, weight=0.5, temperature=2)
         trained.compile("adam", TokenCrossEntropy())
-        ids = np.array([[5, 7, 2]])
-        trained.fit((ids, ids), ids, verbose=0)
-        print(model((ids, ids)).shape)
+        source, target = np.array([[5, 7, 2]]), np.array([[1, 7, 5]])
+        trained.fit((source, target), np.array([[7, 5, 2]]), verbose=0)
+        print(model((source, target)).shape)
         ```
 
     Reference:

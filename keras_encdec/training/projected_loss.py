@@ -28,7 +28,7 @@ def projected_cross_entropy(
     Args:
         hidden: `(N, D)`, float32.
         table: A vector for each id `(V, D)`, float32.
-        labels: `(N,)`, int32, in `[0, V)` where the weight is not 0.
+        labels: `(N,)`, int32, in `[0, V)` where the weight is not 0, or all is nan.
         weights: `(N,)`, float32, the weight of each token; no gradient flows to it.
         label_smoothing: Probability spread evenly over the vocabulary.
         chunk_size: About how many tokens' logits are there at once; by default as many
@@ -56,7 +56,9 @@ def projected_cross_entropy(
     """
     if chunk_size is None:
         chunk_size = max(LOGITS_AT_ONCE // table.shape[0], LEAST_CHUNK_SIZE)
-    labels = ops.where(weights == 0, 0, ops.cast(labels, "int32"))
+    given = ops.where(weights == 0, 0, ops.cast(labels, "int32"))
+    labels = ops.clip(given, 0, table.shape[0] - 1)
+    weights = ops.where(labels == given, weights, ops.cast(float("nan"), weights.dtype))
     keep, spread = 1.0 - label_smoothing, label_smoothing
 
     @ops.custom_gradient

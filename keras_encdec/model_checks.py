@@ -1,0 +1,243 @@
+"""What the verbs of a Keras model are given, checked before anything runs.
+
+In a compiled graph a bad id is a wrong answer, or an error that names an operation.
+Shapes: B batch, T target, V vocabulary.
+"""
+
+import inspect
+import warnings
+
+import keras
+import numpy as np
+from keras import tree
+
+
+class CheckedModel:
+    """Mixed into a `keras.Model` of token ids: checks what its verbs are given.
+
+    The model itself, or the `model` that it trains, says by `check_ids` what it takes;
+    without one, nothing is checked. Arrays, lists and tensors are looked at; in what a
+    pipeline gives, a bad id makes the loss nan.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.model_checks import CheckedModel
+
+        class Doubled(CheckedModel, keras.Model):
+            def __init__(self, model):
+                super().__init__()
+                self.model = model
+
+            def call(self, inputs):
+                return 2 * self.model(inputs)
+
+        model = Doubled(EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1))
+        print(model.predict((np.array([[5, 2]]), np.array([[1]])), verbose=0).shape)
+        ```
+    """
+
+    def compile(self, *args, **kwargs):
+        """Compiles as `keras.Model.compile` does; losses and metrics are checked."""
+        verb = super().compile
+        given = inspect.signature(verb).bind_partial(*args, **kwargs).arguments
+        for name, get in (
+            ("loss", keras.losses.get),
+            ("metrics", keras.metrics.get),
+            ("weighted_metrics", keras.metrics.get),
+        ):
+            for each in tree.flatten(given.get(name)):
+                # Names such as "accuracy" Keras resolves by the shapes, later.
+                known = each not in ("accuracy", "acc", "crossentropy", "ce")
+                self._check_measure(name, each, get(each) if known else None)
+        super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles as a saved model was, by what `get_compile_config` returned."""
+        # Keras's own leaves a model whose `compile` is not its own uncompiled.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def _check_measure(self, name, given, measure):
+        model = self._of_ids
+        if measure is None or not hasattr(model, "check_ids"):
+            return
+        ignored = getattr(measure, "ignore_class", None)
+        size = model.target_embedding.vocabulary_size
+        if ignored is not None and ignored != model.padding_id and 0 <= ignored < size:
+            raise ValueError(
+                "The label to leave out must be the model's padding id, or no id of "
+                f"its vocabulary; received {name} with ignore_class={ignored} for a "
+                f"model with padding_id={model.padding_id}. Give "
+                f"ignore_class={model.padding_id}."
+            )
+        if _takes_probabilities(measure):
+            raise ValueError(
+                f"The model gives logits, not probabilities; received {name}={given!r} "
+                "with from_logits=False. Give TokenCrossEntropy(), or "
+                "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+            )
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Returns the outputs; arrays of ids are checked first."""
+        # Within a step, to look at a tensor would wait for the device.
+        arrays = (
+            x if isinstance(x, np.ndarray | list) else None for x in _pair(inputs)
+        )
+        self._check_ids(*arrays)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def fit(self, *args, **kwargs):
+        """Trains as `keras.Model.fit` does; arrays are checked first."""
+        given = self._checked(super().fit, args, kwargs)
+        _, target = _pair(given.get("x"))
+        _warn_of_no_shift(as_array(target), as_array(given.get("y")))
+        if not isinstance(given.get("x"), np.ndarray | dict | list | tuple):
+            # A dataset shuffles itself; at Keras's default of True, Keras warns of it.
+            given.setdefault("shuffle", False)
+        return super().fit(**given)
+
+    def evaluate(self, *args, **kwargs):
+        """Evaluates as `keras.Model.evaluate` does; arrays are checked first."""
+        return super().evaluate(**self._checked(super().evaluate, args, kwargs))
+
+    def predict(self, *args, **kwargs):
+        """Predicts as `keras.Model.predict` does; arrays are checked first."""
+        return super().predict(**self._checked(super().predict, args, kwargs))
+
+    def train_on_batch(self, *args, **kwargs):
+        """Trains as `keras.Model.train_on_batch` does; arrays are checked first."""
+        given = self._checked(super().train_on_batch, args, kwargs)
+        return super().train_on_batch(**given)
+
+    def test_on_batch(self, *args, **kwargs):
+        """Tests as `keras.Model.test_on_batch` does; arrays are checked first."""
+        given = self._checked(super().test_on_batch, args, kwargs)
+        return super().test_on_batch(**given)
+
+    def predict_on_batch(self, *args, **kwargs):
+        """Predicts as `keras.Model.predict_on_batch` does; arrays are checked first."""
+        given = self._checked(super().predict_on_batch, args, kwargs)
+        return super().predict_on_batch(**given)
+
+    @property
+    def _of_ids(self):
+        return getattr(self, "model", self)
+
+    def _check_ids(self, source, target, labels=None):
+        if hasattr(self._of_ids, "check_ids"):
+            ignored = getattr(getattr(self, "loss", None), "ignore_class", None)
+            self._of_ids.check_ids(source, target, labels, ignore_class=ignored)
+
+    def _checked(self, verb, args, kwargs):
+        """Returns the arguments of a verb, by name, when they have been checked."""
+        given = inspect.signature(verb).bind_partial(*args, **kwargs).arguments
+        given.update(given.pop("kwargs", {}))
+        if given.get("class_weight") is not None:
+            raise ValueError(
+                "class_weight weighs rows by their one class, and a sequence has many; "
+                f"received class_weight={given['class_weight']!r}. Give each token its "
+                "weight: sample_weight, of shape (B, T)."
+            )
+        given.update(self._checked_data(given))
+        held_out = given.get("validation_data")
+        if isinstance(held_out, tuple | list) and len(held_out) in (2, 3):
+            data = dict(zip(("x", "y", "sample_weight"), held_out, strict=False))
+            data.update(self._checked_data(data))
+            given["validation_data"] = tuple(data.values())
+        return given
+
+    def _checked_data(self, data):
+        """Checks `x`, `y` and `sample_weight`; returns the weights as they must be."""
+        source, target = map(as_array, _pair(data.get("x")))
+        labels = as_array(data.get("y"))
+        if labels is not None and labels.ndim > 2 and labels.dtype.kind == "f":
+            labels = None  # One-hot, for a loss of the user's own.
+        self._check_ids(source, target, labels)
+        weights = as_array(data.get("sample_weight"))
+        if weights is None or labels is None or labels.ndim != 2:
+            return {}
+        if weights.shape == labels.shape[:1]:
+            weights = weights[:, None]
+        if weights.shape not in (labels.shape, (len(labels), 1)):
+            raise ValueError(
+                "sample_weight must have a weight for each row, (B,) or (B, 1), or for "
+                f"each token, (B, T); received shape {weights.shape} for labels "
+                f"{labels.shape}."
+            )
+        # Always of one shape: TensorFlow keeps the graph of the first call.
+        return {"sample_weight": np.broadcast_to(weights, labels.shape)}
+
+
+def as_array(x):
+    """Returns ids as a NumPy array, None if they are not to be looked at.
+
+    Args:
+        x: An array, a list, a tensor of any backend, or anything else.
+
+    Returns:
+        A NumPy array; None for what has no values yet, or gives them one by one.
+
+    Raises:
+        ValueError: If rows are of different lengths.
+
+    Example:
+        ```python
+        from keras_encdec.model_checks import as_array
+
+        print(as_array([[5, 7, 2]]).shape)
+        ```
+    """
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()  # PyTorch's, wherever it is.
+    if not isinstance(x, list | tuple) and not hasattr(x, "__array__"):
+        return None
+    if isinstance(x, keras.KerasTensor):
+        return None
+    try:
+        return np.asarray(x)
+    except NotImplementedError:  # TensorFlow's, within a graph.
+        return None
+    except ValueError as error:
+        raise ValueError(
+            "Rows of ids must have one length, to make an array; received rows of "
+            f"different lengths. Pad them with the model's padding id. ({error})"
+        ) from None
+
+
+def _pair(x):
+    """The source and the target, None each if that is not what it is."""
+    if isinstance(x, dict):
+        return x.get("source"), x.get("target")
+    if isinstance(x, tuple | list) and len(x) == 2:
+        return tuple(x)
+    return None, None
+
+
+def _warn_of_no_shift(target, labels):
+    if target is None or labels is None or target.size == 0:
+        return
+    if target.shape == labels.shape and np.array_equal(target, labels):
+        warnings.warn(
+            "The target equals the labels: the model learns to copy what it is shown, "
+            "and can generate nothing. The target is the labels shifted right behind "
+            "the start id, as teacher_forcing gives them.",
+            stacklevel=3,
+        )
+
+
+def _takes_probabilities(measure):
+    """Whether a loss or a metric takes what it is given for probabilities."""
+    if inspect.isfunction(measure):
+        parameters = inspect.signature(measure).parameters
+        found = (
+            parameters["from_logits"].default if "from_logits" in parameters else None
+        )
+    elif isinstance(measure, keras.losses.Loss | keras.metrics.Metric):
+        found = measure.get_config().get("from_logits")
+    else:
+        found = None
+    return found is False
