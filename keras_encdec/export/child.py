@@ -1,7 +1,8 @@
 """Work that needs the TensorFlow backend, from under any backend.
 
 Graphs are written by TensorFlow. Under JAX and PyTorch the model is saved, and a child
-process under the TensorFlow backend loads it and does the work.
+process under the TensorFlow backend loads it and does the work. A child process imports
+what its parent does, and nothing that happens to lie in the current folder.
 """
 
 import importlib
@@ -14,7 +15,63 @@ import tempfile
 
 import keras
 
+from keras_encdec.generation.keras_hub_sampler import KerasHubSampler
 from keras_encdec.text_to_text import TextToText
+
+# The path first, so that all the rest is imported as in the parent.
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1))\n"
+# The library that the parent runs, also where another one is found on the path.
+_CHILD = """
+import importlib.util
+spec = importlib.util.spec_from_file_location("keras_encdec", sys.argv[1])
+package = importlib.util.module_from_spec(spec)
+sys.modules["keras_encdec"] = package
+spec.loader.exec_module(package)
+from keras_encdec.export import child
+child._main(*sys.argv[2:])
+"""
+
+
+def run_python(rule, code, *arguments, last=(), **variables):
+    """Runs Python code in a child process, which imports what this process does.
+
+    Args:
+        rule: What must hold, a sentence for the error.
+        code: The code; `json` and `sys` are imported.
+        *arguments: `str`s that it finds in `sys.argv`, from index 1.
+        last: More folders to import from, after all others.
+        **variables: Environment variables to set.
+
+    Raises:
+        RuntimeError: If it fails; with the end of its output.
+
+    Example:
+        ```python
+        from keras_encdec.export.child import run_python
+
+        run_python("One must be 1.", "assert sys.argv[1] == '1'", "1")
+        ```
+    """
+    # Not '', which is the current folder: whatever lies there under the name of a
+    # package would be run in its place.
+    path = [*filter(None, sys.path), *last]
+    environment = {**os.environ, **variables}
+    environment.pop("PYTHONPATH", None)
+    child = subprocess.run(
+        [sys.executable, "-P", "-c", _START + code, json.dumps(path), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if child.returncode:
+        raise RuntimeError(
+            f"{rule} The child process failed with status {child.returncode}; the end "
+            f"of its output:\n{child.stdout[-4000:]}"
+        )
 
 
 def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **options):
@@ -31,6 +88,7 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
 
     Raises:
         RuntimeError: If the child process fails; with the end of its output.
+        ValueError: If the sampler is KerasHub's, which no graph can hold.
 
     Example:
         ```python
@@ -55,33 +113,29 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
         )
         ```
     """
+    if isinstance(text_to_text.generator.sampler, KerasHubSampler):
+        raise ValueError(
+            "A sampler of KerasHub draws by generators of its own, which cannot be "
+            f"exported; received {text_to_text.sampler!r}. Take one of keras_encdec, "
+            "as in text_to_text.with_sampler(TopKSampler(k=5))."
+        )
     if keras.config.backend() == "tensorflow":
         function(text_to_text, folder, **options)
         return
-    package = pathlib.Path(__file__).parents[2]
-    paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-    name = f"{function.__module__}:{function.__name__}"
     with tempfile.TemporaryDirectory() as saved:
         text_to_text.save(saved, overwrite=True)
-        arguments = [name, saved, str(folder), json.dumps([list(modules), options])]
-        child = subprocess.run(
-            [sys.executable, "-m", __name__, *arguments],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-    if child.returncode:
-        raise RuntimeError(
-            "The child process that exports under the TensorFlow backend failed; "
-            f"the end of its output:\n{child.stdout[-4000:]}"
+        run_python(
+            "What is exported must load and run under the TensorFlow backend.",
+            _CHILD,
+            str(pathlib.Path(__file__).parents[1] / "__init__.py"),
+            f"{function.__module__}:{function.__name__}",
+            saved,
+            str(folder),
+            json.dumps([list(modules), options]),
+            # A module of the user's may lie in the current folder of a notebook.
+            last=[os.getcwd()] if modules and "" in sys.path else [],
+            KERAS_BACKEND="tensorflow",
+            CUDA_VISIBLE_DEVICES="",
         )
 
 
@@ -90,7 +144,3 @@ def _main(name, saved, folder, arguments):
     function = getattr(importlib.import_module(module), function)
     modules, options = json.loads(arguments)
     function(TextToText.load(saved, modules), pathlib.Path(folder), **options)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -1,6 +1,6 @@
-"""Asks a SavedModel where only TensorFlow and tensorflow-text are; run as a script.
+"""Asks a SavedModel where only TensorFlow and tensorflow-text are.
 
-`python -P fresh_process.py SAVED_MODEL WORK` reads `WORK/requests` and writes
+`proof` runs this file without the package. It reads `WORK/requests` and writes
 `WORK/answers`, as `proof` describes them.
 """
 
@@ -63,7 +63,3 @@ def _milliseconds(function, inputs, times=5):
         function(**inputs)
         taken.append(1000 * (time.perf_counter() - start))
     return sorted(taken)[times // 2]
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -3,14 +3,13 @@
 import base64
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import keras
 import numpy as np
 
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.export.child import run_python
 from keras_encdec.generation import RandomSampler
 
 tf = import_tensorflow()
@@ -212,15 +211,13 @@ def _ask(folder, requests):
         work = pathlib.Path(work)
         question = [[name, encode_tensors(inputs)] for name, inputs in requests]
         (work / "requests").write_text(json.dumps(question))
-        script = pathlib.Path(__file__).with_name("fresh_process.py")
-        # -P: the names of the files beside the script are also those of packages.
-        command = [sys.executable, "-P", str(script), str(folder), str(work)]
-        child = subprocess.run(command, capture_output=True, text=True, check=False)
-        if child.returncode:
-            raise RuntimeError(
-                "The SavedModel must run in a fresh process with TensorFlow alone; the "
-                f"end of what that said:\n{child.stderr[-4000:]}"
-            )
+        run_python(
+            "The SavedModel must run in a fresh process with TensorFlow alone.",
+            "import runpy; runpy.run_path(sys.argv[1])['main'](*sys.argv[2:])",
+            str(pathlib.Path(__file__).with_name("fresh_process.py")),
+            str(folder),
+            str(work),
+        )
         report = json.loads((work / "answers").read_text())
     report["answers"] = [decode_tensors(answer) for answer in report["answers"]]
     return report

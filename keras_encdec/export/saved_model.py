@@ -1,6 +1,7 @@
 """SavedModel export: strings in, strings out, from any backend, for TF Serving."""
 
 import pathlib
+import re
 
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.export.child import run_under_tensorflow
@@ -9,6 +10,8 @@ from keras_encdec.export.signatures import SIGNATURES, Signatures
 from keras_encdec.export.warm_up import write_warm_up
 from keras_encdec.files import new_folder
 from keras_encdec.generation import BeamSampler
+from keras_encdec.generation.checks import require_size
+from keras_encdec.serving.grpc import import_serving_api
 
 tf = import_tensorflow()
 
@@ -51,8 +54,8 @@ def export_saved_model(
 
     Args:
         text_to_text: A `TextToText`, under any backend.
-        path: The folder to write, such as `saved_models/g2p/1`; TF Serving serves the
-            largest number.
+        path: The folder to write, such as `saved_models/g2p/1`; its name must be a
+            number, of which TF Serving serves the largest.
         signatures: Which of the signatures to write.
         max_length: The largest number of tokens to generate; by default that of
             `text_to_text`.
@@ -76,7 +79,9 @@ def export_saved_model(
 
     Raises:
         FileExistsError: If the folder is there and `overwrite` is False.
-        ValueError: If a signature is unknown.
+        ValueError: If the folder's name is no number, a signature is unknown, there are
+            no texts for the proof, or a length or the sampler cannot be exported;
+            before anything is written.
         RuntimeError: If the child process fails, the graph holds an op that TF Serving
             cannot run, or the SavedModel does not answer what Python answers.
 
@@ -103,8 +108,27 @@ def export_saved_model(
             f"signatures must be some of {', '.join(SIGNATURES)}; received "
             f"{list(signatures)!r}."
         )
+    name = pathlib.Path(path).name
+    if not re.fullmatch("[0-9]{1,18}", name):
+        raise ValueError(
+            "TF Serving finds a SavedModel in a folder whose name is its version, a "
+            f"number; received {str(path)!r}. Write it to "
+            f"{str(pathlib.Path(path, '1'))!r}."
+        )
+    if proof_texts is not None and not len(proof_texts):
+        raise ValueError(
+            "A proof needs at least one text; received none. Give some, or None for no "
+            "proof."
+        )
+    if warm_up:
+        import_serving_api()
     max_length = text_to_text.max_length if max_length is None else max_length
+    require_size("max_length", max_length)
     beams = _beams(text_to_text.sampler, num_beams, length_penalty)
+    # With no source a call checks its options, and no more.
+    text_to_text.generator([], max_length)
+    if "beam" in signatures:
+        text_to_text.with_sampler(beams).generator([], max_length)
     with new_folder(path, overwrite=overwrite) as folder:
         run_under_tensorflow(
             write_saved_model,

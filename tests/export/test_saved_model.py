@@ -187,21 +187,21 @@ def exported(greedy, random, beams, tmp_path_factory):
     """The folder of three SavedModels."""
     root = tmp_path_factory.mktemp("exported")
     # Over a folder that is there already, and with another length.
-    (root / "greedy").mkdir()
-    (root / "greedy" / "old").write_text("old")
+    (root / "greedy" / "1").mkdir(parents=True)
+    (root / "greedy" / "1" / "old").write_text("old")
     path = export_saved_model(
         greedy,
-        root / "greedy",
+        root / "greedy" / "1",
         signatures=SIGNATURES["greedy"],
         max_length=14,
         overwrite=True,
     )
-    assert path == root / "greedy"
+    assert path == root / "greedy" / "1"
     assert not (path / "old").exists()
     for name, text_to_text in (("random", random), ("beams", beams)):
-        path = str(root / name)
+        path = str(root / name / "1")
         options = {"signatures": SIGNATURES[name], "warm_up": name == "random"}
-        assert export_saved_model(text_to_text, path, **options) == root / name
+        assert export_saved_model(text_to_text, path, **options) == root / name / "1"
     written = sorted(path.name for path in root.iterdir())
     assert written == ["beams", "greedy", "random"]
     return root
@@ -223,7 +223,9 @@ def answers_of(exported, ask):
     answers = {}
     for folder in SIGNATURES:
         mine = {name: rest for name, (of, *rest) in requests().items() if of == folder}
-        answers.update(zip(mine, ask(exported / folder, mine.values()), strict=True))
+        answers.update(
+            zip(mine, ask(exported / folder / "1", mine.values()), strict=True)
+        )
     return answers
 
 
@@ -383,7 +385,7 @@ def test_signatures(exported):
 def test_serving_can_run_every_op(exported):
     known = set(operations_with_kernels())
     for folder in SIGNATURES:
-        names = operations(exported / folder)
+        names = operations(exported / folder / "1")
         assert {"StatelessWhile", "While"} & names
         assert not [name for name in names if "Xla" in name or "PyFunc" in name]
         assert names <= known
@@ -401,13 +403,46 @@ def operations_with_kernels():
 
 
 def test_refuses_a_folder_that_is_there(greedy, tmp_path):
-    (tmp_path / "mine").write_text("mine")
-    with pytest.raises(FileExistsError, match="there already"):
-        export_saved_model(greedy, tmp_path)
-    for overwrite in (False, True):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").write_text("mine")
+    for name, overwrite in (("1", False), ("2", False), ("2", True)):
         with pytest.raises(FileExistsError, match="there already"):
-            export_saved_model(greedy, tmp_path / "mine", overwrite=overwrite)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+            export_saved_model(greedy, tmp_path / name, overwrite=overwrite)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["expnov", "1.0", "v1", "-1", "1a", "..", "\u0661"])
+def test_refuses_a_folder_that_serving_does_not_find(greedy, tmp_path, name):
+    with pytest.raises(ValueError, match="its version, a number") as caught:
+        export_saved_model(greedy, tmp_path / name)
+    assert f"Write it to '{tmp_path / name / '1'}'" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_length": 0}, "max_length must be an integer of at least 1"),
+        ({"max_length": 2.5}, "max_length must be an integer of at least 1"),
+        ({"num_beams": 0}, "num_beams must be"),
+        ({"proof_texts": []}, "at least one text"),
+        ({"signatures": []}, "signatures must be some of"),
+    ],
+)
+def test_refuses_wrong_options_before_the_work(greedy, tmp_path, options, says):
+    with pytest.raises(ValueError, match=says):
+        export_saved_model(greedy, tmp_path / "a" / "1", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_refuses_more_tokens_than_positions(greedy, tmp_path):
+    tokenizer = greedy.source_tokenizer
+    size = tokenizer.vocabulary_size
+    model = EncoderDecoder(size, 16, 32, 2, 1, positions="learned", max_length=8)
+    short = TextToText(tokenizer, tokenizer, model, max_length=8)
+    with pytest.raises(ValueError, match="max_length=8; received 9"):
+        export_saved_model(short, tmp_path / "1", max_length=9)
+    assert not list(tmp_path.iterdir())
 
 
 def save_with(function, folder):
@@ -463,9 +498,9 @@ def test_a_failed_export_leaves_nothing(greedy, tmp_path, exists, load_test_modu
     sampler = load_test_module("export/id_models.py").PythonSampler()
     failing = TextToText(tokenizer, tokenizer, greedy.model, sampler)
     if exists:
-        (tmp_path / "export").mkdir()
-        (tmp_path / "export" / "mine").write_text("mine")
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "mine").write_text("mine")
     says = "this one holds PyFunc" if ON_TENSORFLOW else r"failed(?s:.)*PythonSampler"
     with pytest.raises(RuntimeError, match=says):
-        export_saved_model(failing, tmp_path / "export", overwrite=True)
-    assert [path.name for path in tmp_path.rglob("*")] == ["export", "mine"] * exists
+        export_saved_model(failing, tmp_path / "1", overwrite=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["1", "mine"] * exists
