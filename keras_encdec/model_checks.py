@@ -62,7 +62,7 @@ class CheckedModel:
             self.optimizer.build(self.trainable_variables)
 
     def _check_measure(self, name, given, measure):
-        model = self._of_ids
+        model = self._of_ids()
         if measure is None or not hasattr(model, "check_ids"):
             return
         ignored = getattr(measure, "ignore_class", None)
@@ -123,14 +123,14 @@ class CheckedModel:
         given = self._checked(super().predict_on_batch, args, kwargs)
         return super().predict_on_batch(**given)
 
-    @property
     def _of_ids(self):
+        # No property: Keras would follow it when it saves.
         return getattr(self, "model", self)
 
     def _check_ids(self, source, target, labels=None):
-        if hasattr(self._of_ids, "check_ids"):
+        if hasattr(self._of_ids(), "check_ids"):
             ignored = getattr(getattr(self, "loss", None), "ignore_class", None)
-            self._of_ids.check_ids(source, target, labels, ignore_class=ignored)
+            self._of_ids().check_ids(source, target, labels, ignore_class=ignored)
 
     def _checked(self, verb, args, kwargs):
         """Returns the arguments of a verb, by name, when they have been checked."""

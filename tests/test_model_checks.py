@@ -233,3 +233,16 @@ def test_as_array_takes_what_has_values():
     assert as_array(iter([1])) is None
     for x in (SOURCE, SOURCE.tolist(), keras.ops.convert_to_tensor(SOURCE)):
         np.testing.assert_array_equal(as_array(x), SOURCE)
+
+
+@pytest.mark.once
+def test_a_checked_model_can_be_saved_and_loaded_compiled(tmp_path):
+    model = build()
+    model.compile("sgd", TokenCrossEntropy(label_smoothing=0.1))
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    assert copy.loss.label_smoothing == 0.1
+    data = (SOURCE, TARGET), LABELS
+    np.testing.assert_allclose(
+        copy.test_on_batch(*data), model.test_on_batch(*data), rtol=1e-5
+    )
