@@ -1,7 +1,17 @@
 """Arguments that several commands take."""
 
 import argparse
+import math
 import pathlib
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells the defaults that say something: no False of a switch, and no None."""
+
+    def _get_help_string(self, action):
+        if action.default is None or isinstance(action.default, (bool, list)):
+            return action.help
+        return super()._get_help_string(action)
 
 
 def add_command(commands, function, summary):
@@ -10,7 +20,7 @@ def add_command(commands, function, summary):
         function.__name__,
         help=summary,
         description=function.__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     added.set_defaults(command=function)
     return added
@@ -48,23 +58,44 @@ def saved_folder(text):
 
 def positive(text):
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number of at least 1; received {text!r}"
-        )
-    return int(text)
+    return _number(text, int, "a whole number of at least 1", lambda x: 0 < x < 2**31)
+
+
+def int32(text):
+    """A whole number of 32 bits."""
+    rule = "a whole number that fits in 32 bits"
+    return _number(text, int, rule, lambda x: -(2**31) <= x < 2**31)
+
+
+def finite(text):
+    """A number that is neither infinite nor none."""
+    return _number(text, float, "a finite number", math.isfinite)
+
+
+def positive_real(text):
+    """A number above 0."""
+    return _number(text, float, "a finite number above 0", lambda x: 0 < x < math.inf)
 
 
 def share(text):
     """A number of at least 0 and less than 1."""
+    rule = "a number of at least 0 and less than 1"
+    return _number(text, float, rule, lambda x: 0 <= x < 1)
+
+
+def portion(text):
+    """A number above 0 and at most 1."""
+    rule = "a number above 0 and at most 1"
+    return _number(text, float, rule, lambda x: 0 < x <= 1)
+
+
+def _number(text, kind, rule, holds):
     try:
-        number = float(text)
+        number = kind(text)
     except ValueError:
-        number = -1.0
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a number of at least 0 and less than 1; received {text!r}"
-        )
+        number = None
+    if number is None or not holds(number):
+        raise argparse.ArgumentTypeError(f"must be {rule}; received {text!r:.40}")
     return number
 
 

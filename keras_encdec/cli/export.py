@@ -4,6 +4,7 @@ import json
 import pathlib
 
 from keras_encdec.cli.arguments import add_command, add_saved, positive
+from keras_encdec.cli.search import add_beams, make_sampler
 
 FORMATS = ("saved-model", "ctranslate2", "onnx", "openvino", "litert")
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
@@ -25,12 +26,7 @@ def add_commands(commands):
         help="number of the folder to write in it, 1 if not given; TF Serving serves "
         "the largest",
     )
-    added.add_argument(
-        "--beams", type=positive, help="answer by beam search, with so many beams"
-    )
-    added.add_argument(
-        "--length-penalty", type=float, default=1.0, help="of beams: above 0 for long"
-    )
+    add_beams(added, "answer by beam search, with so many hypotheses")
     added.add_argument("--max-length", type=positive, help="largest number of tokens")
     added.add_argument(
         "--signatures",
@@ -51,7 +47,9 @@ def add_commands(commands):
         "serving",
     )
     added.add_argument(
-        "--texts", help="file of source texts, whose first lines the proof is made on"
+        "--texts",
+        help="file of source texts, as of generate, on whose first lines the proof is "
+        "made",
     )
     added.add_argument(
         "--quantization", help="of the weights of ctranslate2: int8, float16 ..."
@@ -59,15 +57,20 @@ def add_commands(commands):
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
 
-def export(saved, module, path, format, beams, length_penalty, max_length, **options):
+def export(saved, module, path, format, max_length, beams, length_penalty, **options):
     """Writes a SavedModel for TF Serving, and proves it; or another format.
 
     A fresh process with TensorFlow alone must answer some texts as Python does, before
     the version's folder is put in its place. The other formats take ids or tokens.
     """
-    from keras_encdec.generation import BeamSampler
     from keras_encdec.text_to_text import TextToText
 
+    if length_penalty is not None and beams is None:
+        raise ValueError(
+            "--length-penalty is an option of --beams; received no --beams. Give both, "
+            "or leave it out."
+        )
+    sampler = make_sampler(beams=beams, length_penalty=length_penalty)
     if format != "ctranslate2" and options["quantization"] is not None:
         raise ValueError(
             f"Only ctranslate2 takes --quantization; received --format {format}. Leave "
@@ -81,14 +84,12 @@ def export(saved, module, path, format, beams, length_penalty, max_length, **opt
                     f"--format {format}. Leave it out."
                 )
     text_to_text = TextToText.load(saved, module)
-    if beams is not None:
-        text_to_text = text_to_text.with_sampler(BeamSampler(beams, length_penalty))
-    if max_length is not None:
-        sampler = text_to_text.sampler
-        text_to_text = text_to_text.with_sampler(sampler, max_length=max_length)
+    text_to_text = text_to_text.with_sampler(
+        text_to_text.sampler if sampler is None else sampler, max_length=max_length
+    )
     if format == "saved-model":
         del options["quantization"]
-        _export_saved_model(text_to_text, module, path, length_penalty, **options)
+        _export_saved_model(text_to_text, module, path, **options)
     else:
         _export_other(text_to_text, module, path, format, **options)
 
@@ -112,7 +113,6 @@ def _export_saved_model(
     text_to_text,
     modules,
     path,
-    length_penalty,
     version,
     signatures,
     jit,
@@ -122,16 +122,15 @@ def _export_saved_model(
 ):
     from keras_encdec.export import SIGNATURES, export_saved_model
     from keras_encdec.export.proof import REPORT, TEXTS
-    from keras_encdec.text import read_lines
+    from keras_encdec.text import read_sources
 
     folder = export_saved_model(
         text_to_text,
         pathlib.Path(path, str(version or 1)),
         signatures=SIGNATURES if signatures is None else signatures,
-        length_penalty=length_penalty,
         jit=jit,
         warm_up=warm_up,
-        proof_texts=TEXTS if texts is None else read_lines(texts)[:16],
+        proof_texts=TEXTS if texts is None else read_sources(texts)[:16],
         modules=modules,
         overwrite=overwrite,
     )

@@ -1,19 +1,12 @@
 """The commands that use a trained model: evaluate, generate."""
 
-import pathlib
+import contextlib
 import sys
 import time
 
-from keras_encdec.cli.arguments import (
-    add_command,
-    add_pairs,
-    add_saved,
-    check_folder_of,
-    positive,
-)
+from keras_encdec.cli.arguments import add_command, add_pairs, add_saved, positive
+from keras_encdec.cli.search import add_search, make_sampler
 from keras_encdec.files import new_file
-
-SAMPLERS = ("greedy", "beam", "random", "top-k", "top-p", "min-p", "typical")
 
 
 def add_commands(commands):
@@ -28,33 +21,23 @@ def add_commands(commands):
         help="sacrebleu's tokenizer; none for texts that are tokenized already",
     )
     added.add_argument("--lowercase", action="store_true", help="score in lower case")
-    _add_search(added)
+    add_search(added)
 
     added = add_command(commands, generate, "generate a text for each line")
     add_saved(added)
-    added.add_argument("--source", default="-", help="file of texts, - for stdin")
-    added.add_argument("--output", default="-", help="file to write, - for stdout")
+    added.add_argument(
+        "--source",
+        default="-",
+        help="file of texts, a line each, or of source<tab>target; .gz too; - for "
+        "standard input",
+    )
+    added.add_argument(
+        "--output", default="-", help="file to write, - for standard output"
+    )
     added.add_argument(
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
     )
-    _add_search(added)
-
-
-def _add_search(parser):
-    parser.add_argument("--sampler", choices=SAMPLERS, default="greedy")
-    parser.add_argument("--beams", type=positive, default=4, help="of beam")
-    parser.add_argument(
-        "--length-penalty",
-        type=float,
-        default=1.0,
-        help="of beam: above 0 favours long",
-    )
-    parser.add_argument("--temperature", type=float, default=1.0, help="of samplers")
-    parser.add_argument("--k", type=positive, default=10, help="of top-k")
-    parser.add_argument("--p", type=float, default=0.9, help="of top-p, min-p, typical")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-length", type=positive, help="largest number of tokens")
-    parser.add_argument("--batch-size", type=positive, default=64)
+    add_search(added)
 
 
 def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **search):
@@ -66,20 +49,24 @@ def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **
     from keras_encdec.evaluation import evaluate_texts
     from keras_encdec.text import read_pairs
 
-    if output is not None:
-        check_folder_of(output)
     sources, references = read_pairs(source, target)
-    text_to_text, options = _searching(saved, module, **search)
-    text_to_text = _compiled_for(text_to_text, len(sources))
-    start = time.perf_counter()
-    hypotheses = text_to_text(sources, progress=_show_progress, **options)
-    seconds = time.perf_counter() - start
+    if not sources:
+        raise ValueError(
+            f"An evaluation needs at least one line; received none in {source}. Check "
+            "the file."
+        )
+    options = {"tokenize": bleu_tokenize, "lowercase": lowercase}
+    # Before the work, not after it.
+    evaluate_texts(["one"], ["one"], ["one"], **options)
+    with _writer(output) as write:
+        text_to_text, call = _searching(saved, module, len(sources), **search)
+        _check_texts(text_to_text, sources, references)
+        start = time.perf_counter()
+        hypotheses = text_to_text(sources, progress=_show_progress, **call)
+        seconds = time.perf_counter() - start
+        write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)
-    if output is not None:
-        _write_lines(output, hypotheses)
-    scores = evaluate_texts(
-        sources, hypotheses, references, tokenize=bleu_tokenize, lowercase=lowercase
-    )
+    scores = evaluate_texts(sources, hypotheses, references, **options)
     print(f"texts                {len(sources):,} in {seconds:.1f} s")
     for line in scores.report:
         print(line)
@@ -90,90 +77,107 @@ def generate(saved, module, source, output, n_best, **search):
 
     With --n-best each text has a line `line number<tab>score<tab>text`.
     """
-    if output != "-":
-        check_folder_of(output)
-    text_to_text, options = _searching(saved, module, n_best=n_best, **search)
-    # Bytes, so that a line of invalid UTF-8 is a source like any other. Not
-    # `splitlines`, which also splits at a carriage return within a line.
-    if source == "-":
-        lines = sys.stdin.buffer.read().split(b"\n")
-    else:
-        lines = pathlib.Path(source).read_bytes().split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    lines = [line.removesuffix(b"\r") for line in lines]
-    text_to_text = _compiled_for(text_to_text, len(lines))
-    start = time.perf_counter()
-    results = text_to_text(
-        lines,
-        num_return_sequences=n_best,
-        return_scores=True,
-        progress=_show_progress,
-        **options,
-    )
-    seconds = time.perf_counter() - start
-    rows = [
-        (f"{line}\t{score:.4f}\t" if n_best > 1 else "") + result
-        for line, best in enumerate(results, start=1)
-        for result, score in best
-    ]
-    _write_lines(output, rows)
+    from keras_encdec.text import read_sources
+
+    with _writer(output) as write:
+        lines = read_sources(source)
+        text_to_text, call = _searching(saved, module, len(lines), n_best, **search)
+        _check_texts(text_to_text, lines)
+        start = time.perf_counter()
+        results = text_to_text(lines, progress=_show_progress, **call)
+        seconds = time.perf_counter() - start
+        if n_best > 1:
+            results = [
+                f"{line}\t{score:.4f}\t{result}"
+                for line, best in enumerate(results, start=1)
+                for result, score in best
+            ]
+        write(results)
     rate = len(lines) / seconds if lines else 0
     print(f"{len(lines):,} texts in {seconds:.1f} s, {rate:,.1f}/s", file=sys.stderr)
 
 
 def _searching(
-    saved,
-    modules,
-    sampler,
-    beams,
-    length_penalty,
-    temperature,
-    k,
-    p,
-    max_length,
-    seed,
-    batch_size,
-    n_best=1,
+    saved, modules, number, n_best=1, *, max_length, seed, batch_size, **sampler
 ):
-    """The saved model with the sampler asked for, and the options of its calls."""
-    from keras_encdec import generation
+    """The saved model with the sampler asked for, and the options of its call."""
     from keras_encdec.text_to_text import TextToText
 
-    sampler = {
-        "greedy": generation.GreedySampler,
-        "beam": lambda: generation.BeamSampler(beams, length_penalty),
-        "random": lambda: generation.RandomSampler(temperature),
-        "top-k": lambda: generation.TopKSampler(temperature, k),
-        "top-p": lambda: generation.TopPSampler(temperature, p),
-        "min-p": lambda: generation.MinPSampler(temperature, p),
-        "typical": lambda: generation.TypicalSampler(temperature, p),
-    }[sampler]()
-    # Before the model is loaded, not after it.
-    sampler.rows_per_source(n_best)
-    text_to_text = TextToText.load(saved, modules).with_sampler(
-        sampler, max_length=max_length
+    sampler = make_sampler(**sampler)
+    if sampler is not None:
+        # Before the model is loaded, not after it.
+        _check_n_best(sampler, n_best)
+    text_to_text = TextToText.load(saved, modules)
+    text_to_text = text_to_text.with_sampler(
+        text_to_text.sampler if sampler is None else sampler,
+        max_length=max_length,
+        # At once if so many texts are worth the seconds it takes.
+        jit_compile=True if number > 200 else "auto",
     )
-    return text_to_text, {"seed": seed, "batch_size": batch_size}
+    _check_n_best(text_to_text.generator.sampler, n_best)
+    # With no source a call checks its options, and no more.
+    text_to_text.generator([], text_to_text.max_length)
+    call = {"seed": seed, "batch_size": batch_size}
+    if n_best > 1:
+        call.update(num_return_sequences=n_best, return_scores=True)
+    return text_to_text, call
 
 
-def _compiled_for(text_to_text, number):
-    """The same, compiled at once if so many texts are worth the seconds it takes."""
-    jit_compile = True if number > 200 else "auto"
-    return text_to_text.with_sampler(text_to_text.sampler, jit_compile=jit_compile)
+def _check_n_best(sampler, n_best):
+    try:
+        sampler.rows_per_source(n_best)
+    except ValueError as error:
+        raise ValueError(
+            "--n-best is at most the number of --beams, or of what --sampler random, "
+            f"top-k, top-p, min-p or typical draw; received {n_best} with {sampler!r}. "
+            f"Give --beams {n_best} too, or --sampler random."
+        ) from error
 
 
-def _write_lines(output, texts):
-    # A generated line break would shift all lines after it.
-    data = "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode()
-    if output == "-":
-        # Bytes, for the terminal's encoding may lack a character.
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+def _check_texts(text_to_text, sources, references=()):
+    """Refuses texts that are too long, and tells what the model does not know."""
+    from keras_encdec.text import unknown_tokens
+
+    largest = text_to_text.model.max_length
+    if largest is not None and sources:
+        lengths = text_to_text.source_tokenizer.encode(sources).row_lengths().numpy()
+        places = [i for i, length in enumerate(lengths) if length > largest]
+        if places:
+            more = f" and {len(places) - 1:,} more" if places[1:] else ""
+            raise ValueError(
+                "A text must not have more tokens than the model has positions, "
+                f"{largest}; received {lengths[places[0]]} in line {places[0] + 1}"
+                f"{more}: {sources[places[0]]!r:.80}. Shorten or split it."
+            )
+    for side, texts in (("source", sources), ("target", references)):
+        unknown = unknown_tokens(getattr(text_to_text, f"{side}_tokenizer"), texts)
+        if unknown.count:
+            words = "warning: " if unknown.many else ""
+            print(f"keras-encdec: {words}{unknown.message(side)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _writer(output):
+    """Gives a function that writes texts, a line each; checks before that it can."""
+    if output is None:
+        yield lambda texts: None
+    elif output == "-":
+        yield _write_to_stdout
     else:
         with new_file(output) as file:
-            file.write_bytes(data)
+            yield lambda texts: file.write_bytes(_lines(texts))
+
+
+def _write_to_stdout(texts):
+    # Bytes, for the terminal's encoding may lack a character.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(_lines(texts))
+    sys.stdout.buffer.flush()
+
+
+def _lines(texts):
+    # A generated line break would shift all lines after it.
+    return "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode()
 
 
 def _show_progress(done, total):

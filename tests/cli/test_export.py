@@ -87,10 +87,21 @@ def test_options_of_another_format_are_refused(saved, tmp_path, error_of, option
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.parametrize("format", ["saved-model", "onnx"])
+def test_a_length_penalty_needs_beams(saved, tmp_path, error_of, format):
+    options = ["--format", format, "--length-penalty", 0.5]
+    said = error_of("export", saved, tmp_path / "models", *options)
+    assert "--length-penalty is an option of --beams" in said
+
+
 def test_bad_options_write_nothing(saved, tmp_path, error_of):
     said = error_of("export", saved, tmp_path / "models", "--signatures", "beams")
     assert "signatures must be some of serving_default" in said
     assert "0" in error_of("export", saved, tmp_path / "models", "--version", "0")
+    (tmp_path / "none.txt").touch()
+    options = ["--texts", tmp_path / "none.txt"]
+    said = error_of("export", saved, tmp_path / "models", *options)
+    assert "at least one text" in said
     said = error_of("export", saved, tmp_path / "models", "--module", "no_such_module")
     assert "no_such_module" in said
     assert not (tmp_path / "models").exists()

@@ -1,14 +1,17 @@
 """The commands, run in this process, and what they print and write."""
 
+import errno
+import gzip
 import importlib
 import io
 import os
+import pathlib
 import re
+import stat
 import subprocess
 import sys
 import tomllib
 import types
-from pathlib import Path
 
 import keras
 import pytest
@@ -16,24 +19,27 @@ import pytest
 import keras_encdec.recipe
 import keras_encdec.text_to_text
 from keras_encdec.cli import main
+from keras_encdec.generation import BeamSampler
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
     WordTokenizer,
+    character_error_rate,
     sequence_error_rate,
     token_error_rate,
 )
 from keras_encdec.text_to_text import TextToText
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLERS = {
     "greedy": [],
     "random": ["--temperature", "3"],
     "top-k": ["--k", "20"],
     "top-p": ["--p", "0.99"],
 }
-LINES = [b"12", b"", b"caf\xe9 \xff", "día".encode(), b"12", b"3\r45"]
+LINES = ["12", "", "café 😀", "día", "12", "3\r45"]
+DATA = "\n".join(LINES).encode()
 PAIRS = "one\teno\ntwo\towt\nthree\teerht\nfour\truof\n"
 
 
@@ -101,6 +107,7 @@ def test_evaluate_takes_any_target_of_a_source_as_right(saved, tmp_path, run):
     printed = run("evaluate", saved, "--source", pairs, "--batch-size", 3).out
     expected = {
         "token": token_error_rate(right, references),
+        "character": character_error_rate(right, references),
         "sequence": sequence_error_rate(right, references),
     }
     assert 0 < expected["sequence"] < 1 and expected["token"] > 0
@@ -157,6 +164,7 @@ def test_evaluate_agrees_with_the_command_of_sacrebleu(
         (["--source", "no_tab.txt"], "has no tab"),
         (["--source", "pairs.tsv", "--target", "no_tab.txt"], "same number of lines"),
         (["--source", "empty.tsv"], "at least one line"),
+        (["--source", "pairs.tsv", "--length-penalty", "1"], "of --sampler beam"),
         (["--source", "pairs.tsv", "--output", "no/x.txt"], "Make the folder first"),
         (["--source", "pairs.tsv", "--bleu-tokenize", "words"], "'words'"),
     ],
@@ -171,30 +179,51 @@ def test_evaluate_says_what_is_wrong(
     assert says in error_of("evaluate", saved, *arguments)
 
 
+@pytest.mark.once
+def test_evaluate_and_generate_search_alike(saved, tmp_path, run):
+    pairs = write(tmp_path / "pairs.tsv", "".join(f"{i}\ta b\n" for i in range(20)))
+    texts = {}
+    for options in ((), ("--beams", 8), ("--sampler", "beam", "--beams", 8)):
+        for command in ("evaluate", "generate"):
+            output = tmp_path / f"{command}.txt"
+            run(command, saved, "--source", pairs, "--output", output, *options)
+            texts[command, options] = output.read_text()
+    greedy, *rest = dict.fromkeys(texts.values())
+    assert len(rest) == 1 and greedy != rest[0]
+    assert texts["evaluate", ("--beams", 8)] == texts["generate", ("--beams", 8)]
+
+
 # ---- generate
 
 
 def test_generate_gives_a_line_for_each_line(saved, tmp_path, run, stdin):
     expected = TextToText.load(saved)(LINES)
     assert len(set(expected)) > 1
-    file = write(tmp_path / "lines.txt", b"\n".join(LINES) + b"\n")
+    file = write(tmp_path / "lines.txt", DATA + b"\n")
     printed = run("generate", saved, "--source", file)
     assert printed.out.split("\n") == [*expected, ""]
     assert printed.err.startswith("6 texts in ")
 
-    stdin(b"\r\n".join(LINES))
-    assert run("generate", saved, "--batch-size", 2).out == printed.out
-
-    output = tmp_path / "answers.txt"
-    stdin(b"\n".join(LINES))
-    assert run("generate", saved, "--output", output).out == ""
-    assert output.read_text("utf-8") == printed.out
+    # What train reads in a file, it reads too.
+    pairs = DATA.replace(b"\n", b"\tanother\n") + b"\tanother"
+    for data in (
+        DATA.replace(b"\n", b"\r\n"),
+        gzip.compress(DATA),
+        b"\xef\xbb\xbf" + DATA,
+        pairs,
+    ):
+        stdin(data)
+        assert run("generate", saved, "--batch-size", 2).out == printed.out
+        file = write(tmp_path / "lines", data)
+        output = tmp_path / "answers.txt"
+        assert not run("generate", saved, "--source", file, "--output", output).out
+        assert output.read_text("utf-8") == printed.out
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_generate_draws_the_same_for_the_same_seed(sampler, saved, run, stdin):
     def generated(*arguments):
-        stdin(b"\n".join(LINES * 2))
+        stdin(DATA + b"\n" + DATA)
         options = ["--sampler", sampler, *SAMPLERS[sampler], *arguments]
         lines = run("generate", saved, *options).out.split("\n")
         assert len(lines) == len(LINES * 2) + 1
@@ -211,14 +240,14 @@ def test_generate_draws_the_same_for_the_same_seed(sampler, saved, run, stdin):
 
 
 def test_generate_gives_the_best_with_their_scores(saved, run, stdin):
-    stdin(b"\n".join(LINES))
-    options = ["--sampler", "beam", "--beams", 3, "--length-penalty", 0.5]
+    stdin(DATA)
+    options = ["--beams", 3, "--length-penalty", 0.5]
     lines = run("generate", saved, *options, "--n-best", 2).out.split("\n")[:-1]
     rows = [line.split("\t") for line in lines]
     assert [int(row[0]) for row in rows] == sorted(2 * [1, 2, 3, 4, 5, 6])
     scores = [float(row[1]) for row in rows]
     assert all(a >= b for a, b in zip(scores[::2], scores[1::2], strict=True))
-    stdin(b"\n".join(LINES))
+    stdin(DATA)
     best = run("generate", saved, *options).out.split("\n")[:-1]
     assert best == [row[2] for row in rows[::2]]
 
@@ -237,6 +266,7 @@ def test_generate_passes_the_options_on(saved, run, stdin, monkeypatch):
         ("--sampler random --temperature 2", {"temperature": 2.0}, 6),
         ("--sampler top-k --k 3 --max-length 2", {"temperature": 1.0, "k": 3}, 2),
         ("--sampler top-p --p 0.5", {"temperature": 1.0, "p": 0.5}, 6),
+        ("--sampler min-p", {"temperature": 1.0, "p": 0.1}, 6),
         ("--max-length 1", {}, 1),
     ):
         stdin(b"12\n")
@@ -273,19 +303,122 @@ def test_generate_writes_no_line_break_within_a_line(tmp_path, run, stdin):
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        ("--sampler top-p --p 0", "p must be"),
-        ("--sampler random --temperature 0", "temperature must be"),
+        ("--sampler top-p --p 0", "--p: must be a number above 0"),
+        ("--sampler top-p --p nan", "--p: must be"),
+        ("--sampler random --temperature 0", "--temperature: must be"),
+        ("--sampler random --temperature inf", "--temperature: must be"),
+        ("--beams 2 --length-penalty nan", "--length-penalty: must be"),
         ("--sampler top-k --k 0", "--k: must be"),
+        ("--max-length 0", "--max-length: must be"),
+        ("--batch-size 1.5", "--batch-size: must be"),
         ("--seed 5000000000", "fits in 32 bits"),
         ("--source missing.txt", "missing.txt"),
+        ("--output none/x.txt", "Make the folder first"),
         ("--sampler nucleus", "'nucleus'"),
-        ("--n-best 2", "GreedySampler gives one sequence"),
-        ("--sampler beam --beams 2 --n-best 3", "must not be above num_beams"),
+        ("--k 3", "--k is an option of --sampler top-k; received it with no"),
+        ("--n-best 2", "Give --beams 2 too, or --sampler random."),
+        ("--sampler beam --beams 2 --n-best 3", "Give --beams 3 too"),
     ],
 )
 def test_generate_says_what_is_wrong(arguments, says, saved, stdin, error_of):
     stdin(b"12\n")
     assert says in error_of("generate", saved, *arguments.split())
+
+
+@pytest.mark.once
+def test_generate_answers_by_the_sampler_that_was_saved(saved, tmp_path, run, stdin):
+    beams = TextToText.load(saved).with_sampler(BeamSampler(3))
+    beams.save(tmp_path / "beams")
+    stdin(DATA)
+    printed = run("generate", tmp_path / "beams", "--n-best", 3).out
+    stdin(DATA)
+    assert run("generate", saved, "--beams", 3, "--n-best", 3).out == printed
+    stdin(DATA)
+    assert run("generate", saved).out.split("\n")[:-1] != beams(LINES)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("data", [DATA.decode().encode("utf-16"), b"12\ncaf\xe9\n"])
+def test_what_is_not_utf8_is_refused(data, saved, tmp_path, stdin, error_of):
+    stdin(data)
+    assert "Texts must be UTF-8" in error_of("generate", saved)
+    file = write(tmp_path / "lines.txt", data)
+    for command in ("generate", "evaluate"):
+        assert file in error_of(command, saved, "--source", file)
+
+
+@pytest.mark.once
+def test_a_text_too_long_is_named_before_any_is_generated(
+    tmp_path, run, stdin, error_of, monkeypatch
+):
+    tokenizer = ByteTokenizer()
+    options = {"positions": "learned", "max_length": 8}
+    model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1, **options)
+    folder = tmp_path / "short"
+    TextToText(tokenizer, tokenizer, model, max_length=6).save(folder)
+    stdin(b"1234567\n")
+    assert run("generate", folder).out.count("\n") == 1
+    monkeypatch.setattr(TextToText, "__call__", lambda *args, **kwargs: 1 / 0)
+    stdin(b"1\n12345678\n1234\n1234567890\n")
+    line = error_of("generate", folder)
+    assert "has positions, 8; received 9 in line 2 and 1 more: '12345678'" in line
+    pairs = write(tmp_path / "pairs.tsv", "1\t2\n123456789\t2\n")
+    assert "in line 2: " in error_of("evaluate", folder, "--source", pairs)
+    stdin(b"1\n")
+    assert "max" in error_of("generate", folder, "--max-length", 9)
+
+
+@pytest.mark.once
+def test_tells_what_the_model_does_not_know(tmp_path, run, stdin):
+    letters = CharacterTokenizer.from_texts(["abcdefghij"])
+    untrained(letters, letters).save(tmp_path / "saved")
+    stdin(b"abcdefghij\nBad\n")
+    told, _ = run("generate", tmp_path / "saved").err.splitlines()
+    assert told.startswith("keras-encdec: warning: 7.7% of the source tokens are")
+    assert "'B'" in told and "lower case" in told
+    stdin(10 * b"abcdefghij\n" + b"B\n")
+    told, _ = run("generate", tmp_path / "saved").err.splitlines()
+    assert told.startswith("keras-encdec: 1.0% of the source tokens are unknown")
+    stdin(b"abcdefghij\n")
+    assert "unknown" not in run("generate", tmp_path / "saved").err
+    pairs = write(tmp_path / "pairs.tsv", "abc\txbc\n")
+    told = run("evaluate", tmp_path / "saved", "--source", pairs).err
+    assert "target tokens" in told and "'x'" in told and "source" not in told
+
+
+# ---- Where texts are written
+
+
+@pytest.mark.once
+def test_a_device_and_a_link_stay_what_they_are(saved, tmp_path, run, stdin):
+    write(tmp_path / "answers.txt", "old")
+    (tmp_path / "link").symlink_to("answers.txt")
+    for output in ("/dev/null", tmp_path / "link"):
+        stdin(b"12\n")
+        run("generate", saved, "--output", output)
+    assert stat.S_ISCHR(os.lstat("/dev/null").st_mode)
+    assert os.readlink(tmp_path / "link") == "answers.txt"
+    assert (tmp_path / "answers.txt").read_text().count("\n") == 1
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+def test_a_full_disk_leaves_the_old_output(
+    command, saved, tmp_path, monkeypatch, error_of
+):
+    source = write(tmp_path / "pairs.tsv", "12\ta\n")
+    output = pathlib.Path(write(tmp_path / "answers.txt", "old"))
+
+    def full(self, data):
+        with open(self, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    options = ["--source", source, "--output", output]
+    assert "No space left" in error_of(command, saved, *options)
+    assert output.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["answers.txt", "pairs.tsv"]
 
 
 # ---- Saved folders that are not whole
@@ -341,11 +474,12 @@ def test_a_broken_saved_folder_is_an_error_that_names_it(
 
 
 @pytest.mark.once
-def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys):
+def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys, stdin):
     def load(folder, modules):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TextToText, "load", load)
+    stdin(b"12\n")
     assert main(["generate", saved]) == 130
     assert "Traceback" not in capsys.readouterr().err
 

@@ -1,0 +1,40 @@
+"""The options of a generation."""
+
+import pytest
+
+from keras_encdec import BeamSampler, GreedySampler, TopKSampler
+from keras_encdec.cli.search import SAMPLERS, make_sampler
+
+pytestmark = pytest.mark.once
+
+VALUES = {"beams": 3, "length_penalty": 0.5, "temperature": 2.0, "k": 7, "p": 0.25}
+
+
+def test_what_is_asked_for_is_made():
+    assert make_sampler() is None and make_sampler(beams=None, k=None) is None
+    assert make_sampler("greedy") == GreedySampler()
+    assert make_sampler("beam") == BeamSampler(4)
+    assert make_sampler(beams=8) == make_sampler("beam", beams=8) == BeamSampler(8)
+    assert make_sampler(beams=8, length_penalty=0.0) == BeamSampler(8, 0.0)
+    assert make_sampler("top-k", k=1, temperature=None) == TopKSampler(1.0, 1)
+
+
+@pytest.mark.parametrize("option", VALUES)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_option_counts_or_is_refused(sampler, option):
+    name, takes = SAMPLERS[sampler]
+    if option in takes:
+        made = make_sampler(sampler, **{option: VALUES[option]})
+        assert type(made).__name__ == name
+        assert getattr(made, takes[option]) == VALUES[option]
+        assert getattr(make_sampler(sampler), takes[option]) != VALUES[option]
+    else:
+        says = f"^--{option.replace('_', '-')} is an option .*with --sampler {sampler}"
+        with pytest.raises(ValueError, match=says):
+            make_sampler(sampler, **{option: VALUES[option]})
+
+
+@pytest.mark.parametrize("option", {*VALUES} - {"beams"})
+def test_an_option_of_no_sampler_is_refused(option):
+    with pytest.raises(ValueError, match="received it with no --sampler. Give both"):
+        make_sampler(**{option: VALUES[option]})
