@@ -1,8 +1,11 @@
 """Arguments that several commands take."""
 
 import argparse
+import functools
 import math
+import os
 import pathlib
+import sys
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -22,8 +25,29 @@ def add_command(commands, function, summary):
         description=function.__doc__,
         formatter_class=_Help,
     )
-    added.set_defaults(command=function)
+    added.set_defaults(command=_while_it_is_read(function))
     return added
+
+
+def _while_it_is_read(command):
+    """Ends a command with status 141, as a shell does, when nobody reads it further."""
+
+    @functools.wraps(command)
+    def run(**options):
+        try:
+            command(**options)
+            sys.stdout.flush()
+        except OSError as error:
+            try:
+                sys.stdout.flush()
+            except OSError:
+                # What could not be written would fail once more when Python ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(141) from error
+            raise
+
+    return run
 
 
 def add_pairs(parser):

@@ -421,6 +421,34 @@ def test_a_full_disk_leaves_the_old_output(
     assert sorted(os.listdir(tmp_path)) == ["answers.txt", "pairs.tsv"]
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+@pytest.mark.parametrize("output", ["a closed pipe", "/dev/full"])
+def test_a_pipe_that_nobody_reads_is_no_error(command, output, saved, tmp_path):
+    # As of `generate | head`, but sure to be closed before there is something to read.
+    reading, writing = os.pipe()
+    os.close(reading)
+    if output == "/dev/full":
+        os.close(writing)
+        writing = os.open(output, os.O_WRONLY)
+    source = write(tmp_path / "pairs.tsv", "12\ta\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_encdec", command, saved, "--source", source],
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    lines = [line for line in done.stderr.splitlines() if "keras-encdec" in line]
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    if output == "/dev/full":
+        assert done.returncode == 2
+        assert len(lines) == 1 and "No space left on device" in lines[0]
+    else:
+        assert done.returncode == 141 and not lines
+
+
 # ---- Saved folders that are not whole
 
 
