@@ -15,6 +15,7 @@ import tempfile
 
 import keras
 
+from keras_encdec.export.weights import refuse_nan
 from keras_encdec.generation.keras_hub_sampler import KerasHubSampler
 from keras_encdec.text_to_text import TextToText
 
@@ -88,7 +89,8 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
 
     Raises:
         RuntimeError: If the child process fails; with the end of its output.
-        ValueError: If the sampler is KerasHub's, which no graph can hold.
+        ValueError: If the sampler is KerasHub's, which no graph can hold, or a weight
+            is nan.
 
     Example:
         ```python
@@ -119,6 +121,7 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
             f"exported; received {text_to_text.sampler!r}. Take one of keras_encdec, "
             "as in text_to_text.with_sampler(TopKSampler(k=5))."
         )
+    refuse_nan(text_to_text.model)
     if keras.config.backend() == "tensorflow":
         function(text_to_text, folder, **options)
         return

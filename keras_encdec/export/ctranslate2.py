@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.export.weights import refuse_nan
 from keras_encdec.files import new_folder
 from keras_encdec.layers import (
     LearnedPosition,
@@ -69,7 +70,7 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
         FileExistsError: If the folder is there and `overwrite` is False.
         ImportError: If `ctranslate2` cannot be imported.
         ValueError: If CTranslate2 does not know an option of the model, a tokenizer or
-            `quantization`; the message lists all of them.
+            `quantization`; the message lists all of them. If a weight is nan.
 
     Example:
         ```python
@@ -100,6 +101,7 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
             + "\nChoose options that it knows, or write the model by "
             "export_saved_model, which takes all of them."
         )
+    refuse_nan(text_to_text.model)
     with new_folder(path, overwrite=overwrite) as folder:
         specification = _specification(specs, text_to_text)
         specification.validate()
