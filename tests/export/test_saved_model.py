@@ -292,12 +292,12 @@ def test_each_row_has_its_seed_and_options(random, served, name):
 
 def test_warm_up_asks_each_signature(exported):
     records = tf.data.TFRecordDataset(
-        str(exported / "random" / "assets.extra" / "tf_serving_warmup_requests")
+        str(exported / "random" / "1" / "assets.extra" / "tf_serving_warmup_requests")
     )
     logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in records]
     asked = [log.predict_log.request.model_spec.signature_name for log in logs]
     assert asked == SIGNATURES["random"]
-    assert not (exported / "greedy" / "assets.extra").exists()
+    assert not (exported / "greedy" / "1" / "assets.extra").exists()
 
 
 def test_many_clients_get_what_one_gets(exported, fresh_process, load_test_module):
@@ -305,7 +305,7 @@ def test_many_clients_get_what_one_gets(exported, fresh_process, load_test_modul
     expected = texts_of(fresh_process["sample plain"])
     rows = [i for i in range(len(LINES + HOSTILE)) for _ in range(2)][-200:]
     stand_in = load_test_module("serving/stand_in.py")
-    with stand_in.StandIn(exported / "random", name="random") as server:
+    with stand_in.StandIn(exported / "random" / "1", name="random") as server:
         clients = [
             ServingClient(server.rest_address, "random"),
             ServingClient(server.grpc_address, "random", protocol="grpc"),
@@ -327,7 +327,7 @@ def test_rows_do_not_depend_on_the_batch(exported):
     alone = [
         ("sample", {name: x[i : i + 1] for name, x in inputs.items()}) for i in (2, 5)
     ]
-    together, *others = _ask(exported / "random", [("sample", inputs), *alone])[
+    together, *others = _ask(exported / "random" / "1", [("sample", inputs), *alone])[
         "answers"
     ]
     assert [together["text"][i] for i in (2, 5)] == [x["text"][0] for x in others]
@@ -378,7 +378,7 @@ def test_what_the_encoder_makes_of_texts(greedy, served, name):
 
 def test_signatures(exported):
     for folder, names in SIGNATURES.items():
-        loaded = tf.saved_model.load(exported / folder)
+        loaded = tf.saved_model.load(exported / folder / "1")
         assert set(loaded.signatures) == set(names)
 
 
