@@ -6,7 +6,6 @@ Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
 import keras
 from keras import ops
 
-from keras_encdec.files import portable_config
 from keras_encdec.layers import (
     DecoderBlock,
     EncoderBlock,
@@ -15,6 +14,11 @@ from keras_encdec.layers import (
     checks,
     make_normalization,
     padding_mask,
+)
+from keras_encdec.layers.part_states import (
+    changed_states,
+    part_states,
+    restore_part_states,
 )
 from keras_encdec.model_checks import CheckedModel, as_array
 
@@ -130,6 +134,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
             num_layers=num_layers,
             num_decoder_layers=depth,
         )
+        checks.require_id(vocabulary_size, padding_id=padding_id)
         if isinstance(positions, keras.layers.Layer):
             positions = keras.saving.serialize_keras_object(positions)
             config["positions"] = positions
@@ -139,7 +144,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         config["dtype"] = keras.dtype_policies.serialize(policy)
         activation = keras.activations.get(activation)
-        config["activation"] = keras.activations.serialize(activation)
+        config["activation"] = activation
 
         def embedding(size, name, table=None, **options):
             return TokenEmbedding(
@@ -232,6 +237,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
             setattr(self, name_of_part, part)
         self.dtype_policy = policy
         self.padding_id, self.max_length, self._config = padding_id, max_length, config
+        self._states_when_built = part_states(self)
 
     def encode_hidden(self, source, training=None):
         """Returns the encoder's output `(B, S, D)` for token ids `(B, S)`, int32."""
@@ -366,14 +372,27 @@ class EncoderDecoder(CheckedModel, keras.Model):
         checks.require_same_shape(arrays.get("target"), arrays.get("labels"))
 
     def get_config(self):
-        """Returns the constructor's arguments."""
-        return dict(self._config)
+        """Returns the constructor's arguments, and what changed in parts since."""
+        activation = checks.saved_activation(self._config["activation"])
+        config = {**self._config, "activation": activation}
+        changed = changed_states(self._states_when_built, part_states(self))
+        return config | ({"parts": changed} if changed else {})
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Builds a model from what `get_config` returned."""
-        return cls(**config)
+        config = dict(config)
+        parts = config.pop("parts", {})
+        model = cls(**config)
+        restore_part_states(model, parts)
+        return model
 
-    def get_compile_config(self):
-        """Returns what `compile` was given, in words that every backend understands."""
-        return portable_config(super().get_compile_config())
+    def _run_through_graph(self, *args, **kwargs):
+        # Only `keras.models.clone_model` says how to call operations.
+        if "call_fn" in kwargs and hasattr(self, "_config"):
+            raise TypeError(
+                "keras.models.clone_model makes a plain Functional of a model, which "
+                "cannot generate. Call EncoderDecoder.from_config(model.get_config()), "
+                "or copy.deepcopy(model) for its weights too."
+            )
+        return super()._run_through_graph(*args, **kwargs)

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_encdec.files import portable_config
+
 
 class CheckedModel:
     """Mixed into a `keras.Model` of token ids: checks what its verbs are given.
@@ -53,6 +55,15 @@ class CheckedModel:
                 known = each not in ("accuracy", "acc", "crossentropy", "ce")
                 self._check_measure(name, each, get(each) if known else None)
         super().compile(*args, **kwargs)
+
+    def save(self, *args, **kwargs):
+        """Saves as `keras.Model.save` does, if there is nothing that cannot be."""
+        self.get_config()  # Before Keras empties the file that is there.
+        super().save(*args, **kwargs)
+
+    def get_compile_config(self):
+        """Returns what `compile` was given, in words that every backend understands."""
+        return portable_config(super().get_compile_config())
 
     def compile_from_config(self, config):
         """Compiles as a saved model was, by what `get_compile_config` returned."""

@@ -15,7 +15,7 @@ IMPORTS = {
     "files": set(),
     "text": {"backend"},
     "layers": {"backend"},
-    "model_checks": {"backend"},
+    "model_checks": {"backend", "files"},
     "training": {"backend", "files", "model_checks"},
     "generation": {"backend"},
     "model": {"backend", "files", "layers", "model_checks"},

@@ -208,6 +208,18 @@ def test_verbs_have_the_shapes_they_say():
         ({"num_heads": 2, "num_key_value_heads": 4}, "num_heads=2, num_key_value_h"),
         ({"positions": "learned"}, "positions='learned' with max_length=None"),
         ({"max_length": 5}, "positions='sinusoidal' with max_length=5"),
+        ({"num_key_value_heads": 0}, "positive integer; .*num_key_value_heads=0"),
+        ({"num_layers": True}, "positive integer; received num_layers=True"),
+        ({"padding_id": 11}, "an id of the vocabulary, from 0 to 10; .*padding_id=11"),
+        ({"padding_id": -1}, "an id of the vocabulary, from 0 to 10; .*padding_id=-1"),
+        ({"padding_id": None}, "an id of the vocabulary, from 0 .*padding_id=None"),
+        ({"padding_id": 9, "target_vocabulary_size": 9}, "from 0 to 8; .*padding_id=9"),
+        ({"dropout": 1.5}, "number from 0 to 1; received dropout=1.5"),
+        ({"dropout": "a"}, "number from 0 to 1; received dropout='a'"),
+        ({"attention_dropout": -0.1}, "number from 0 to 1; received dropout=-0.1"),
+        ({"activation_dropout": 2.0}, "number from 0 to 1; received dropout=2.0"),
+        ({"epsilon": -1e-5}, "number from 0 to 1; received epsilon=-1e-05"),
+        ({"epsilon": float("nan")}, "number from 0 to 1; received epsilon=nan"),
     ],
 )
 def test_refuses_bad_options(options, match):
@@ -312,3 +324,33 @@ def test_eight_bits_are_nearly_as_good(options):
     # Not the same, or nothing was quantized; the logits have a deviation of 1.
     assert 1e-4 < np.abs(found - expected).max() < 0.2 * expected.std()
     assert Generator(model)(SOURCE, max_length=5).shape == (len(SOURCE), 5)
+
+
+def test_refuses_to_save_an_activation_that_cannot_be_loaded(tmp_path):
+    def unknown(x):
+        return keras.activations.relu(x)
+
+    for activation in (lambda x: x, unknown):
+        model = build(activation=activation)
+        with pytest.raises(ValueError, match="saved by its name.*register_keras_seri"):
+            model.save(tmp_path / "model.keras")
+        with pytest.raises(ValueError, match="saved by its name.*register_keras_seri"):
+            model.encoder_blocks[0].get_config()
+        assert not (tmp_path / "model.keras").exists()
+    for activation in ("gelu", keras.activations.gelu, doubled):
+        build(activation=activation).save(tmp_path / "model.keras")
+        copy = keras.saving.load_model(tmp_path / "model.keras")
+        assert copy.encoder_blocks[0].activation in (doubled, keras.activations.gelu)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def doubled(x):
+    return 2 * x
+
+
+@pytest.mark.once
+def test_says_how_a_model_is_cloned():
+    for options in ({"target_vocabulary_size": 9}, {}):
+        model = build(**options)
+        with pytest.raises((TypeError, NotImplementedError), match="from_config"):
+            keras.models.clone_model(model)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import fused_attention
-from keras_encdec.layers.checks import require_positive
+from keras_encdec.layers.checks import require_number, require_positive
 from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.masks import (
     attend_to,
@@ -39,9 +39,9 @@ class Attention(keras.layers.Layer):
         x: The queries' sequence `(B, T, D)`, float.
         memory: The sequence attended to `(B, S, D')`, float; by default `x`.
         mask: Which positions of `x` are tokens, `(B, T)` bool, or which may be
-            attended to, a 4D bool mask that broadcasts to `(B, N, T, T)`. By default
-            the mask that `x` carries, which Keras fills in here, or as `x_mask` beside
-            other tensors.
+            attended to, `(B, T, T)` bool, or a 4D mask that broadcasts to
+            `(B, N, T, T)`. By default the mask that `x` carries, which Keras fills in
+            here, or as `x_mask` beside other tensors.
         x_mask: The same as `mask`, which wins.
         memory_mask: The same of `memory`.
         bias: Added to the scores, broadcasts to `(B, N, T, S)`, float.
@@ -86,8 +86,10 @@ class Attention(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        num_key_value_heads = num_key_value_heads or num_heads
+        if num_key_value_heads is None:
+            num_key_value_heads = num_heads
         require_positive(num_heads=num_heads, num_key_value_heads=num_key_value_heads)
+        require_number(0, 1, dropout=dropout)
         if head_dim is not None:
             require_positive(head_dim=head_dim)
         if num_heads % num_key_value_heads:
@@ -262,7 +264,7 @@ class Attention(keras.layers.Layer):
             mask = memory_mask
         elif mask is None:
             mask = x_mask
-        if tokens_mask(mask) is not None:
+        if mask is not None:
             mask = attend_to(mask)
         if causal:
             mask = combine_masks(mask, look_ahead_mask(ops.shape(x)[1]))
@@ -276,7 +278,7 @@ class Attention(keras.layers.Layer):
         )
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Returns the mask of `x`, unless a 4D mask of attention was given."""
+        """Returns the mask of `x`, unless a mask of attention was given."""
         return tokens_mask(previous_mask)
 
     def compute_output_shape(self, x_shape, memory_shape=None):

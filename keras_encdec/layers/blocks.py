@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import write_at
+from keras_encdec.layers import checks
 from keras_encdec.layers.attention import Attention
-from keras_encdec.layers.checks import require_one_of, require_positive
 from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.feed_forward import FeedForward
 from keras_encdec.layers.masks import step_mask, tokens_mask
@@ -38,8 +38,9 @@ class _Block(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        require_positive(num_heads=num_heads, intermediate_dim=intermediate_dim)
-        require_one_of(("layer", "rms"), normalization=normalization)
+        checks.require_positive(num_heads=num_heads, intermediate_dim=intermediate_dim)
+        checks.require_one_of(("layer", "rms"), normalization=normalization)
+        checks.require_number(0, 1, epsilon=epsilon, dropout=dropout)
         self.num_heads = num_heads
         self.intermediate_dim = intermediate_dim
         self.head_dim = head_dim
@@ -114,7 +115,7 @@ class _Block(keras.layers.Layer):
         )
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Returns the mask of `x`, unless a 4D mask of attention was given."""
+        """Returns the mask of `x`, unless a mask of attention was given."""
         return tokens_mask(previous_mask)
 
     def get_config(self):
@@ -125,7 +126,7 @@ class _Block(keras.layers.Layer):
             "intermediate_dim": self.intermediate_dim,
             "head_dim": self.head_dim,
             "num_key_value_heads": self.num_key_value_heads,
-            "activation": keras.activations.serialize(self.activation),
+            "activation": checks.saved_activation(self.activation),
             "gated": self.gated,
             "normalization": self.normalization,
             "normalize_first": self.normalize_first,
@@ -162,7 +163,7 @@ class EncoderBlock(_Block):
 
     Call arguments:
         x: `(B, S, D)`, float.
-        mask: Which positions are tokens, `(B, S)` bool, or a 4D mask of attention. By
+        mask: Which positions are tokens, `(B, S)` bool, or a mask of attention. By
             default the mask that `x` carries, which Keras fills in here, or as
             `x_mask` beside other tensors.
         x_mask: The same as `mask`, which wins.
@@ -227,11 +228,11 @@ class DecoderBlock(_Block):
     Call arguments:
         x: The target's hidden states `(B, T, D)`, float.
         memory: The encoder's output `(B, S, D')`, float.
-        mask: Which target positions are tokens, `(B, T)` bool, or a 4D mask of
+        mask: Which target positions are tokens, `(B, T)` bool, or a mask of
             attention; the look-ahead mask is added to it. By default the mask that `x`
             carries, which Keras fills in as `x_mask`.
         x_mask: The same as `mask`, which wins.
-        memory_mask: Which source positions are tokens, `(B, S)` bool, or a 4D mask of
+        memory_mask: Which source positions are tokens, `(B, S)` bool, or a mask of
             attention. By default the mask that `memory` carries.
         bias: Added to the scores of self-attention, broadcasts to `(B, N, T, T)`.
         return_attention_weights: Whether to return the weights of the attention to
@@ -305,10 +306,7 @@ class DecoderBlock(_Block):
         return (x, weights) if return_attention_weights else x
 
     def remember(self, memory):
-        """Projects the encoder's output to the keys and values of `step`.
-
-        Args:
-            memory: `(B, S, D')`, float.
+        """Projects the encoder's output `(B, S, D')` to what `step` attends to.
 
         Returns:
             A pair `(keys, values)`, each `(B, num_key_value_heads, S, H)`.

@@ -1,7 +1,9 @@
 """Checks of arguments and of ids, with one wording."""
 
 import numbers
+import warnings
 
+import keras
 import numpy as np
 
 
@@ -31,6 +33,93 @@ def require_positive(**sizes):
                 f"{name} must be a positive integer; received {name}={value!r}. "
                 "Give a size of at least 1."
             )
+
+
+def require_number(lowest, highest, **options):
+    """Raises unless every named option is a number in a range.
+
+    Args:
+        lowest: The least value.
+        highest: The greatest value.
+        **options: Argument names and their values.
+
+    Raises:
+        ValueError: If a value is no number, or out of range.
+
+    Example:
+        ```python
+        from keras_encdec.layers.checks import require_number
+
+        require_number(0, 1, dropout=0.1)
+        ```
+    """
+    for name, value in options.items():
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not is_number or not lowest <= value <= highest:
+            raise ValueError(
+                f"{name} must be a number from {lowest} to {highest}; received "
+                f"{name}={value!r}."
+            )
+
+
+def require_id(vocabulary_size, **options):
+    """Raises unless every named option is an id of a vocabulary.
+
+    Args:
+        vocabulary_size: The number of ids.
+        **options: Argument names and their values.
+
+    Raises:
+        ValueError: If a value is no integer, or out of the vocabulary.
+
+    Example:
+        ```python
+        from keras_encdec.layers.checks import require_id
+
+        require_id(20, padding_id=0)
+        ```
+    """
+    for name, value in options.items():
+        is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not is_integer or not 0 <= value < vocabulary_size:
+            raise ValueError(
+                f"{name} must be an id of the vocabulary, from 0 to "
+                f"{vocabulary_size - 1}; received {name}={value!r}."
+            )
+
+
+def saved_activation(activation):
+    """Returns what a config says of an activation, if it can be loaded again.
+
+    Args:
+        activation: A function.
+
+    Returns:
+        Its name, or a dict.
+
+    Raises:
+        ValueError: If the function is not registered, such as a lambda.
+
+    Example:
+        ```python
+        import keras
+        from keras_encdec.layers.checks import saved_activation
+
+        print(saved_activation(keras.activations.relu))
+        ```
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Of lambdas Keras warns, and saves them.
+            config = keras.activations.serialize(activation)
+        keras.activations.get(config)
+    except (TypeError, ValueError, UserWarning) as error:
+        raise ValueError(
+            "An activation is saved by its name, under which it is found again; "
+            f"received activation={activation!r}. Give one of Keras's, or define a "
+            "function under @keras.saving.register_keras_serializable()."
+        ) from error
+    return config
 
 
 def require_one_of(choices, **options):

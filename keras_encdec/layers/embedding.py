@@ -3,7 +3,12 @@
 import keras
 from keras import ops
 
-from keras_encdec.layers.checks import require_one_of, require_positive
+from keras_encdec.layers.checks import (
+    require_id,
+    require_number,
+    require_one_of,
+    require_positive,
+)
 from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.positions import (
     LearnedPosition,
@@ -86,6 +91,9 @@ class TokenEmbedding(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         require_positive(vocabulary_size=vocabulary_size, hidden_dim=hidden_dim)
+        require_number(0, 1, dropout=dropout)
+        if padding_id is not None:
+            require_id(vocabulary_size, padding_id=padding_id)
         if isinstance(positions, dict):
             positions = keras.saving.deserialize_keras_object(positions)
         if not isinstance(positions, keras.layers.Layer):
@@ -209,7 +217,8 @@ class TokenEmbedding(keras.layers.Layer):
             raise NotImplementedError(
                 "A TokenEmbedding can be saved if its table is its own; received one "
                 "that shares it, which a config cannot say. Call one TokenEmbedding on "
-                "both source and target, or use EncoderDecoder, which saves as a whole."
+                "both source and target, or use EncoderDecoder, which saves as a whole "
+                "(and is copied by EncoderDecoder.from_config(model.get_config()))."
             )
         return {
             **super().get_config(),

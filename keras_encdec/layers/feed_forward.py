@@ -2,7 +2,11 @@
 
 import keras
 
-from keras_encdec.layers.checks import require_positive
+from keras_encdec.layers.checks import (
+    require_number,
+    require_positive,
+    saved_activation,
+)
 from keras_encdec.layers.dropout import Dropout
 
 
@@ -57,6 +61,7 @@ class FeedForward(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         require_positive(intermediate_dim=intermediate_dim)
+        require_number(0, 1, dropout=dropout)
         self.intermediate_dim = intermediate_dim
         self.activation = keras.activations.get(activation)
         self.gated = gated
@@ -100,7 +105,7 @@ class FeedForward(keras.layers.Layer):
         return {
             **super().get_config(),
             "intermediate_dim": self.intermediate_dim,
-            "activation": keras.activations.serialize(self.activation),
+            "activation": saved_activation(self.activation),
             "gated": self.gated,
             "use_bias": self.use_bias,
             "dropout": self.dropout,

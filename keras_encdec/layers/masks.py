@@ -29,13 +29,14 @@ def padding_mask(ids, padding_id=0):
 
 
 def attend_to(mask):
-    """Reshapes a Keras mask of tokens into a mask of attention over them.
+    """Reshapes a Keras mask into a mask of attention.
 
     Args:
-        mask: `(B, L)`, bool, True = a token, as `compute_mask` returns it.
+        mask: `(B, L)`, bool, True = a token, as `compute_mask` returns it; or, as
+            Keras's own attention takes it, `(B, T, S)`, the same for all heads.
 
     Returns:
-        `(B, 1, 1, L)`, bool.
+        `(B, 1, 1, L)`, or `(B, 1, T, S)`, bool; a 4D mask as it is.
 
     Example:
         ```python
@@ -45,7 +46,9 @@ def attend_to(mask):
         print(attend_to(ops.array([[True, False]])).shape)
         ```
     """
-    return ops.expand_dims(ops.cast(mask, "bool"), (1, 2))
+    mask = ops.cast(mask, "bool")
+    axes = {2: (1, 2), 3: (1,), 4: ()}[len(mask.shape)]
+    return ops.expand_dims(mask, axes) if axes else mask
 
 
 def look_ahead_mask(length):
@@ -124,7 +127,7 @@ def tokens_mask(mask):
     """Returns the part of an explicit mask that an output may carry on.
 
     Args:
-        mask: `(B, L)` of tokens, a 4D mask of attention, or None.
+        mask: `(B, L)` of tokens, a 3D or 4D mask of attention, or None.
 
     Returns:
         The mask of tokens, or None: a mask of attention says nothing of tokens.

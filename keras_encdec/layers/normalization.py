@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_encdec.layers.checks import require_one_of
+from keras_encdec.layers.checks import require_number, require_one_of
 
 
 def make_normalization(kind, *, epsilon=1e-5, **kwargs):
@@ -29,6 +29,7 @@ def make_normalization(kind, *, epsilon=1e-5, **kwargs):
         ```
     """
     require_one_of(("layer", "rms"), normalization=kind)
+    require_number(0, 1, epsilon=epsilon)
     if kind == "layer":
         return keras.layers.LayerNormalization(epsilon=epsilon, **kwargs)
     layer = keras.layers.RMSNormalization(epsilon=epsilon, **kwargs)

@@ -7,6 +7,8 @@ from keras.src.backend import get_keras_mask
 
 from keras_encdec.layers import (
     Attention,
+    DecoderBlock,
+    EncoderBlock,
     TokenEmbedding,
     combine_masks,
     look_ahead_mask,
@@ -400,3 +402,24 @@ def test_symbolic_call_knows_its_shapes():
 def test_refuses_bad_options(x, options, match):
     with pytest.raises(ValueError, match=match):
         Attention(**{"num_heads": 2, **options})(x)
+
+
+def test_a_mask_of_three_axes_is_the_same_for_all_heads():
+    """As Keras's own attention takes it; with B = N a broadcast says nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 3, 8)).astype("float32")
+    memory = rng.normal(size=(2, 5, 8)).astype("float32")
+    mask, own = rng.random((2, 3, 5)) < 0.6, rng.random((2, 3, 3)) < 0.6
+    attention, encoder, decoder = Attention(2), EncoderBlock(2, 8), DecoderBlock(2, 8)
+    calls = [
+        lambda m, o: attention(x, memory, memory_mask=m),
+        lambda m, o: attention(x, mask=o),
+        lambda m, o: encoder(x, mask=o),
+        lambda m, o: decoder(x, memory, mask=o, memory_mask=m),
+    ]
+    for call in calls:
+        expected = ops.convert_to_numpy(call(mask[:, None], own[:, None]))
+        found = call(mask, own)
+        np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
+        assert get_keras_mask(found) is None
+        assert np.abs(ops.convert_to_numpy(call(~mask, ~own)) - expected).max() > 1e-3

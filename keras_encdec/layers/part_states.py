@@ -1,0 +1,118 @@
+"""What a model's parts are beside their options: quantized, frozen, of other dtypes."""
+
+import keras
+
+
+def part_states(model):
+    """Returns what was, or may be, changed in a model's layers after they were built.
+
+    Weights are no part of it; neither is LoRA, which Keras merges with them when it
+    saves, so that the layers are trainable as before it.
+
+    Args:
+        model: A built `keras.Model`.
+
+    Returns:
+        For each layer, found by the names on the way to it, a dict of what JSON takes:
+        its dtype policy, how it was quantized, and what of it is frozen.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.layers.part_states import part_states
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        model.encoder_blocks[0].trainable = False
+        print(part_states(model)["encoder_block_0"]["trainable"])
+        ```
+    """
+    return {path: _state(layer) for path, layer in _layers_by_path(model).items()}
+
+
+def changed_states(before, after):
+    """Returns what of some states is new.
+
+    Args:
+        before: What `part_states` returned once.
+        after: What it returns now.
+
+    Example:
+        ```python
+        from keras_encdec.layers.part_states import changed_states
+
+        print(changed_states({"a": {"trainable": True}}, {"a": {"trainable": False}}))
+        ```
+    """
+    changed = {
+        path: {k: v for k, v in state.items() if v != before.get(path, {}).get(k)}
+        for path, state in after.items()
+    }
+    return {path: state for path, state in changed.items() if state}
+
+
+def restore_part_states(model, states):
+    """Brings the layers of a model, as it was built, to their states.
+
+    Args:
+        model: A built `keras.Model`.
+        states: Of what `part_states` returned, what differs from the model's.
+
+    Raises:
+        ValueError: If the model has no such layer.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.layers.part_states import restore_part_states
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        restore_part_states(model, {"encoder_block_0": {"trainable": False}})
+        print(len(model.trainable_variables))
+        ```
+    """
+    layers = _layers_by_path(model)
+    if unknown := states.keys() - layers.keys():
+        raise ValueError(
+            "A model's state names its layers; received the state of "
+            f"{sorted(unknown)}, which it does not have. Load it with the version of "
+            "keras_encdec that saved it."
+        )
+    for path, layer in layers.items():
+        state = states.get(path, {})
+        if path and "dtype" in state:
+            policy = keras.dtype_policies.deserialize(state["dtype"])
+            config = keras.saving.deserialize_keras_object(state.get("quantization"))
+            if policy.quantization_mode is not None:
+                layer.quantize(policy.quantization_mode, config=config)
+            layer.dtype_policy = policy
+    # From the outside in, for what is frozen freezes all that is in it.
+    for path, layer in layers.items():
+        trainable = states.get(path, {}).get("trainable", True)
+        if layer.trainable != trainable:
+            layer.trainable = trainable
+    for path, state in states.items():
+        for variable in layers[path]._trainable_variables:
+            if variable.name in state.get("frozen", ()):
+                variable.trainable = False
+
+
+def _layers_by_path(layer, path="", found=None):
+    found = {} if found is None else found
+    if layer not in found.values():
+        found[path] = layer
+        for each in layer._flatten_layers(recursive=False, include_self=False):
+            _layers_by_path(each, f"{path}/{each.name}" if path else each.name, found)
+    return found
+
+
+def _state(layer):
+    config = getattr(layer, "quantization_config", None)
+    frozen = []
+    if layer.trainable and not getattr(layer, "lora_enabled", False):
+        frozen = [x.name for x in layer._trainable_variables if not x.trainable]
+    return {
+        "dtype": keras.dtype_policies.serialize(layer.dtype_policy),
+        "quantization": keras.saving.serialize_keras_object(config),
+        "trainable": layer.trainable,
+        "frozen": frozen,
+    }
