@@ -260,8 +260,8 @@ class WordDistillation(_Objective):
     Args:
         model: The model to train in place, from ids to logits `(B, T, V)`; an
             `EncoderDecoder`.
-        teacher: A trained model with the same vocabularies. It is frozen, and never
-            drops out.
+        teacher: A trained model with the same vocabularies. It is not trained, and
+            never drops out.
         weight: The teacher's share, above 0 and at most 1.
         temperature: What both logits are divided by first: above 1, more is learned
             of the less likely words. The divergence is multiplied by its square, which
@@ -307,10 +307,31 @@ class WordDistillation(_Objective):
                 "Model and teacher must have the same target vocabulary; received "
                 f"{sizes[0]} and {sizes[1]} ids. Train both with the same tokenizers."
             )
-        teacher.trainable = False
         self.teacher = teacher
         self.weight = weight
         self.temperature = temperature
+
+    # The teacher is not trained here; whether it is elsewhere is not ours to change.
+
+    @property
+    def trainable_variables(self):
+        """Those of the model."""
+        return self.model.trainable_variables
+
+    @property
+    def trainable_weights(self):
+        """Those of the model."""
+        return self.model.trainable_weights
+
+    @property
+    def non_trainable_variables(self):
+        """All others, those of the teacher too."""
+        return _without(self.variables, self.trainable_variables)
+
+    @property
+    def non_trainable_weights(self):
+        """All others, those of the teacher too."""
+        return _without(self.weights, self.trainable_weights)
 
     def added_loss(self, x, y, y_pred, sample_weight, loss):
         """Returns the loss of the labels and of the teacher."""
@@ -322,3 +343,8 @@ class WordDistillation(_Objective):
         divergence = ops.sum(ops.exp(left) * (left - right), -1) * self.temperature**2
         term = self.mean_over_tokens(divergence, y, sample_weight)
         return (1 - self.weight) * loss + self.weight * term
+
+
+def _without(variables, others):
+    ids = {id(variable) for variable in others}
+    return [variable for variable in variables if id(variable) not in ids]

@@ -237,6 +237,20 @@ def test_a_pupil_becomes_like_its_teacher():
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_teacher_is_as_it_was_and_is_asked_anew():
+    model, teacher = transformer(), transformer(1)
+    trainable = len(teacher.trainable_variables)
+    trained = WordDistillation(model, teacher, weight=1.0)
+    trained.compile(keras.optimizers.SGD(0.0), TokenCrossEntropy(), jit_compile=False)
+    assert len(trained.optimizer.variables) < trainable
+    first = trained.train_on_batch(*DATA, return_dict=True)["loss"]
+    assert teacher.trainable and len(teacher.trainable_variables) == trainable
+    assert len(trained.trainable_variables) == len(model.trainable_variables)
+    teacher.set_weights(model.get_weights())
+    last = trained.train_on_batch(*DATA, return_dict=True)["loss"]
+    assert first > 1e-3 and last < 1e-6
+
+
 @pytest.mark.parametrize("make", OBJECTIVES)
 def test_tokens_without_weight_count_nothing(make):
     weights = REAL * np.array([[1.0], [0.0], [2.0]], "float32")
