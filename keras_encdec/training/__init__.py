@@ -3,21 +3,26 @@
 from keras_encdec.training.averaging import averaged_weights
 from keras_encdec.training.callbacks import GenerationScores, HeldOutLoss
 from keras_encdec.training.checkpoints import Checkpoints, average_weights
+from keras_encdec.training.divergence import DivergenceError, StopDivergence
 from keras_encdec.training.losses import TokenCrossEntropy
 from keras_encdec.training.metrics import Perplexity, TokenAccuracy
 from keras_encdec.training.objectives import ProjectedLoss, RDrop, WordDistillation
+from keras_encdec.training.options import TrainingOptions
 from keras_encdec.training.schedules import InverseSquareRoot
 
 __all__ = [
     "Checkpoints",
+    "DivergenceError",
     "GenerationScores",
     "HeldOutLoss",
     "InverseSquareRoot",
     "Perplexity",
     "ProjectedLoss",
     "RDrop",
+    "StopDivergence",
     "TokenAccuracy",
     "TokenCrossEntropy",
+    "TrainingOptions",
     "WordDistillation",
     "average_weights",
     "averaged_weights",

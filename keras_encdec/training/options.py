@@ -1,0 +1,238 @@
+"""The options of a training, each with its bounds, for Python and the command line."""
+
+import dataclasses
+import math
+import numbers
+
+SCHEDULES = ("cosine", "inverse-square-root", "noam", "constant")
+# What an epoch can be judged by, and which way is better.
+MONITORS = {
+    "loss": "min",
+    "bleu": "max",
+    "chrf": "max",
+    "token_error_rate": "min",
+    "sequence_error_rate": "min",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """Finite numbers of a kind, between bounds.
+
+    Args:
+        kind: `int` or `float`.
+        least: The least of them, or None.
+        above: What all of them are above, or None.
+        below: What all of them are below, or None.
+        most: The largest of them, or None.
+
+    Example:
+        ```python
+        from keras_encdec.training.options import Numbers
+
+        share = Numbers(kind=float, least=0, below=1)
+        assert 0.1 in share and 1 not in share and "0.1" not in share
+        print(share)  # a number of at least 0 and less than 1
+        ```
+    """
+
+    kind: type
+    least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    most: float | None = None
+
+    def __contains__(self, value):
+        kind = numbers.Integral if self.kind is int else numbers.Real
+        return (
+            isinstance(value, kind)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+            and (self.most is None or value <= self.most)
+        )
+
+    def __str__(self):
+        bounds = (
+            ("of at least", self.least),
+            ("above", self.above),
+            ("less than", self.below),
+            ("at most", self.most),
+        )
+        words = [f"{word} {bound}" for word, bound in bounds if bound is not None]
+        kind = "a whole number" if self.kind is int else "a number"
+        return f"{kind} {' and '.join(words)}"
+
+    def read(self, text):
+        """Returns the number that a text says; the text if it says none."""
+        try:
+            return self.kind(text)
+        except ValueError:
+            return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """Some names.
+
+    Args:
+        names: All of them.
+
+    Example:
+        ```python
+        from keras_encdec.training.options import Names
+
+        print(Names(("cosine", "constant")))  # one of cosine, constant
+        ```
+    """
+
+    names: tuple
+    kind = str
+
+    def __contains__(self, value):
+        return isinstance(value, str) and value in self.names
+
+    def __str__(self):
+        return f"one of {', '.join(self.names)}"
+
+    def read(self, text):
+        """Returns the text."""
+        return text
+
+
+COUNT = Numbers(kind=int, least=1)
+POSITIVE = Numbers(kind=float, above=0)
+SHARE = Numbers(kind=float, least=0, below=1)
+
+
+def _option(default, bounds):
+    return dataclasses.field(default=default, metadata={"bounds": bounds})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a `TextToText` is trained.
+
+    Args:
+        epochs: The number of epochs.
+        batch_tokens: As of `TokenBatches`.
+        num_shapes: As of `TokenBatches`; JAX compiles a program for each.
+        updates_per_epoch: The number of batches in an epoch; by default those of one
+            pass over the pairs.
+        schedule: `"cosine"` down to 0, `"inverse-square-root"`, `"noam"` or
+            `"constant"`; all but this after a linear warm-up.
+        learning_rate: The highest learning rate, by default 1e-3; Noam's is
+            `(hidden_dim * warmup) ** -0.5`.
+        warmup: The number of batches of the warm-up; by default a tenth of all, and at
+            most 4,000.
+        clip_norm: The largest norm of all gradients together, or None.
+        weight_decay: The weight decay, decoupled from the gradients, or None.
+        accumulate: The number of batches whose gradients make one update.
+        label_smoothing: As of `TokenCrossEntropy`.
+        r_drop: None, or the weight of `RDrop`.
+        teacher_weight: As of `WordDistillation`.
+        temperature: As of `WordDistillation`.
+        sampling: As of `TokenBatches`.
+        ema: None, or the momentum of an exponential moving average of the weights,
+            which is then what is evaluated and kept.
+        average: Over how many of the last epochs to take the mean of the weights in
+            the end; with validation it is kept if it is better than the best epoch.
+        monitor: What to judge an epoch by: `"loss"`, `"bleu"`, `"chrf"`,
+            `"token_error_rate"` or `"sequence_error_rate"`. Without validation, the
+            loss in training.
+        patience: The number of epochs without a better one to stop after, or None.
+        max_length: The largest number of tokens of a source or a target; longer texts
+            are cut. By default that of the `TextToText`.
+        seed: The seed of the order.
+
+    Raises:
+        ValueError: If an option is out of its bounds, or does not fit another.
+
+    Example:
+        ```python
+        from keras_encdec.training import TrainingOptions
+
+        print(TrainingOptions(epochs=20, learning_rate=5e-4))
+        ```
+    """
+
+    epochs: int = _option(10, COUNT)
+    batch_tokens: int = _option(4096, COUNT)
+    num_shapes: int = _option(16, COUNT)
+    updates_per_epoch: int | None = _option(None, COUNT)
+    schedule: str = _option("cosine", Names(SCHEDULES))
+    learning_rate: float | None = _option(None, POSITIVE)
+    warmup: int | None = _option(None, COUNT)
+    clip_norm: float | None = _option(None, POSITIVE)
+    weight_decay: float | None = _option(None, Numbers(kind=float, least=0))
+    accumulate: int = _option(1, COUNT)
+    label_smoothing: float = _option(0.1, SHARE)
+    r_drop: float | None = _option(None, POSITIVE)
+    teacher_weight: float = _option(0.5, Numbers(kind=float, above=0, most=1))
+    temperature: float = _option(1.0, POSITIVE)
+    sampling: float | None = _option(None, Numbers(kind=float, least=0, most=1))
+    ema: float | None = _option(None, SHARE)
+    average: int = _option(1, COUNT)
+    monitor: str = _option("loss", Names(tuple(MONITORS)))
+    patience: int | None = _option(None, COUNT)
+    max_length: int | None = _option(None, COUNT)
+    seed: int = _option(0, Numbers(kind=int, least=0, most=2**32 - 1))
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, bounds = getattr(self, field.name), field.metadata["bounds"]
+            if value is None and field.default is None:
+                continue
+            if value not in bounds:
+                raise ValueError(
+                    f"`{field.name}` must be {bounds}; received {value!r}. Leave it "
+                    "out for the default."
+                )
+            # NumPy's numbers too become those of Python, which JSON can hold.
+            object.__setattr__(self, field.name, bounds.kind(value))
+        if self.schedule == "noam" and self.learning_rate is not None:
+            raise ValueError(
+                "Noam's learning rate follows from `hidden_dim` and `warmup`; received "
+                f"learning_rate={self.learning_rate}. Leave it out, or choose "
+                "'inverse-square-root'."
+            )
+
+    def check_company(self, *, validation, teacher):
+        """Checks them together with what else a training was given.
+
+        Args:
+            validation: Whether there are validation texts.
+            teacher: Whether there is a teacher.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        if self.monitor != "loss" and not validation:
+            raise ValueError(
+                "What is generated is judged on validation texts; received "
+                f"monitor={self.monitor!r} and none. Give some, or judge by the loss."
+            )
+        if self.r_drop is not None and teacher:
+            raise ValueError(
+                "A training has R-Drop or a teacher, not both; received "
+                f"r_drop={self.r_drop} and a teacher. Leave one out."
+            )
+
+
+def bounds_of(name):
+    """Returns what a training option may be: it knows `in`, `str` and `read`.
+
+    Args:
+        name: The name of the option.
+
+    Example:
+        ```python
+        from keras_encdec.training.options import bounds_of
+
+        assert bounds_of("epochs").read("20") in bounds_of("epochs")
+        ```
+    """
+    fields = {field.name: field for field in dataclasses.fields(TrainingOptions)}
+    return fields[name].metadata["bounds"]

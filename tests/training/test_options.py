@@ -1,0 +1,104 @@
+"""The options of a training and their bounds."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from keras_encdec.training.options import (
+    MONITORS,
+    SCHEDULES,
+    Names,
+    Numbers,
+    TrainingOptions,
+    bounds_of,
+)
+
+pytestmark = pytest.mark.once
+
+NAMES = [field.name for field in dataclasses.fields(TrainingOptions)]
+WRONG = {
+    "epochs": [0],
+    "batch_tokens": [0, -4],
+    "num_shapes": [0],
+    "updates_per_epoch": [0, -1],
+    "schedule": ["linear", ""],
+    "learning_rate": [0, -1],
+    "warmup": [0, -5],
+    "clip_norm": [0, -1.0],
+    "weight_decay": [-1, -1e-9],
+    "accumulate": [0],
+    "label_smoothing": [-0.1, 1],
+    "r_drop": [0, -1],
+    "teacher_weight": [0, 1.1],
+    "temperature": [0, -2],
+    "sampling": [-0.1, 1.1],
+    "ema": [-0.1, 1],
+    "average": [0],
+    "monitor": ["ter"],
+    "patience": [0],
+    "max_length": [0, -1],
+    "seed": [-1, 2**32],
+}
+RIGHT = {
+    "epochs": [1, 10**6],
+    "learning_rate": [1e-12, 1, 1e30],
+    "weight_decay": [0, 0.1],
+    "label_smoothing": [0, 0.9],
+    "teacher_weight": [1],
+    "sampling": [0, 1],
+    "ema": [0, 0.9999],
+    "seed": [0, 2**32 - 1],
+    "schedule": SCHEDULES,
+    "monitor": MONITORS,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_has_its_bounds(name):
+    bounds = bounds_of(name)
+    # The last one even where 1 will do: no option is a choice of yes or no.
+    always = [float("nan"), float("inf"), "1", "many", [3], np.ones(2), True]
+    if bounds.kind is int:
+        always += [1.5, 2.0]
+    if getattr(TrainingOptions(), name) is not None:
+        always.append(None)
+    for value in [*WRONG[name], *always]:
+        with pytest.raises(ValueError, match=f"`{name}` must be {bounds}; received"):
+            TrainingOptions(**{name: value})
+    # Noam's is not given.
+    other = {"learning_rate": None}
+    for value in RIGHT.get(name, [bounds.kind(1)]):
+        options = TrainingOptions(**{**other, name: value})
+        assert getattr(options, name) == value
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = TrainingOptions(
+        epochs=np.int64(3), learning_rate=np.float32(0.5), clip_norm=1, seed=np.uint8(7)
+    )
+    held = json.loads(json.dumps(dataclasses.asdict(options)))
+    assert TrainingOptions(**held) == options
+    assert type(options.epochs) is int and type(options.clip_norm) is float
+
+
+def test_options_fit_each_other():
+    with pytest.raises(ValueError, match="received learning_rate=0.1"):
+        TrainingOptions(schedule="noam", learning_rate=0.1)
+    with pytest.raises(ValueError, match="monitor='bleu' and none"):
+        TrainingOptions(monitor="bleu").check_company(validation=False, teacher=False)
+    with pytest.raises(ValueError, match="r_drop=5.0 and a teacher"):
+        TrainingOptions(r_drop=5).check_company(validation=True, teacher=True)
+    TrainingOptions(r_drop=5, monitor="bleu").check_company(
+        validation=True, teacher=False
+    )
+
+
+def test_bounds_say_what_they_hold():
+    assert str(Numbers(kind=int, least=1)) == "a whole number of at least 1"
+    share = Numbers(kind=float, least=0, below=1)
+    assert str(share) == "a number of at least 0 and less than 1"
+    assert str(Names(("a", "b"))) == "one of a, b"
+    assert share.read("0.5") == 0.5 and share.read("half") == "half"
+    assert Numbers(kind=int, least=1).read("1.5") == "1.5"
