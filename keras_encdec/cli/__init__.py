@@ -1,6 +1,7 @@
 """The command line: demo, vocabulary, train, evaluate, generate, export."""
 
 import argparse
+import re
 import sys
 
 from keras_encdec.cli import export, learn, use
@@ -14,7 +15,9 @@ def main(arguments=None):
             with.
 
     Returns:
-        The exit status: 0, or 2 after an error that the user can mend.
+        The exit status: 0 after success; 1 if a training diverged, or a model answers
+        with what is no number; 2 after an error that the user can mend; 130 after
+        Ctrl-C. Where nobody reads its output further, it ends with 141.
 
     Example:
         ```python
@@ -29,7 +32,9 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="keras-encdec",
         description="Encoder-decoder Transformers for Keras 3.",
-        epilog="Choose the backend with KERAS_BACKEND=tensorflow, jax or torch.",
+        epilog="Choose the backend with KERAS_BACKEND=tensorflow, jax or torch. Exit "
+        "status: 0 after success, 1 if a training diverged or a model answers with "
+        "what is no number, 2 after an error that you can mend, 130 after Ctrl-C.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     learn.add_commands(commands)
@@ -39,9 +44,27 @@ def main(arguments=None):
     command = options.pop("command")
     try:
         command(**options)
+    except FloatingPointError as error:
+        return _failed(1, f"error: {_as_typed(error, options)}")
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"keras-encdec: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+        return _failed(2, f"error: {_as_typed(error, options)}")
+    except KeyboardInterrupt as interrupt:
+        return _failed(130, _as_typed(interrupt, options) or "Interrupted.")
     return 0
+
+
+def _failed(status, words):
+    print(f"keras-encdec: {words}", file=sys.stderr)
+    return status
+
+
+def _as_typed(error, options):
+    """The message of an error, with options named as they are given here."""
+    # A word in backticks, or one with underscores that is no part of a path or a name.
+    names = "|".join(options)
+    long_names = "|".join(name for name in options if "_" in name) or "(?!)"
+    return re.sub(
+        rf"`({names})`|(?<![\w`'\"./-])({long_names})(?![\w`'\"./-])",
+        lambda found: f"--{(found[1] or found[2]).replace('_', '-')}",
+        str(error),
+    )

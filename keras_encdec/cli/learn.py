@@ -1,23 +1,23 @@
 """The commands that train: demo, vocabulary, train."""
 
-import hashlib
+import argparse
 import importlib.util
-import json
-import pathlib
-import shutil
+import shlex
 
 from keras_encdec.cli.arguments import (
     add_command,
     add_pairs,
     check_folder_of,
+    portion,
     positive,
     saved_folder,
     share,
 )
-from keras_encdec.files import new_file, new_folder, recover_folder
+from keras_encdec.cli.program import program
+from keras_encdec.files import new_file
+from keras_encdec.training.options import Names, TrainingOptions, bounds_of
 
 TOKENIZERS = ("sentencepiece", "word", "character", "byte")
-OPTIONS_FILE = "options.json"
 MODEL_OPTIONS = (
     "hidden_dim",
     "intermediate_dim",
@@ -49,12 +49,12 @@ def add_commands(commands):
     )
     added.add_argument("--output", default="saved_models/g2p", help="folder to write")
     added.add_argument("--size", choices=("tiny", "small", "base"), default="small")
-    added.add_argument("--epochs", type=positive, default=2)
+    add_training_option(added, "epochs", default=2)
     added.add_argument("--words", type=positive, help="use only so many words")
     added.add_argument("--held-out", type=positive, default=2000, help="words for test")
-    added.add_argument("--batch-tokens", type=positive, default=2048)
-    added.add_argument("--learning-rate", type=float, default=3e-3)
-    added.add_argument("--seed", type=int, default=0)
+    add_training_option(added, "batch_tokens", default=2048)
+    add_training_option(added, "learning_rate", default=3e-3)
+    add_training_option(added, "seed")
     added.add_argument("--overwrite", action="store_true", help="replace the output")
 
     added = add_command(commands, vocabulary, "learn subwords from raw text files")
@@ -70,7 +70,7 @@ def add_commands(commands):
     added.add_argument("--type", choices=("unigram", "bpe"), default="unigram")
     added.add_argument(
         "--character-coverage",
-        type=float,
+        type=portion,
         default=1.0,
         help="share of characters to cover; 0.9995 for Chinese or Japanese",
     )
@@ -86,7 +86,7 @@ def _add_train(parser):
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the folder, start anew"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    add_training_option(parser, "seed")
 
     group = parser.add_argument_group("vocabulary")
     group.add_argument(
@@ -114,14 +114,12 @@ def _add_train(parser):
         "--continuation",
         help="what ends a piece of a word in texts that are split already, such as @@",
     )
-    group.add_argument(
-        "--max-length", type=positive, default=256, help="longer texts are cut"
-    )
-    group.add_argument(
-        "--sampling",
-        type=share,
-        help="draw other subwords each time: probability to leave out a merge (BPE), "
-        "or smoothing (unigram)",
+    add_training_option(group, "max_length", "longer texts are cut", default=256)
+    add_training_option(
+        group,
+        "sampling",
+        "draw other subwords each time: probability to leave out a merge (BPE), or "
+        "smoothing (unigram)",
     )
 
     group = parser.add_argument_group("model")
@@ -159,64 +157,68 @@ def _add_train(parser):
     )
 
     group = parser.add_argument_group("training")
-    group.add_argument("--epochs", type=positive, default=10)
-    group.add_argument(
-        "--updates-per-epoch", type=positive, help="if not a pass over the pairs"
-    )
-    group.add_argument(
-        "--batch-tokens", type=positive, default=4096, help="most tokens of a batch"
-    )
-    group.add_argument(
-        "--num-shapes",
-        type=positive,
-        default=16,
-        help="most shapes of batches: fewer compile sooner, more have less padding",
-    )
-    group.add_argument(
-        "--accumulate", type=positive, default=1, help="batches for one update"
-    )
-    group.add_argument(
-        "--schedule",
-        choices=("cosine", "inverse-square-root", "noam", "constant"),
-        default="cosine",
-        help="of the learning rate",
-    )
-    group.add_argument(
-        "--learning-rate", type=float, help="its peak; 0.001 if not given"
-    )
-    group.add_argument(
-        "--warmup", type=positive, help="batches until the peak; by default a tenth"
-    )
-    group.add_argument("--clip-norm", type=float, help="largest norm of the gradients")
-    group.add_argument("--weight-decay", type=float)
-    group.add_argument("--label-smoothing", type=share, default=0.1)
-    group.add_argument(
-        "--ema", type=share, help="momentum of a moving average of weights, as 0.999"
-    )
-    group.add_argument(
-        "--average",
-        type=positive,
-        default=1,
-        help="epochs whose mean to try in the end",
-    )
-    group.add_argument("--r-drop", type=float, help="weight of R-Drop, as 5")
+    for name, words in (
+        ("epochs", None),
+        ("updates_per_epoch", "if not a pass over the pairs"),
+        ("batch_tokens", "most tokens of a batch"),
+        (
+            "num_shapes",
+            "most shapes of batches: fewer compile sooner, more have less padding",
+        ),
+        ("accumulate", "batches for one update"),
+        ("schedule", "of the learning rate"),
+        ("learning_rate", "its peak; 0.001 if not given"),
+        ("warmup", "batches until the peak; by default a tenth"),
+        ("clip_norm", "largest norm of the gradients"),
+        ("weight_decay", None),
+        ("label_smoothing", None),
+        ("ema", "momentum of a moving average of weights, as 0.999"),
+        ("average", "epochs whose mean to try in the end"),
+        ("r_drop", "weight of R-Drop, as 5"),
+    ):
+        add_training_option(group, name, words)
     group.add_argument(
         "--teacher", type=saved_folder, help="trained model to distil, same vocabulary"
     )
-    group.add_argument("--teacher-weight", type=share, default=0.5)
-    group.add_argument("--temperature", type=float, default=1.0, help="of the teacher")
-    group.add_argument(
-        "--monitor",
-        choices=("loss", "bleu", "chrf", "token_error_rate", "sequence_error_rate"),
-        default="loss",
-        help="what the best epoch is chosen by",
-    )
-    group.add_argument(
-        "--patience", type=positive, help="epochs without a better one to stop after"
-    )
+    for name, words in (
+        ("teacher_weight", None),
+        ("temperature", "of the teacher"),
+        ("monitor", "what the best epoch is chosen by"),
+        ("patience", "epochs without a better one to stop after"),
+    ):
+        add_training_option(group, name, words)
     group.add_argument(
         "--tensorboard", action="store_true", help="log for TensorBoard too"
     )
+
+
+def add_training_option(parser, name, words=None, **changes):
+    """Adds an option of a training, with its bounds and its default.
+
+    Args:
+        parser: The parser, or a group of it.
+        name: The name of the option, as of `TrainingOptions`.
+        words: What `--help` says of it.
+        **changes: What `add_argument` is given in place of these.
+    """
+    bounds = bounds_of(name)
+    default = getattr(TrainingOptions(), name)
+    options = {"type": _within(bounds), "default": default, "help": words, **changes}
+    if isinstance(bounds, Names):
+        options["choices"] = bounds.names
+    parser.add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+def _within(bounds):
+    """The type of an argument that lies within bounds."""
+
+    def read(text):
+        value = bounds.read(text)
+        if value not in bounds:
+            raise argparse.ArgumentTypeError(f"must be {bounds}; received {text!r}")
+        return value
+
+    return read
 
 
 def demo(output, **options):
@@ -224,6 +226,14 @@ def demo(output, **options):
     from keras_encdec.demo import run_demo
 
     run_demo(output, **options)
+    folder = shlex.quote(output)
+    print(
+        f"\nSaved for Python in {output}/saved and for TF Serving in {output}/1.\n"
+        "Next:\n"
+        f"  echo serendipity | {program()} generate {folder}/saved\n"
+        f"  {program()} demo --size base --epochs 10 --output saved_models/g2p-base\n"
+        f"  {program()} train --help    to train on texts of your own"
+    )
 
 
 def vocabulary(input, output, size, type, character_coverage):
@@ -251,6 +261,9 @@ def train(
     validation_target,
     output,
     overwrite,
+    tensorboard,
+    initial,
+    teacher,
     **options,
 ):
     """Trains a model on pairs of texts, in a folder that holds all of the run.
@@ -263,80 +276,90 @@ def train(
     import keras
 
     from keras_encdec import run
-    from keras_encdec.text import SentencePieceTokenizer, read_pairs
+    from keras_encdec.text import read_pairs
     from keras_encdec.text_to_text import TextToText
 
+    # What can be seen at once, before texts are read and subwords learned.
+    recipe = {name: options.pop(name) for name in (*VOCABULARY_OPTIONS, *MODEL_OPTIONS)}
+    TrainingOptions(**options).check_company(
+        validation=validation_source is not None, teacher=teacher is not None
+    )
+    if validation_source is None and validation_target is not None:
+        raise ValueError("--validation-target needs --validation-source beside it.")
+    if tensorboard:
+        _check_tensorboard()
+    folder = run.RunFolder(output)
+    folder.recover()
+    folder.check_place()
     pairs = read_pairs(source, target)
     validation = None
     if validation_source is not None:
         validation = read_pairs(validation_source, validation_target)
-    elif validation_target is not None:
-        raise ValueError("--validation-target needs --validation-source beside it.")
-    if options["tensorboard"]:
-        _check_tensorboard()
-    record = {**options, "texts": _digest(pairs), "validation": _digest(validation)}
-    folder = pathlib.Path(output)
-    if overwrite and (folder / OPTIONS_FILE).is_file():
-        shutil.rmtree(folder)
-    model_options = {name: options.pop(name) for name in MODEL_OPTIONS}
-    vocabulary_options = {name: options.pop(name) for name in VOCABULARY_OPTIONS}
-    initial = options.pop("initial")
-    if folder.exists():
-        _check_same(folder, record)
-        recover_folder(folder / "best")
-        print(f"Going on with {output}.")
+    if folder.epochs_done and not overwrite:
+        text_to_text = TextToText.load(folder.best)
+    elif initial is not None:
+        text_to_text = TextToText.load(initial)
     else:
-        if initial is not None:
-            text_to_text = TextToText.load(initial)
-        else:
-            text_to_text = _untrained(
-                *pairs,
-                options["max_length"],
-                options["seed"],
-                vocabulary_options,
-                model_options,
-            )
-        with new_folder(folder) as new:
-            text_to_text.save(new / "best")
-            for side in ("source", "target"):
-                tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-                if isinstance(tokenizer, SentencePieceTokenizer):
-                    (new / f"{side}.model").write_bytes(tokenizer.proto)
-            (new / OPTIONS_FILE).write_text(json.dumps(record, indent=2))
-    keras.utils.set_random_seed(options["seed"])
-    # Loaded even if it was just begun, so that going on is the same.
-    text_to_text = TextToText.load(folder / "best")
-    if options["teacher"] is not None:
-        options["teacher"] = TextToText.load(options["teacher"]).model
-    if options.pop("tensorboard"):
-        board = keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
-        options["callbacks"] = [board]
+        text_to_text = _untrained(
+            *pairs, options["max_length"], options["seed"], **recipe
+        )
+    more = {}
+    if teacher is not None:
+        more["teacher"] = TextToText.load(teacher).model
+    if tensorboard:
+        board = keras.callbacks.TensorBoard(
+            folder.path / "tensorboard", write_graph=False
+        )
+        more["callbacks"] = [board]
     print(
         f"{text_to_text.model.count_params():,} parameters; "
         f"{text_to_text.source_tokenizer.vocabulary_size:,} source and "
         f"{text_to_text.target_tokenizer.vocabulary_size:,} target ids."
     )
-    run.train(text_to_text, *pairs, validation=validation, folder=folder, **options)
+    # However much was drawn for the weights: so that going on is the same.
+    keras.utils.set_random_seed(options["seed"])
+    run.train(
+        text_to_text,
+        *pairs,
+        validation=validation,
+        folder=folder.path,
+        overwrite=overwrite,
+        recipe={**recipe, "initial": initial, "teacher": teacher},
+        **more,
+        **options,
+    )
+    output = shlex.quote(output)
     print(
-        f"The best model is in {folder / 'best'}. Next:\n"
-        f"  keras-encdec evaluate {output} --source FILE --target FILE\n"
-        f"  keras-encdec generate {output} --source FILE\n"
-        f"  keras-encdec export {output} saved_models/{folder.name}"
+        f"The best model is in {folder.best}. Next:\n"
+        f"  {program()} evaluate {output} --source FILE --target FILE\n"
+        f"  {program()} generate {output} --source FILE\n"
+        f"  {program()} export {output} saved_models/{shlex.quote(folder.path.name)}"
     )
 
 
-def _untrained(sources, targets, max_length, seed, vocabulary, model):
+def _untrained(
+    sources,
+    targets,
+    max_length,
+    seed,
+    *,
+    tokenizer,
+    source_tokenizer,
+    target_tokenizer,
+    vocabulary,
+    vocabulary_size,
+    shared_vocabulary,
+    continuation,
+    **model,
+):
     from keras_encdec.recipe import build, make_tokenizer
     from keras_encdec.text import SentencePieceTokenizer
 
-    kinds = [
-        vocabulary[f"{side}_tokenizer"] or vocabulary["tokenizer"]
-        for side in ("source", "target")
-    ]
-    more = vocabulary["vocabulary_size"], vocabulary["continuation"]
-    if vocabulary["vocabulary"] is not None:
-        tokenizers = [SentencePieceTokenizer(vocabulary["vocabulary"])] * 2
-    elif vocabulary["shared_vocabulary"]:
+    kinds = [kind or tokenizer for kind in (source_tokenizer, target_tokenizer)]
+    more = vocabulary_size, continuation
+    if vocabulary is not None:
+        tokenizers = [SentencePieceTokenizer(vocabulary)] * 2
+    elif shared_vocabulary:
         if kinds[0] != kinds[1]:
             raise ValueError(
                 "A shared vocabulary is of one kind of tokens; received "
@@ -358,29 +381,3 @@ def _check_tensorboard():
             "--tensorboard needs the package tensorboard, which is not installed. "
             "Install it with `pip install 'keras-encdec[tensorboard]'`."
         )
-
-
-def _check_same(folder, record):
-    if not (folder / OPTIONS_FILE).is_file():
-        raise FileExistsError(
-            f"--output must be a new folder, or that of a run to go on with; {folder} "
-            "is something else. Choose another."
-        )
-    before = json.loads((folder / OPTIONS_FILE).read_text())
-    changed = [
-        f"{name} was {before.get(name)!r} and is {record.get(name)!r}"
-        for name in sorted({*before, *record})
-        if before.get(name) != record.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            f"A run goes on with the texts and options it began with; in {folder} "
-            f"{'; '.join(changed)}. Give the same, choose another --output, or start "
-            "anew with --overwrite."
-        )
-
-
-def _digest(pairs):
-    if pairs is None:
-        return None
-    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()

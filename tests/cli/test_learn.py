@@ -1,22 +1,28 @@
 """The commands that train, run in this process, and what they leave."""
 
 import csv
+import dataclasses
 import importlib.util
 import inspect
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import types
 
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
 
 import keras_encdec.run
+from keras_encdec.cli import main
+from keras_encdec.recipe import build
 from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -24,6 +30,7 @@ from keras_encdec.text import (
     WordTokenizer,
 )
 from keras_encdec.text_to_text import TextToText
+from keras_encdec.training import TrainingOptions
 
 KINDS = {
     "byte": ByteTokenizer,
@@ -35,6 +42,7 @@ PAIRS = "one\teno\ntwo\towt\nthree\teerht\nfour\truof\n"
 SMALL = "--hidden-dim 16 --intermediate-dim 16 --num-heads 2 --num-layers 1".split()
 # Of the true one, before a test replaces it.
 TRAIN = inspect.signature(keras_encdec.run.train).parameters
+DEFAULTS = dataclasses.asdict(TrainingOptions())
 
 
 @pytest.fixture
@@ -42,8 +50,8 @@ def training(monkeypatch):
     """Leaves out training; gives what it was asked for."""
     given = types.SimpleNamespace(options=None)
 
-    def train(text_to_text, sources, targets, **options):
-        given.text_to_text = text_to_text
+    def train(text_to_text, sources, targets, *, recipe, **options):
+        given.text_to_text, given.recipe = text_to_text, recipe
         given.sources, given.targets = sources, targets
         given.options = options
 
@@ -164,10 +172,9 @@ def test_goes_on_exactly_after_a_kill(tmp_path, pairs):
 @pytest.mark.parametrize("kind", KINDS)
 def test_train_makes_the_tokenizers(kind, shared, tmp_path, training, run):
     pairs = write(tmp_path / "pairs.tsv", "a b c\td e\nb c a\te f f\n")
-    output = tmp_path / "run"
     run(
-        *("train", "--source", pairs, "--output", output, "--tokenizer", kind, *SMALL),
-        *["--shared-vocabulary"] * shared,
+        *("train", "--source", pairs, "--output", tmp_path / "run", *SMALL),
+        *("--tokenizer", kind, *["--shared-vocabulary"] * shared),
     )
     text_to_text = training.text_to_text
     model = text_to_text.model
@@ -177,7 +184,6 @@ def test_train_makes_the_tokenizers(kind, shared, tmp_path, training, run):
     assert type(tokenizer) is type(text_to_text.target_tokenizer) is KINDS[kind]
     unknown = tokenizer.unknown_id in tokenizer.encode(["f"]).to_list()[0]
     assert unknown == (not shared and kind != "byte")
-    assert type(TextToText.load(output / "best").target_tokenizer) is KINDS[kind]
 
 
 @pytest.mark.once
@@ -229,9 +235,12 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
     assert training.options == {
         **options,
         "validation": (training.targets, training.sources),
-        "teacher": None,
         "folder": tmp_path / "run",
+        "overwrite": False,
     }
+    recipe = training.recipe
+    assert recipe["source_tokenizer"] == "word" and recipe["hidden_dim"] == 16
+    assert recipe["initial"] is None and recipe["teacher"] is None
     text_to_text = training.text_to_text
     assert text_to_text.source_tokenizer.vocabulary == ("a", "b")
     assert text_to_text.target_tokenizer.vocabulary == (" ", "d")
@@ -254,27 +263,38 @@ def test_train_leaves_training_its_defaults(tmp_path, pairs, training, run):
     run("train", "--source", pairs, "--output", output, "--tokenizer", "byte", *SMALL)
     options = training.options
     assert options.pop("folder") == output and options.pop("max_length") == 256
-    assert options == {name: TRAIN[name].default for name in options}
+    defaults = {name: argument.default for name, argument in TRAIN.items()}
+    assert options == {name: {**defaults, **DEFAULTS}[name] for name in options}
+    assert {*DEFAULTS} - {"max_length"} < {*options}
+
+
+@pytest.fixture
+def first(tmp_path):
+    """The saved model that a training can start from, in a run's folder."""
+    tokenizer = ByteTokenizer()
+    small = {"hidden_dim": 16, "intermediate_dim": 16, "num_heads": 2, "num_layers": 1}
+    text_to_text = build(tokenizer, tokenizer, max_length=8, **small)
+    text_to_text.save(tmp_path / "first" / "best")
+    return text_to_text.model.get_weights()
 
 
 @pytest.mark.once
 def test_train_starts_from_a_trained_model_and_takes_a_teacher(
-    tmp_path, pairs, training, run
+    tmp_path, pairs, first, training, run
 ):
-    first = tmp_path / "first"
-    run("train", "--source", pairs, "--output", first, "--tokenizer", "byte", *SMALL)
-    weights = training.text_to_text.model.get_weights()
     run(
         *("train", "--source", pairs, "--output", tmp_path / "second"),
-        *("--initial", first, "--teacher", first, "--seed", 4),
+        *("--initial", tmp_path / "first", "--teacher", tmp_path / "first"),
+        *("--seed", 4),
     )
     for one, other in zip(
-        weights, training.text_to_text.model.get_weights(), strict=True
+        first, training.text_to_text.model.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(one, other)
     teacher = training.options["teacher"]
     assert teacher is not training.text_to_text.model
-    np.testing.assert_array_equal(teacher.get_weights()[0], weights[0])
+    np.testing.assert_array_equal(teacher.get_weights()[0], first[0])
+    assert training.recipe["initial"] == str(tmp_path / "first" / "best")
 
 
 @pytest.mark.once
@@ -287,23 +307,31 @@ def test_train_says_that_tensorboard_is_missing(
     assert training.options is None
 
 
+QUICK = ["--epochs", 1, "--updates-per-epoch", 1, *SMALL]
+
+
 @pytest.mark.once
 def test_train_begins_anew_only_in_a_run_and_only_if_told(
-    tmp_path, pairs, training, run, error_of
+    tmp_path, pairs, run, error_of
 ):
     output = tmp_path / "run"
     command = [
-        *("train", "--source", pairs, "--output", output, "--tokenizer", "byte", *SMALL)
+        *("train", "--source", pairs, "--output", output, "--tokenizer", "byte", *QUICK)
     ]
     run(*command)
     write(output / "old.txt", "old")
     line = error_of(*command, "--dropout", 0.5)
-    assert "dropout was 0.1 and is 0.5" in line and "--overwrite" in line
+    assert "dropout was 0.1 and is 0.5" in line
+    assert line.endswith("start anew with --overwrite.")
     other = write(tmp_path / "other.tsv", "a\tb\n")
-    assert "texts was" in error_of(*command[:2], other, *command[3:])
+    assert "the texts are others" in error_of(*command[:2], other, *command[3:])
+    assert (output / "old.txt").exists()
     run(*command, "--dropout", 0.5, "--overwrite")
-    assert sorted(os.listdir(output)) == ["best", "options.json"]
-    assert json.loads((output / "options.json").read_text())["dropout"] == 0.5
+    assert sorted(os.listdir(output)) == [
+        *("best", "checkpoints", "log.csv", "options.json")
+    ]
+    record = json.loads((output / "options.json").read_text())
+    assert record["recipe"]["dropout"] == 0.5
 
     foreign = tmp_path / "foreign"
     foreign.mkdir()
@@ -311,6 +339,141 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
     for more in ([], ["--overwrite"]):
         assert "something else" in error_of(*command[:4], foreign, *command[5:], *more)
     assert os.listdir(foreign) == ["mine.txt"]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        (["--hidden-dim", 10, "--num-heads", 4], "--num-heads=4"),
+        (["--activation", "nonsense"], "nonsense"),
+        (["--schedule", "noam", "--learning-rate", 0.1], "Leave it out, or"),
+        (["--sampling", 0.1], "Only a SentencePieceTokenizer"),
+        (["--batch-tokens", 2], "--batch-tokens is 2"),
+        (["--accumulate", 9], "accumulate=9"),
+        (["--monitor", "chrf"], "validation texts"),
+        (["--vocabulary", "none.model"], "none.model"),
+        (["--initial", "none"], "none"),
+        (["--teacher", "none"], "none"),
+    ],
+)
+def test_a_wrong_option_destroys_nothing_and_leaves_nothing(
+    wrong, says, tmp_path, pairs, error_of
+):
+    (tmp_path / "old").mkdir()
+    record = write(tmp_path / "old" / "options.json", "{}")
+    command = ["train", "--source", pairs, "--tokenizer", "byte", *QUICK, *wrong]
+    for output in ("old", "new"):
+        line = error_of(*command, "--output", tmp_path / output, "--overwrite")
+        assert says in line
+    assert pathlib.Path(record).read_text() == "{}"
+    assert sorted(os.listdir(tmp_path)) == ["old", "pairs.tsv"]
+
+
+@pytest.mark.once
+def test_train_may_replace_what_it_starts_from(tmp_path, run):
+    text = "".join(f"{word} {word}\t{word}\n" for word in "one two six ten".split())
+    pairs, model = write(tmp_path / "pairs.tsv", text), tmp_path / "v.model"
+    run("vocabulary", "--input", pairs, "--output", model, "--size", 24)
+    output = tmp_path / "run"
+    command = ["train", "--source", pairs, "--output", output, *QUICK]
+    run(*command, "--vocabulary", model)
+    more = ["--initial", output, "--teacher", output]
+    run(*command, *more, "--overwrite")
+    # Given again, it goes on, and finds nothing left to do.
+    assert f"Going on with {output} after epoch 1 of 1." in run(*command, *more).out
+    run(*command, "--vocabulary", output / "source.model", "--overwrite")
+    loaded = TextToText.load(output / "best")
+    assert loaded.source_tokenizer.proto == model.read_bytes()
+
+
+@pytest.mark.once
+def test_a_training_that_diverges_has_a_status_of_its_own(tmp_path, pairs, capsys):
+    command = ["train", "--source", pairs, "--tokenizer", "byte", *QUICK]
+    command += [
+        "--schedule",
+        "constant",
+        "--learning-rate",
+        "1e30",
+        "--output",
+        tmp_path / "run",
+    ]
+    assert main(list(map(str, command))) == 1
+    printed = capsys.readouterr()
+    assert "The best model" not in printed.out
+    assert printed.err.startswith("keras-encdec: error: The training diverged: after ")
+    assert "a lower --learning-rate, a longer --warmup, or a --clip-norm" in printed.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("message", ["", "Interrupted. Nothing is kept."])
+def test_ctrl_c_has_a_status_of_its_own(tmp_path, pairs, monkeypatch, capsys, message):
+    def train(*args, **options):
+        raise KeyboardInterrupt(message)
+
+    monkeypatch.setattr(keras_encdec.run, "train", train)
+    command = ["train", "--source", pairs, "--tokenizer", "byte", *SMALL]
+    assert main([*command, "--output", str(tmp_path / "run")]) == 130
+    printed = capsys.readouterr()
+    assert "The best model" not in printed.out
+    assert printed.err == f"keras-encdec: {message or 'Interrupted.'}\n"
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "keras_encdec", "train", "--source", pairs),
+            *("--tokenizer", "byte", "--updates-per-epoch", "1000000", *SMALL),
+            *("--output", tmp_path / "run"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # The first line of the progress bar.
+    for line in process.stdout:
+        if line.startswith("Epoch 1"):
+            break
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert errors.endswith("there is no model yet, and nothing is kept.\n")
+    assert "Traceback" not in errors
+    assert not (tmp_path / "run").exists()
+
+
+DATA = pathlib.Path(__file__).parents[1] / "data" / "version_0_1_0"
+
+
+@pytest.mark.parametrize("lacks", [None, "num_shapes"])
+def test_goes_on_with_what_version_0_1_0_began(tmp_path, monkeypatch, run, lacks):
+    shutil.copytree(DATA / "run", tmp_path / "run")
+    record = tmp_path / "run" / "options.json"
+    begun = json.loads(record.read_text())
+    if lacks is not None:
+        del begun[lacks]
+        write(record, json.dumps(begun))
+    pairs = DATA / "pairs.tsv"
+    command = [
+        *("train", "--source", pairs, "--validation-source", pairs),
+        *("--output", tmp_path / "run", "--source-tokenizer", "character"),
+        *("--target-tokenizer", "word", "--max-length", 12, "--hidden-dim", 16),
+        *("--intermediate-dim", 32, "--num-heads", 2, "--num-layers", 1),
+        *("--epochs", 4, "--batch-tokens", 64, "--learning-rate", 0.01),
+        *("--ema", 0.9, "--average", 2),
+    ]
+    assert "after epoch 2 of 4" in run(*command).out
+    rows, expected = (
+        list(csv.DictReader(path.read_text().splitlines()))
+        for path in (tmp_path / "run" / "log.csv", DATA / "log_of_all_epochs.csv")
+    )
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    losses = [[float(row["val_loss"]) for row in each] for each in (rows, expected)]
+    # Each backend draws its own dropout.
+    exact = keras.config.backend() == "tensorflow"
+    np.testing.assert_allclose(*losses, rtol=1e-4 if exact else 0.2)
 
 
 @pytest.mark.once
@@ -377,9 +540,6 @@ def test_a_vocabulary_is_learned_and_shared(kind, tmp_path, training, run):
     text_to_text = training.text_to_text
     assert text_to_text.source_tokenizer.proto == model.read_bytes()
     assert text_to_text.target_tokenizer.proto == model.read_bytes()
-    for side in ("source", "target"):
-        stored = tmp_path / "run" / f"{side}.model"
-        assert stored.read_bytes() == model.read_bytes()
     embeddings = (
         text_to_text.model.source_embedding,
         text_to_text.model.target_embedding,

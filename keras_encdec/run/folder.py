@@ -1,0 +1,280 @@
+"""The folder of a training: what it was begun with, and what it has come to."""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+
+import keras
+
+from keras_encdec.files import (
+    FORMAT,
+    check_format,
+    new_file,
+    new_folder,
+    recover_folder,
+)
+from keras_encdec.text import SentencePieceTokenizer
+from keras_encdec.text_to_text import TextToText
+from keras_encdec.training.options import TrainingOptions
+
+RECORD_FILE = "options.json"
+LOG_FILE = "log.csv"
+_OPTIONS = {field.name: field.default for field in dataclasses.fields(TrainingOptions)}
+_DIGESTS = {
+    "texts": "the texts",
+    "validation": "the validation texts",
+    "teacher": "the teacher",
+}
+
+
+class RunFolder:
+    """The folder of a training.
+
+    It holds `options.json`, the record of what the training was begun with;
+    `checkpoints/`; `log.csv`, the logs of all epochs; `best/`, the best model so far
+    with its tokenizers; and `source.model` and `target.model` where these are of
+    SentencePiece.
+
+    Args:
+        path: Its place, `str` or `Path`; it need not be there yet.
+
+    Example:
+        ```python
+        import tempfile
+        from keras_encdec.run import RunFolder
+
+        print(RunFolder(tempfile.mkdtemp()).epochs_done)  # 0
+        ```
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.best = self.path / "best"
+        self.checkpoints = self.path / "checkpoints"
+
+    @property
+    def has_record(self):
+        """Whether it tells what its training was begun with."""
+        return (self.path / RECORD_FILE).is_file()
+
+    @property
+    def epochs_done(self):
+        """The number of epochs that the last checkpoint tells of."""
+        paths = self.checkpoints.glob("epoch-*.safetensors")
+        return max((int(path.stem.split("-")[1]) for path in paths), default=0)
+
+    def recover(self):
+        """Puts in order what a kill left half done."""
+        recover_folder(self.path)
+        recover_folder(self.best)
+
+    def check_place(self):
+        """Checks that a training may begin or go on here.
+
+        Raises:
+            FileExistsError: If something else is here.
+        """
+        if not self.path.exists() or self._is_run():
+            return
+        if not self.path.is_dir() or any(self.path.iterdir()):
+            raise FileExistsError(
+                "A training takes a new folder, or that of a training to go on with; "
+                f"{str(self.path)!r} is something else. Choose another."
+            )
+
+    def check_same(self, record, text_to_text=None):
+        """Checks that a training goes on with what it was begun with.
+
+        Args:
+            record: What `make_record` returned.
+            text_to_text: The `TextToText` to train, or None to compare it not.
+
+        Raises:
+            ValueError: If anything differs, or a later version began the training.
+        """
+        changes = []
+        if self.has_record:
+            changes += _changes(self._read_record(), record)
+        if text_to_text is not None and self.epochs_done:
+            changes += _other_parts(TextToText.load(self.best), text_to_text)
+        if changes:
+            raise ValueError(
+                "A training goes on with the texts and options it was begun with; in "
+                f"{str(self.path)!r} {'; '.join(changes)}. Give the same, choose "
+                "another folder, or start anew with `overwrite`."
+            )
+
+    def begin(self, record, text_to_text, *, overwrite=False):
+        """Writes down what a training begins with.
+
+        Args:
+            record: What `make_record` returned.
+            text_to_text: The `TextToText` to train.
+            overwrite: Whether to remove what an earlier training left here.
+        """
+        with contextlib.ExitStack() as stack:
+            if overwrite and self.path.exists():
+                new = stack.enter_context(new_folder(self.path, overwrite=True))
+            else:
+                new = self.path
+                new.mkdir(parents=True, exist_ok=True)
+            # The first, for it makes this a training's folder.
+            with new_file(new / RECORD_FILE) as file:
+                file.write_text(json.dumps(record, indent=2), encoding="utf-8")
+            for side in ("source", "target"):
+                tokenizer = getattr(text_to_text, f"{side}_tokenizer")
+                if isinstance(tokenizer, SentencePieceTokenizer):
+                    with new_file(new / f"{side}.model") as file:
+                        file.write_bytes(tokenizer.proto)
+
+    def withdraw(self):
+        """Removes what a training wrote that ended before its first epoch did."""
+        for name in (RECORD_FILE, LOG_FILE, "source.model", "target.model"):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.best, self.checkpoints, self.path / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def write_log(self, history):
+        """Writes the logs of all epochs, those before an interruption too.
+
+        Args:
+            history: The logs, a list of dicts.
+        """
+        names = list(dict.fromkeys(name for logs in history for name in logs))
+        with new_file(self.path / LOG_FILE) as path:
+            with open(path, "w", newline="") as file:
+                writer = csv.DictWriter(file, ["epoch", *names])
+                writer.writeheader()
+                for number, logs in enumerate(history, start=1):
+                    writer.writerow({"epoch": number, **logs})
+
+    def _is_run(self):
+        # Version 0.1.0 wrote no record for a training in Python.
+        return self.has_record or self.epochs_done > 0
+
+    def _read_record(self):
+        path = self.path / RECORD_FILE
+        try:
+            record = dict(json.loads(path.read_text("utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{str(path)!r} must hold the options of a training; it could not be "
+                f"read: {error}. Choose another folder, or start anew with `overwrite`."
+            ) from error
+        if check_format(record.get("format"), path) > 1:
+            return record
+        # All in one, and nothing but the path of the teacher.
+        record.pop("tensorboard", None)
+        digests = {name: record.pop(name, None) for name in ("texts", "validation")}
+        return {
+            "options": {name: record.pop(name) for name in {*_OPTIONS} & {*record}},
+            "recipe": record,
+            **digests,
+        }
+
+
+def make_record(options, pairs, validation=None, *, teacher=None, recipe=None):
+    """Returns what a training is begun with, a dict that JSON can hold.
+
+    Args:
+        options: The `TrainingOptions`.
+        pairs: The source texts and the target texts, two lists.
+        validation: The same to evaluate with, or None.
+        teacher: The model to learn from, or None.
+        recipe: None, or what the `TextToText` was made of, a dict that JSON can hold.
+
+    Example:
+        ```python
+        from keras_encdec.training import TrainingOptions
+        from keras_encdec.run.folder import make_record
+
+        print(make_record(TrainingOptions(), (["one"], ["eno"]))["texts"])
+        ```
+    """
+    return {
+        "format": FORMAT,
+        "keras": keras.version(),
+        "options": dataclasses.asdict(options),
+        "recipe": recipe,
+        "texts": _digest(pairs),
+        "validation": None if validation is None else _digest(validation),
+        "teacher": None if teacher is None else _digest_of_weights(teacher),
+    }
+
+
+def _digest(pairs):
+    """That of `json.dumps(pairs)`, which is never there all at once."""
+    digest = hashlib.sha256(b"[")
+    for side, texts in enumerate(pairs):
+        digest.update(b", [" if side else b"[")
+        for place, text in enumerate(texts):
+            if isinstance(text, bytes):
+                text = text.decode("utf-8", "surrogateescape")
+            digest.update(b", " * (place > 0) + json.dumps(text).encode())
+        digest.update(b"]")
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
+def _digest_of_weights(model):
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(f"{weights.shape} {weights.dtype}".encode())
+        digest.update(weights.tobytes())
+    return digest.hexdigest()
+
+
+def _changes(before, now):
+    """What differs between two records, in words."""
+    changes = []
+    for part in ("options", "recipe"):
+        # A training in Python knows no recipe, for it is given a model.
+        if now[part] is None:
+            continue
+        if before[part] is None:
+            changes.append("it was begun in Python, with a model of its own")
+            continue
+        # An option that was not there yet had its default: what was done without it.
+        known = {**_OPTIONS, **before[part]} if part == "options" else before[part]
+        changes += [
+            f"{name} was {known.get(name)!r} and is {now[part].get(name)!r}"
+            for name in sorted({*known, *now[part]})
+            if known.get(name) != now[part].get(name)
+        ]
+    # What a record does not tell is not compared.
+    changes += [
+        f"{words} are others" if name != "teacher" else f"{words} is another"
+        for name, words in _DIGESTS.items()
+        if name in before and before[name] != now[name]
+    ]
+    return changes
+
+
+def _other_parts(before, now):
+    """What differs between two `TextToText`, but for their weights."""
+    changes = []
+    for side in ("source", "target"):
+        old, new = (
+            keras.saving.serialize_keras_object(getattr(each, f"{side}_tokenizer"))
+            for each in (before, now)
+        )
+        if _as_json(old) != _as_json(new):
+            changes.append(f"the {side} tokenizer is another")
+    old, new = (_as_json(each.model.get_config()) for each in (before, now))
+    changes += [
+        f"the model's {name} was {old.get(name)!r} and is {new.get(name)!r}"
+        for name in sorted({*old, *new})
+        if name != "name" and old.get(name) != new.get(name)
+    ]
+    return changes
+
+
+def _as_json(config):
+    # Where it was not saved yet, a list may still be a tuple.
+    return json.loads(json.dumps(config))

@@ -1,0 +1,371 @@
+"""The training itself: all is checked and built, then the folder is begun."""
+
+import contextlib
+import dataclasses
+import tempfile
+
+import keras
+
+from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.run.folder import RunFolder, make_record
+from keras_encdec.text import TokenBatches, unknown_tokens
+from keras_encdec.text_to_text import TextToText
+from keras_encdec.training import (
+    Checkpoints,
+    DivergenceError,
+    GenerationScores,
+    HeldOutLoss,
+    InverseSquareRoot,
+    ProjectedLoss,
+    RDrop,
+    StopDivergence,
+    TokenAccuracy,
+    TokenCrossEntropy,
+    WordDistillation,
+    average_weights,
+    averaged_weights,
+)
+from keras_encdec.training.options import MONITORS, TrainingOptions
+
+
+def train(
+    text_to_text,
+    sources,
+    targets,
+    *,
+    validation=None,
+    folder=None,
+    overwrite=False,
+    teacher=None,
+    callbacks=(),
+    verbose="auto",
+    recipe=None,
+    **options,
+):
+    """Trains a `TextToText` on pairs of texts.
+
+    Adam with the moments of Vaswani et al. 2017, label smoothing, batches of about as
+    many tokens each. After each epoch the validation texts are generated and scored.
+    With a folder, a training that was interrupted, even by a kill, goes on from its
+    last epoch when the same call is made again, and ends with the same weights.
+
+    Nothing is written, or overwritten, before all that it was given is checked and
+    built. However it ends, `text_to_text` has the weights of the best epoch so far; if
+    none was finished, those it had, and no folder stays behind.
+
+    Args:
+        text_to_text: The `TextToText` to train: of `recipe.build`, or a trained one.
+        sources: The source texts, a list.
+        targets: The target texts, as many.
+        validation: A pair `(sources, targets)` to evaluate after each epoch, or None.
+        folder: Where to keep checkpoints, logs and, in `best/`, the best model: that
+            of a `RunFolder`. Or None to keep nothing.
+        overwrite: Whether to begin anew where the folder holds an earlier training.
+        teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
+            learn from, token by token.
+        callbacks: Further Keras callbacks.
+        verbose: As of `keras.Model.fit`.
+        recipe: None, or what `text_to_text` was made of, a dict that JSON can hold: a
+            part of the folder's record, and compared like all of it.
+        **options: The arguments of `TrainingOptions`.
+
+    Returns:
+        The logs of the epochs, a list of dicts.
+
+    Raises:
+        DivergenceError: If the loss, or what the model answers, is not finite.
+        FileExistsError: If the folder is something else than a training's.
+        KeyboardInterrupt: After Ctrl-C, with what is kept.
+        TypeError: If there is no such option, or the texts are no strings.
+        ValueError: If there are no pairs, an option is out of range, or the folder
+            holds a training that was begun with something else.
+
+    Example:
+        ```python
+        from keras_encdec import CharacterTokenizer
+        from keras_encdec.recipe import build
+        from keras_encdec.run import train
+
+        sources, targets = ["one", "two"], ["eno", "owt"]
+        tokenizer = CharacterTokenizer.from_texts(sources)
+        small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+        text_to_text = build(tokenizer, tokenizer, max_length=8, **small)
+        train(text_to_text, sources, targets, epochs=2)
+        print(text_to_text(["two"]))
+        ```
+    """
+    options = TrainingOptions(**options)
+    options.check_company(
+        validation=validation is not None, teacher=teacher is not None
+    )
+    if options.max_length is None:
+        options = dataclasses.replace(options, max_length=text_to_text.max_length)
+    model = text_to_text.model
+    _check_validation(validation)
+    _check_teacher(teacher, model)
+    record = make_record(
+        options, (sources, targets), validation, teacher=teacher, recipe=recipe
+    )
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            place = RunFolder(stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            place = RunFolder(folder)
+            place.recover()
+            place.check_place()
+            if not overwrite:
+                place.check_same(record, text_to_text)
+        batches = _batches(
+            text_to_text,
+            sources,
+            targets,
+            options,
+            num_shapes=options.num_shapes,
+            sampling=options.sampling,
+            seed=options.seed,
+        )
+        steps = options.updates_per_epoch or len(batches)
+        if verbose:
+            print(
+                f"{len(sources):,} pairs; a pass over them is {len(batches):,} batches "
+                f"of {len(batches.shapes)} shapes, {batches.padding:.1%} padding."
+            )
+        judges = []
+        if validation is not None:
+            judges = _judges(text_to_text, *validation, options)
+        guard = StopDivergence(None if judges else _example(batches))
+        trained = _compiled(model, teacher, options, steps)
+        checkpoints = _checkpoints(place, text_to_text, trained, options, judges)
+        done = 0 if overwrite else checkpoints.restore(trained)
+        if verbose and done:
+            print(f"Going on with {place.path} after epoch {done} of {options.epochs}.")
+        if verbose and not done:
+            _print_unknown(text_to_text, "", sources, targets)
+            if validation is not None:
+                _print_unknown(text_to_text, "validation ", *validation)
+        if not (done and place.has_record):
+            place.begin(record, text_to_text, overwrite=overwrite)
+        with _best_in_the_end(place, model, options, named=folder is not None):
+            if done < options.epochs and not checkpoints.is_over:
+                write_log = keras.callbacks.LambdaCallback(
+                    on_epoch_end=lambda epoch, _: place.write_log(checkpoints.history)
+                )
+                # Before the guard what adds a loss, after it what uses the model.
+                order = [*judges[:1], guard, *judges[1:], *callbacks]
+                trained.fit(
+                    batches.dataset(first=done * steps),
+                    steps_per_epoch=steps,
+                    epochs=options.epochs,
+                    initial_epoch=done,
+                    callbacks=[*order, checkpoints, write_log],
+                    shuffle=False,
+                    verbose=verbose,
+                )
+            # Again, for a kill may have come between a checkpoint and its line.
+            place.write_log(checkpoints.history)
+            if options.average > 1:
+                _try_mean(place, text_to_text, trained, checkpoints, judges)
+    return checkpoints.history
+
+
+@contextlib.contextmanager
+def _best_in_the_end(place, model, options, *, named):
+    """Leaves the best weights in a model, however its training ends, and says so."""
+    before = None if place.epochs_done else model.get_weights()
+    try:
+        yield
+    except BaseException as error:
+        done = place.epochs_done
+        if not done:
+            place.withdraw()
+            model.set_weights(before)
+            kept = "No epoch was finished; there is no model yet, and nothing is kept"
+        else:
+            model.set_weights(_best_weights(place))
+            kept = f"The best of {done} finished epochs is kept"
+            if named:
+                kept = (
+                    f"{place.path} holds all up to epoch {done} of {options.epochs}, "
+                    f"and the best model of them in {place.best}"
+                )
+        if isinstance(error, KeyboardInterrupt):
+            more = ": the same again goes on from there" if done and named else ""
+            raise KeyboardInterrupt(f"Interrupted. {kept}{more}.") from None
+        if isinstance(error, DivergenceError):
+            more = ", with `overwrite` or in another folder" if done and named else ""
+            raise DivergenceError(
+                f"{error} {kept}. Begin anew{more}: with a lower `learning_rate`, a "
+                "longer `warmup`, or a `clip_norm` such as 1."
+            ) from error
+        raise
+    model.set_weights(_best_weights(place))
+
+
+def _best_weights(place):
+    return TextToText.load(place.best).model.get_weights()
+
+
+def _print_unknown(text_to_text, kind, sources, targets):
+    for side, texts in (("source", sources), ("target", targets)):
+        tokenizer = getattr(text_to_text, f"{side}_tokenizer")
+        print(unknown_tokens(tokenizer, texts).message(kind + side))
+
+
+def _check_validation(validation):
+    if validation is None:
+        return
+    if not (
+        isinstance(validation, (tuple, list))
+        and len(validation) == 2
+        and len(validation[0]) == len(validation[1]) > 0
+    ):
+        raise ValueError(
+            "`validation` must be a pair of lists, sources and targets, of as many "
+            f"texts each and at least one; received {validation!r:.200}."
+        )
+
+
+def _check_teacher(teacher, model):
+    if teacher is None:
+        return
+    if not isinstance(teacher, keras.Model):
+        raise TypeError(
+            f"`teacher` must be a model, such as the `model` of a TextToText; received "
+            f"{teacher!r:.200}."
+        )
+    if teacher is model:
+        raise ValueError(
+            "A model cannot be its own `teacher`, whose weights are frozen; received "
+            "one for both. Load it twice."
+        )
+    padding = getattr(teacher, "padding_id", model.padding_id)
+    if padding != model.padding_id:
+        raise ValueError(
+            "Model and `teacher` must pad with the same id; received "
+            f"{model.padding_id} and {padding}. Train both with the same tokenizers."
+        )
+
+
+def _batches(text_to_text, sources, targets, options, **more):
+    """The batches of pairs of texts, none longer than the model's positions."""
+    batches = TokenBatches(
+        sources,
+        targets,
+        text_to_text.source_tokenizer,
+        text_to_text.target_tokenizer,
+        options.batch_tokens,
+        max_source_length=options.max_length,
+        max_target_length=options.max_length,
+        **more,
+    )
+    largest = text_to_text.model.max_length
+    longest = max(max(source, target) for _, source, target in batches.shapes)
+    if largest is not None and longest > largest:
+        raise ValueError(
+            "A text must not have more tokens than the model has positions, "
+            f"{largest}; received one of {longest}. Lower `max_length`, which cuts."
+        )
+    return batches
+
+
+def _example(batches):
+    """One row of the first batch."""
+    ((source, target), *_) = next(iter(batches.dataset(count=1)))
+    return source[:1].numpy(), target[:1].numpy()
+
+
+def _judges(text_to_text, sources, targets, options):
+    """What judges the model after each epoch: by a loss, and by what it generates."""
+
+    def score(hypotheses, references):
+        return evaluate_texts(sources, hypotheses, references).values
+
+    batches = _batches(text_to_text, sources, targets, options, shuffle=False)
+    references = text_to_text.target_tokenizer.join(targets)
+    return [
+        HeldOutLoss(batches.dataset(count=len(batches))),
+        GenerationScores(text_to_text, sources, references, score),
+    ]
+
+
+def _compiled(model, teacher, options, steps):
+    """The model in its objective, compiled."""
+    if options.r_drop is not None:
+        trained = RDrop(model, weight=options.r_drop)
+    elif teacher is None:
+        trained = ProjectedLoss(model)
+    else:
+        trained = WordDistillation(
+            model, teacher, options.teacher_weight, options.temperature
+        )
+    batches = options.epochs * steps
+    if options.accumulate > batches:
+        raise ValueError(
+            "Nothing is learned before the first update; received "
+            f"accumulate={options.accumulate}, and all epochs together have {batches} "
+            "batches. Lower `accumulate`, or train longer."
+        )
+    accumulate = options.accumulate if options.accumulate > 1 else None
+    trained.compile(
+        keras.optimizers.Adam(
+            _schedule(options, batches, model.target_embedding.hidden_dim),
+            beta_2=0.98,
+            epsilon=1e-9,
+            weight_decay=options.weight_decay,
+            global_clipnorm=options.clip_norm,
+            use_ema=options.ema is not None,
+            ema_momentum=0.99 if options.ema is None else options.ema,
+            gradient_accumulation_steps=accumulate,
+        ),
+        TokenCrossEntropy(
+            label_smoothing=options.label_smoothing, ignore_class=model.padding_id
+        ),
+        metrics=(
+            None
+            if isinstance(trained, ProjectedLoss)
+            else [TokenAccuracy(ignore_class=model.padding_id)]
+        ),
+    )
+    return trained
+
+
+def _schedule(options, batches, hidden_dim):
+    warmup = options.warmup
+    if warmup is None:
+        warmup = min(4000, batches // 10 + 1)
+    rate = 1e-3 if options.learning_rate is None else options.learning_rate
+    if options.schedule == "constant":
+        return rate
+    if options.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, batches - warmup), warmup_target=rate, warmup_steps=warmup
+        )
+    if options.schedule == "noam":
+        rate = (hidden_dim * warmup) ** -0.5
+    return InverseSquareRoot(rate, warmup)
+
+
+def _checkpoints(place, text_to_text, trained, options, judges):
+    def save_best():
+        with averaged_weights(trained):
+            text_to_text.save(place.best, overwrite=True)
+
+    return Checkpoints(
+        place.checkpoints,
+        keep=options.average,
+        monitor=f"val_{options.monitor}" if judges else options.monitor,
+        mode=MONITORS[options.monitor],
+        patience=options.patience,
+        save_best=save_best,
+    )
+
+
+def _try_mean(place, text_to_text, trained, checkpoints, judges):
+    """Keeps the mean of the last epochs' weights, if it is better than the best."""
+    average_weights(checkpoints.paths, trained)
+    logs = {}
+    for judge in judges:
+        logs.update(judge.measure(trained))
+    # Without validation there is nothing to tell which one is better.
+    if not judges or checkpoints.is_better(logs[checkpoints.monitor]):
+        text_to_text.save(place.best, overwrite=True)

@@ -1,0 +1,147 @@
+"""The folder of a training."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from keras_encdec.recipe import build
+from keras_encdec.run import RunFolder
+from keras_encdec.run.folder import make_record
+from keras_encdec.text import ByteTokenizer, SentencePieceTokenizer
+from keras_encdec.training import TrainingOptions
+
+pytestmark = pytest.mark.once
+
+SMALL = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
+PAIRS = ["one", 'z\u00e9 "\n', "\U0001f600"], ["eno", "", "b"]
+
+
+@pytest.fixture
+def text_to_text():
+    tokenizer = ByteTokenizer()
+    return build(tokenizer, tokenizer, max_length=8, **SMALL)
+
+
+def record(pairs=PAIRS, validation=None, recipe=None, teacher=None, **options):
+    options = TrainingOptions(**options)
+    return make_record(options, pairs, validation, recipe=recipe, teacher=teacher)
+
+
+def test_begins_in_a_free_place_and_goes_on_in_its_own(tmp_path, text_to_text):
+    for place in (tmp_path / "new" / "run", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        folder = RunFolder(place)
+        assert not folder.has_record and folder.epochs_done == 0
+        folder.check_place()
+        folder.begin(record(epochs=3), text_to_text)
+        assert folder.has_record
+        folder.check_place()
+        folder.check_same(record(epochs=3), text_to_text)
+        with pytest.raises(ValueError, match="epochs was 3 and is 4"):
+            folder.check_same(record(epochs=4))
+
+
+def test_something_else_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    for place in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(FileExistsError, match="is something else"):
+            RunFolder(place).check_place()
+
+
+def test_digests_are_those_of_version_0_1_0():
+    for pairs in (PAIRS, ([], []), (["a"], ["b"])):
+        expected = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+        assert record(pairs)["texts"] == record(validation=pairs)["validation"]
+        assert record(pairs)["texts"] == expected
+    as_bytes = [[text.encode() for text in texts] for texts in PAIRS]
+    assert record(as_bytes)["texts"] == record(PAIRS)["texts"]
+    assert record((b"caf\xe9", b""))["texts"] != record((b"caf\xe8", b""))["texts"]
+
+
+def test_what_differs_is_said(tmp_path, text_to_text):
+    folder = RunFolder(tmp_path)
+    recipe = {"hidden_dim": 16, "initial": None}
+    folder.begin(record(recipe=recipe), text_to_text)
+    folder.check_same(record(recipe=recipe))
+    # In Python it goes on too: there a model is given.
+    folder.check_same(record())
+    with pytest.raises(ValueError, match="hidden_dim was 16 and is 32"):
+        folder.check_same(record(recipe={**recipe, "hidden_dim": 32}))
+    with pytest.raises(ValueError, match="average was 1 and is 2; ema was None and is"):
+        folder.check_same(record(average=2, ema=0.9))
+    with pytest.raises(ValueError, match="the texts are others; the validation texts"):
+        folder.check_same(record((["a"], ["b"]), PAIRS))
+    folder.begin(record(), text_to_text)
+    with pytest.raises(ValueError, match="begun in Python, with a model of its own"):
+        folder.check_same(record(recipe=recipe))
+
+
+def test_a_teacher_is_known_by_its_weights(tmp_path, text_to_text):
+    folder = RunFolder(tmp_path)
+    folder.begin(record(teacher=text_to_text.model), text_to_text)
+    folder.check_same(record(teacher=text_to_text.model))
+    model = text_to_text.model
+    model.set_weights([np.ones_like(x) for x in model.get_weights()])
+    with pytest.raises(ValueError, match="the teacher is another"):
+        folder.check_same(record(teacher=model))
+
+
+def test_options_that_a_record_lacks_had_their_defaults(tmp_path, text_to_text):
+    folder = RunFolder(tmp_path)
+    before = record()
+    for number, name in enumerate(list(before["options"])):
+        del before["options"][name]
+        folder.begin(before, text_to_text, overwrite=number > 0)
+        folder.check_same(record())
+    with pytest.raises(ValueError, match="num_shapes was 16 and is 4"):
+        folder.check_same(record(num_shapes=4))
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path, text_to_text):
+    folder = RunFolder(tmp_path)
+    for text, message in (
+        ("{", "must hold the options of a training"),
+        ("[1]", "must hold the options of a training"),
+        ('{"format": 99}', "is of format 99. Install"),
+    ):
+        (tmp_path / "options.json").write_text(text)
+        with pytest.raises(ValueError, match=message) as error:
+            folder.check_same(record())
+        assert "options.json" in str(error.value)
+
+
+def test_overwriting_leaves_the_new_record_alone(tmp_path, text_to_text):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(record(), text_to_text)
+    (folder.path / "checkpoints").mkdir()
+    (folder.path / "checkpoints" / "epoch-00007.safetensors").touch()
+    assert folder.epochs_done == 7
+    folder.begin(record(seed=1), text_to_text, overwrite=True)
+    assert [path.name for path in folder.path.iterdir()] == ["options.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    folder.check_same(record(seed=1))
+
+
+def test_withdrawing_removes_what_is_a_trainings_alone(tmp_path):
+    tokenizer = SentencePieceTokenizer.train(["a b", "b c"], 8, model_type="bpe")
+    text_to_text = build(tokenizer, tokenizer, max_length=8, **SMALL)
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(record(), text_to_text)
+    assert (folder.path / "target.model").read_bytes() == tokenizer.proto
+    (folder.path / "tensorboard").mkdir()
+    folder.withdraw()
+    assert not folder.path.exists()
+    folder.begin(record(), text_to_text)
+    (folder.path / "mine.txt").write_text("mine")
+    folder.withdraw()
+    assert [path.name for path in folder.path.iterdir()] == ["mine.txt"]
+
+
+def test_the_log_has_a_line_for_each_epoch(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_log([{"loss": 2.0}, {"loss": 1.0, "val_loss": 3.0}])
+    assert (tmp_path / "log.csv").read_text() == (
+        "epoch,loss,val_loss\n1,2.0,\n2,1.0,3.0\n"
+    )

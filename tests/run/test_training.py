@@ -1,0 +1,518 @@
+"""Training from pairs of texts to the best model."""
+
+import csv
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+
+import keras_encdec.training.checkpoints
+from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.model import EncoderDecoder
+from keras_encdec.recipe import build
+from keras_encdec.run import train
+from keras_encdec.text import CharacterTokenizer, SentencePieceTokenizer
+from keras_encdec.text_to_text import TextToText
+from keras_encdec.training import (
+    DivergenceError,
+    InverseSquareRoot,
+    RDrop,
+    WordDistillation,
+)
+
+WORDS = "one two three four five six seven eight nine ten".split()
+SOURCES = WORDS * 4
+TARGETS = [word[::-1] for word in SOURCES]
+VALIDATION = WORDS, [word[::-1] for word in WORDS]
+LETTERS = CharacterTokenizer.from_texts(SOURCES)
+SMALL = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
+QUICK = {"batch_tokens": 240, "verbose": 0}
+
+
+def untrained(seed=0, **options):
+    return build(LETTERS, LETTERS, max_length=8, seed=seed, **SMALL, **options)
+
+
+def weights_of(text_to_text):
+    return [np.array(weights) for weights in text_to_text.model.get_weights()]
+
+
+def are_equal(left, right):
+    return all(np.array_equal(*pair) for pair in zip(left, right, strict=True))
+
+
+class StopsIn(keras.callbacks.Callback):
+    """Presses the keys in an epoch, after its first batch."""
+
+    def __init__(self, epoch, error=KeyboardInterrupt):
+        super().__init__()
+        self.epoch, self.error = epoch, error
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch:
+            raise self.error
+
+
+class LeftOut(Exception):
+    """Raised in place of training."""
+
+
+def compile_only(*args, **options):
+    with pytest.raises(LeftOut):
+        train(*args, **options)
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Leaves out `fit`; gives the model that would be trained, and fit's arguments."""
+    given = {}
+
+    def fit(
+        self, x, steps_per_epoch, epochs, initial_epoch, callbacks, shuffle, verbose
+    ):
+        given.update(model=self, dataset=x, steps=steps_per_epoch, epochs=epochs)
+        raise LeftOut
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    return given
+
+
+def test_learns_and_keeps_the_best(tmp_path, capsys):
+    text_to_text = untrained()
+    logs = train(
+        text_to_text,
+        SOURCES,
+        TARGETS,
+        validation=VALIDATION,
+        folder=tmp_path,
+        epochs=8,
+        learning_rate=3e-2,
+        warmup=2,
+        monitor="chrf",
+        average=2,
+        ema=0.5,
+        **QUICK,
+    )
+    assert len(logs) == 8 and logs[-1]["loss"] < logs[0]["loss"]
+    best = max(log["val_chrf"] for log in logs)
+    assert best > 0
+    loaded = TextToText.load(tmp_path / "best")
+    assert are_equal(weights_of(text_to_text), weights_of(loaded))
+    scores = evaluate_texts(VALIDATION[0], loaded(VALIDATION[0]), VALIDATION[1])
+    assert scores.chrf >= best
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_chrf"]) for row in rows] == [log["val_chrf"] for log in logs]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+    assert "generated" in capsys.readouterr().out
+
+
+def test_goes_on_after_an_interruption_with_the_same_end(tmp_path):
+    options = {"epochs": 3, "updates_per_epoch": 1, "seed": 5, **QUICK}
+    whole, parts = untrained(dropout=0.3), untrained(dropout=0.3)
+    # As in a new process.
+    keras.utils.set_random_seed(0)
+    expected = train(whole, SOURCES, TARGETS, folder=tmp_path / "whole", **options)
+    options["folder"] = tmp_path / "parts"
+    keras.utils.set_random_seed(0)
+    with pytest.raises(KeyboardInterrupt, match="up to epoch 2 of 3.*the same again"):
+        train(parts, SOURCES, TARGETS, callbacks=[StopsIn(2)], **options)
+    best = TextToText.load(tmp_path / "parts" / "best")
+    assert are_equal(weights_of(parts), weights_of(best))
+    parts = untrained(seed=7, dropout=0.3)
+    assert train(parts, SOURCES, TARGETS, **options) == expected
+    assert len(train(parts, SOURCES, TARGETS, **options)) == 3
+
+
+def test_needs_neither_folder_nor_validation():
+    text_to_text = untrained()
+    before = weights_of(text_to_text)
+    logs = train(text_to_text, SOURCES, TARGETS, epochs=5, average=2, **QUICK)
+    assert [set(log) for log in logs] == [{"loss", "token_accuracy"}] * 5
+    assert not are_equal(before, weights_of(text_to_text))
+
+
+def test_stops_when_nothing_gets_better():
+    logs = train(
+        untrained(),
+        SOURCES,
+        TARGETS,
+        epochs=9,
+        schedule="constant",
+        learning_rate=1e-12,
+        monitor="loss",
+        patience=1,
+        validation=VALIDATION,
+        **QUICK,
+    )
+    assert len(logs) < 9
+
+
+@pytest.mark.once
+def test_compiles_what_was_asked_for(compiled):
+    text_to_text = untrained()
+    compile_only(
+        text_to_text,
+        SOURCES,
+        TARGETS,
+        epochs=7,
+        clip_norm=25.0,
+        weight_decay=0.01,
+        accumulate=3,
+        ema=0.9,
+        label_smoothing=0.3,
+        updates_per_epoch=11,
+        **QUICK,
+    )
+    model = compiled["model"]
+    assert model.model is text_to_text.model and model.loss.label_smoothing == 0.3
+    config = model.optimizer.get_config()
+    expected = {
+        "global_clipnorm": 25.0,
+        "weight_decay": 0.01,
+        "gradient_accumulation_steps": 3,
+        "use_ema": True,
+        "ema_momentum": 0.9,
+        "beta_2": 0.98,
+    }
+    assert {name: config[name] for name in expected} == expected
+    assert (compiled["epochs"], compiled["steps"]) == (7, 11)
+
+
+@pytest.mark.once
+def test_trains_by_r_drop_or_a_teacher(compiled):
+    text_to_text, teacher = untrained(), untrained(1).model
+    compile_only(text_to_text, SOURCES, TARGETS, r_drop=3.0, **QUICK)
+    assert type(compiled["model"]) is RDrop and compiled["model"].weight == 3.0
+    options = {"teacher_weight": 0.3, "temperature": 2.0}
+    compile_only(text_to_text, SOURCES, TARGETS, teacher=teacher, **options, **QUICK)
+    trained = compiled["model"]
+    assert type(trained) is WordDistillation
+    assert (trained.teacher, trained.model) == (teacher, text_to_text.model)
+    assert (trained.weight, trained.temperature) == (0.3, 2.0)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("cosine", {0: 0, 5: 0.25, 10: 0.5, 55: 0.25, 100: 0}),
+        ("inverse-square-root", {0: 0, 5: 0.25, 10: 0.5, 40: 0.25}),
+        ("noam", {0: 0, 10: 160**-0.5, 40: 160**-0.5 / 2}),
+    ],
+)
+def test_the_rate_rises_and_falls(compiled, name, expected):
+    rate = None if name == "noam" else 0.5
+    options = {"schedule": name, "learning_rate": rate, "warmup": 10}
+    options.update(epochs=10, updates_per_epoch=10)
+    compile_only(untrained(), SOURCES, TARGETS, **options, **QUICK)
+    # The optimizer keeps the schedule to itself but shows its config.
+    schedule = keras.optimizers.schedules.deserialize(
+        compiled["model"].optimizer.get_config()["learning_rate"],
+        {"InverseSquareRoot": InverseSquareRoot},
+    )
+    for step, value in expected.items():
+        assert float(schedule(step)) == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.once
+def test_samples_subwords(compiled):
+    tokenizer = SentencePieceTokenizer.train(SOURCES, 24, model_type="bpe")
+    text_to_text = build(tokenizer, tokenizer, max_length=12, **SMALL)
+    compile_only(text_to_text, SOURCES, SOURCES, sampling=0.5, **QUICK)
+    rows = [
+        row
+        for (source, _), _, _ in compiled["dataset"].take(4)
+        for row in source.numpy()
+        if row.any()
+    ]
+    texts = [text.decode() for text in tokenizer.decode(np.array(rows)).numpy()]
+    assert set(texts) == set(WORDS)
+    assert len({row.tobytes() for row in rows}) > len(WORDS)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"schedule": "linear"}, "`schedule` must be one of cosine.*'linear'"),
+        ({"monitor": "ter"}, "`monitor` must be one of loss.*'ter'"),
+        ({"monitor": "bleu"}, "judged on validation texts"),
+        ({"schedule": "noam", "learning_rate": 0.1}, "Noam's learning rate follows"),
+        ({"r_drop": 1.0, "teacher": object()}, "not both"),
+        ({"average": 0}, "`average` must be a whole number of at least 1"),
+        ({"learning_rate": -1}, "`learning_rate` must be a number above 0.*-1"),
+        ({"sampling": 0.1}, "Only a SentencePieceTokenizer"),
+        ({"batch_tokens": 2}, "at least one pair"),
+        ({"accumulate": 41, "updates_per_epoch": 4}, "have 40 batches"),
+        ({"validation": (WORDS, WORDS[1:])}, "`validation` must be a pair"),
+        ({"validation": ([], [])}, "`validation` must be a pair"),
+        ({"validation": WORDS}, "`validation` must be a pair"),
+        ({"teacher": 3}, "`teacher` must be a model"),
+    ],
+)
+def test_says_what_is_wrong_before_training(compiled, options, message, tmp_path):
+    error = {"sampling": NotImplementedError, "teacher": TypeError}
+    error = ValueError if len(options) > 1 else error.get(*options, ValueError)
+    old = {"record": "old"}
+    write_run(tmp_path / "run", old)
+    for folder, overwrite in (("run", True), ("new", False)):
+        with pytest.raises(error, match=message):
+            train(
+                untrained(),
+                SOURCES,
+                TARGETS,
+                folder=tmp_path / folder,
+                overwrite=overwrite,
+                **{**QUICK, **options},
+            )
+    assert not compiled
+    assert os.listdir(tmp_path) == ["run"]
+    assert json.loads((tmp_path / "run" / "options.json").read_text()) == old
+
+
+def write_run(folder, record):
+    folder.mkdir()
+    (folder / "options.json").write_text(json.dumps(record))
+
+
+@pytest.mark.once
+def test_a_model_is_not_its_own_teacher_nor_longer_than_its_positions(compiled):
+    text_to_text = untrained()
+    with pytest.raises(ValueError, match="its own `teacher`"):
+        train(text_to_text, SOURCES, TARGETS, teacher=text_to_text.model, **QUICK)
+    size = LETTERS.vocabulary_size
+    model = EncoderDecoder(size, 16, 32, 2, 1, positions="learned", max_length=4)
+    short = TextToText(LETTERS, LETTERS, model)
+    with pytest.raises(ValueError, match="positions, 4; received one of 6"):
+        train(short, SOURCES, TARGETS, **{**QUICK, "max_length": 8})
+    assert not compiled
+
+
+@pytest.mark.once
+def test_no_pairs_are_an_error():
+    with pytest.raises(ValueError, match="at least one pair"):
+        train(untrained(), [], [], **QUICK)
+
+
+@pytest.mark.once
+def test_says_how_much_of_the_texts_is_unknown(compiled, capsys):
+    options = {**QUICK, "verbose": 2}
+    upper = [word.upper() for word in TARGETS]
+    compile_only(untrained(), SOURCES, upper, validation=VALIDATION, **options)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" tokens")[0] for line in lines[1:]] == [
+        "0.0% of the source",
+        "100.0% of the target",
+        "0.0% of the validation source",
+        "0.0% of the validation target",
+    ]
+    assert "such as 'E'" in lines[2] and "lower case" in lines[2]
+
+
+# ---- the end of a training that did not come to its end
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_training_that_diverges_is_no_success(validated, tmp_path):
+    text_to_text = untrained()
+    before = weights_of(text_to_text)
+    options = {"validation": VALIDATION} if validated else {}
+    # With one update, no loss of the training tells.
+    options.update(epochs=2, updates_per_epoch=1, schedule="constant", **QUICK)
+    with pytest.raises(DivergenceError, match="epoch 1 .*No epoch was fin.*clip_norm"):
+        train(
+            text_to_text,
+            SOURCES,
+            TARGETS,
+            folder=tmp_path / "run",
+            learning_rate=1e30,
+            **options,
+        )
+    assert are_equal(before, weights_of(text_to_text))
+    # The same place serves, for nothing is left there.
+    assert not os.listdir(tmp_path)
+
+
+class Spoils(keras.callbacks.Callback):
+    """Makes the weights nan within an epoch."""
+
+    def __init__(self, text_to_text, epoch):
+        super().__init__()
+        self.text_to_text, self.epoch = text_to_text, epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            model = self.text_to_text.model
+            model.set_weights([x * np.nan for x in model.get_weights()])
+
+
+def test_what_was_good_is_kept_when_a_training_diverges(tmp_path):
+    text_to_text = untrained()
+    options = {"epochs": 4, "updates_per_epoch": 2, **QUICK}
+    with pytest.raises(DivergenceError, match="batch [12] of epoch 3.*up to epoch 2"):
+        train(
+            text_to_text,
+            SOURCES,
+            TARGETS,
+            folder=tmp_path / "run",
+            callbacks=[Spoils(text_to_text, 2)],
+            **options,
+        )
+    best = TextToText.load(tmp_path / "run" / "best")
+    assert are_equal(weights_of(text_to_text), weights_of(best))
+    assert all(np.isfinite(x).all() for x in weights_of(best))
+    logs = train(text_to_text, SOURCES, TARGETS, folder=tmp_path / "run", **options)
+    assert len(logs) == 4 and all(np.isfinite(log["loss"]) for log in logs)
+
+
+@pytest.mark.parametrize("folder", [None, "run"])
+def test_interrupted_in_its_first_epoch_a_training_leaves_nothing(tmp_path, folder):
+    text_to_text = untrained()
+    before = weights_of(text_to_text)
+    place = folder and tmp_path / folder
+    options = {"folder": place, "updates_per_epoch": 2, **QUICK}
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        train(text_to_text, SOURCES, TARGETS, callbacks=[StopsIn(0)], **options)
+    assert str(interrupt.value) == (
+        "Interrupted. No epoch was finished; there is no model yet, and nothing is "
+        "kept."
+    )
+    assert are_equal(before, weights_of(text_to_text))
+    assert not os.listdir(tmp_path)
+    text_to_text(["one"])
+
+
+def test_without_a_folder_an_interrupted_training_does_not_promise_to_go_on():
+    text_to_text = untrained()
+    before = weights_of(text_to_text)
+    with pytest.raises(
+        KeyboardInterrupt, match="^Interrupted. The best of 1 finished "
+    ):
+        train(
+            text_to_text,
+            SOURCES,
+            TARGETS,
+            updates_per_epoch=2,
+            callbacks=[StopsIn(1)],
+            **QUICK,
+        )
+    assert not are_equal(before, weights_of(text_to_text))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "place, name, kept",
+    [
+        (EncoderDecoder, "save", "[12]"),
+        (keras_encdec.training.checkpoints, "save_file", 1),
+        (csv.DictWriter, "writeheader", 2),
+    ],
+)
+def test_an_interruption_while_writing_loses_at_most_the_epoch(
+    tmp_path, place, name, kept, monkeypatch
+):
+    options = {"epochs": 3, "learning_rate": 1e-2, "warmup": 1, **QUICK}
+    options["folder"] = tmp_path / "run"
+    write, calls = getattr(place, name), []
+
+    def interrupted(*args, **kwargs):
+        written = write(*args, **kwargs)
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return written
+
+    monkeypatch.setattr(place, name, interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"up to epoch {kept} of 3"):
+        train(untrained(), SOURCES, TARGETS, **options)
+    monkeypatch.undo()
+    TextToText.load(tmp_path / "run" / "best")
+    assert len(train(untrained(), SOURCES, TARGETS, **options)) == 3
+
+
+@pytest.mark.once
+def test_another_error_in_the_first_epoch_leaves_no_folder(tmp_path):
+    options = {"folder": tmp_path / "run", "updates_per_epoch": 2, **QUICK}
+    with pytest.raises(OSError):
+        train(untrained(), SOURCES, TARGETS, callbacks=[StopsIn(0, OSError)], **options)
+    assert not os.listdir(tmp_path)
+
+
+# ---- a folder that was used
+
+
+@pytest.mark.once
+def test_goes_on_only_with_what_it_was_begun_with(tmp_path):
+    options = {"epochs": 1, "updates_per_epoch": 1, **QUICK}
+    place = tmp_path / "run"
+    train(untrained(), SOURCES, TARGETS, folder=place, **options)
+    kept = {path: path.read_bytes() for path in place.rglob("*.*") if path.is_file()}
+    others = CharacterTokenizer(LETTERS.vocabulary[::-1])
+    for words, text_to_text, targets, changed in (
+        ("learning_rate was None and is 0.5", untrained(), TARGETS, {"learning_rate"}),
+        ("the texts are others", untrained(), TARGETS[::-1], set()),
+        ("the validation texts are others", untrained(), TARGETS, {"validation"}),
+        ("the teacher is another", untrained(), TARGETS, {"teacher"}),
+        ("the model's dropout was 0.1 and is 0.3", untrained(dropout=0.3), TARGETS, ()),
+        (
+            "the source tokenizer is another; the target tokenizer is another",
+            build(others, others, max_length=8, **SMALL),
+            TARGETS,
+            (),
+        ),
+    ):
+        values = {
+            "learning_rate": 0.5,
+            "validation": VALIDATION,
+            "teacher": untrained().model,
+        }
+        changes = {name: values[name] for name in changed}
+        with pytest.raises(ValueError, match=words):
+            train(text_to_text, SOURCES, targets, folder=place, **options, **changes)
+    assert kept == {
+        path: path.read_bytes() for path in place.rglob("*.*") if path.is_file()
+    }
+    # The same goes on, whatever it is called.
+    same = untrained(name="another")
+    assert len(train(same, tuple(SOURCES), TARGETS, folder=place, **options)) == 1
+    options["learning_rate"] = 0.5
+    train(untrained(), SOURCES, TARGETS, folder=place, overwrite=True, **options)
+    record = json.loads((place / "options.json").read_text())
+    assert record["format"] == 2 and record["options"]["learning_rate"] == 0.5
+
+
+@pytest.mark.once
+def test_overwriting_with_what_was_begun_before_keeps_it_until_then(tmp_path):
+    place = tmp_path / "run"
+    options = {"folder": place, "epochs": 1, "updates_per_epoch": 1, **QUICK}
+    train(untrained(), SOURCES, TARGETS, **options)
+    first = TextToText.load(place / "best")
+    teacher = TextToText.load(place / "best").model
+    logs = train(first, SOURCES, TARGETS, teacher=teacher, overwrite=True, **options)
+    assert "word_distillation" in logs[0]
+
+
+@pytest.mark.once
+def test_goes_on_where_version_0_1_0_wrote_no_record(tmp_path):
+    place = tmp_path / "run"
+    options = {"epochs": 2, "updates_per_epoch": 1, **QUICK}
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            untrained(),
+            SOURCES,
+            TARGETS,
+            folder=place,
+            callbacks=[StopsIn(1)],
+            **options,
+        )
+    (place / "options.json").unlink()
+    with pytest.raises(ValueError, match="dropout"):
+        train(untrained(dropout=0.3), SOURCES, TARGETS, folder=place, **options)
+    assert len(train(untrained(), SOURCES, TARGETS, folder=place, **options)) == 2
+    assert (place / "options.json").is_file()
