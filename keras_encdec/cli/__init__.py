@@ -34,7 +34,8 @@ def main(arguments=None):
         description="Encoder-decoder Transformers for Keras 3.",
         epilog="Choose the backend with KERAS_BACKEND=tensorflow, jax or torch. Exit "
         "status: 0 after success, 1 if a training diverged or a model answers with "
-        "what is no number, 2 after an error that you can mend, 130 after Ctrl-C.",
+        "what is no number, 2 after an error that you can mend, 130 after Ctrl-C, 141 "
+        "where nobody reads its output further.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     learn.add_commands(commands)

@@ -386,6 +386,22 @@ def test_tells_what_the_model_does_not_know(tmp_path, run, stdin):
     assert "target tokens" in told and "'x'" in told and "source" not in told
 
 
+@pytest.mark.once
+def test_a_model_that_answers_with_no_number_is_an_error(
+    saved, tmp_path, monkeypatch, stdin, capsys
+):
+    def answer(*args, **kwargs):
+        raise FloatingPointError("The logits are nan. Train again.")
+
+    monkeypatch.setattr(TextToText, "__call__", answer)
+    output = tmp_path / "answers.txt"
+    stdin(b"12\n")
+    assert main(["generate", saved, "--output", str(output)]) == 1
+    printed = capsys.readouterr()
+    assert not printed.out and not os.listdir(tmp_path)
+    assert printed.err == "keras-encdec: error: The logits are nan. Train again.\n"
+
+
 # ---- Where texts are written
 
 
