@@ -121,12 +121,3 @@ def _number(text, kind, rule, holds):
     if number is None or not holds(number):
         raise argparse.ArgumentTypeError(f"must be {rule}; received {text!r:.40}")
     return number
-
-
-def check_folder_of(output):
-    """Checks, before the work and not after it, that a file can be written there."""
-    if not pathlib.Path(output).parent.is_dir():
-        raise FileNotFoundError(
-            f"--output must be a file in a folder that is there; received {output!r}. "
-            "Make the folder first."
-        )

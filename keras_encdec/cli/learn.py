@@ -7,7 +7,6 @@ import shlex
 from keras_encdec.cli.arguments import (
     add_command,
     add_pairs,
-    check_folder_of,
     portion,
     positive,
     saved_folder,
@@ -240,16 +239,15 @@ def vocabulary(input, output, size, type, character_coverage):
     """Learns a SentencePiece vocabulary from raw text files, joint if several."""
     from keras_encdec.text import SentencePieceTokenizer, read_lines
 
-    check_folder_of(output)
-    texts = [line for path in input for line in read_lines(path)]
-    tokenizer = SentencePieceTokenizer.train(
-        texts,
-        size,
-        model_type=type,
-        character_coverage=character_coverage,
-        hard_vocab_limit=False,
-    )
     with new_file(output) as file:
+        texts = [line for path in input for line in read_lines(path)]
+        tokenizer = SentencePieceTokenizer.train(
+            texts,
+            size,
+            model_type=type,
+            character_coverage=character_coverage,
+            hard_vocab_limit=False,
+        )
         file.write_bytes(tokenizer.proto)
     print(f"{tokenizer.vocabulary_size:,} ids from {len(texts):,} lines: {output}")
 

@@ -6,7 +6,6 @@ import pytest
 
 from keras_encdec.cli.arguments import (
     add_command,
-    check_folder_of,
     finite,
     int32,
     portion,
@@ -80,9 +79,3 @@ def test_the_folder_of_a_run_stands_for_its_best_model(tmp_path):
     assert saved_folder(str(tmp_path)) == str(tmp_path)
     (tmp_path / "best").mkdir()
     assert saved_folder(str(tmp_path)) == str(tmp_path / "best")
-
-
-def test_a_file_needs_a_folder_to_stand_in(tmp_path):
-    check_folder_of(tmp_path / "texts.txt")
-    with pytest.raises(FileNotFoundError, match="Make the folder first"):
-        check_folder_of(tmp_path / "none" / "texts.txt")

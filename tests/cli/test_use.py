@@ -365,7 +365,9 @@ def test_a_text_too_long_is_named_before_any_is_generated(
     pairs = write(tmp_path / "pairs.tsv", "1\t2\n123456789\t2\n")
     assert "in line 2: " in error_of("evaluate", folder, "--source", pairs)
     stdin(b"1\n")
-    assert "max" in error_of("generate", folder, "--max-length", 9)
+    assert "--max-length=8; received 9" in error_of(
+        "generate", folder, "--max-length", 9
+    )
 
 
 @pytest.mark.once
