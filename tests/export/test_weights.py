@@ -47,9 +47,7 @@ def quantize(model):
             layer.quantize("int8")
 
 
-@pytest.mark.parametrize(
-    "change", [add_lora, freeze, pytest.param(quantize, marks=pytest.mark.once)]
-)
+@pytest.mark.parametrize("change", [add_lora, freeze, quantize])
 def test_a_saved_model_is_what_the_model_is_now(change, text_to_text, tmp_path):
     model, tokenizer = text_to_text.model, text_to_text.source_tokenizer
     before, _ = text_to_text.generator.score([[4, 5, 2]], [[6, 7, 2]])

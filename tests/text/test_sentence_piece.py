@@ -101,6 +101,22 @@ def test_pieces_need_special_ids(tmp_path):
     assert rows == [processor.encode(text) + [2] for text in TEXTS]
 
 
+def test_published_models_bring_their_ids(shared_data):
+    folder = shared_data / "hugging_face"
+    barthez = SentencePieceTokenizer(folder / "barthez" / "sentencepiece.bpe.model")
+    assert barthez.special_ids == (0, 1, 2, 3)
+    assert (barthez.start_id, barthez.padding_id) == (0, 1)
+    with pytest.raises(ValueError, match="has none for padding_id. Pass padding_id=3"):
+        SentencePieceTokenizer(folder / "opus-mt-en-mg" / "source.spm")
+    marian = SentencePieceTokenizer(
+        folder / "opus-mt-en-mg" / "source.spm", padding_id=32_000, start_id=32_000
+    )
+    assert (marian.end_id, marian.unknown_id, marian.vocabulary_size) == (2, 0, 32_001)
+    for tokenizer in (barthez, marian):
+        ids = tokenizer.encode(["A cat sat."])
+        assert texts_of(tokenizer.decode(ids)) == ["A cat sat."]
+
+
 def test_training_refuses():
     with pytest.raises(ValueError, match="vocabulary_size=5000.*a value <= "):
         SentencePieceTokenizer.train(TEXTS, 5000)
