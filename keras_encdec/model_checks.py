@@ -109,7 +109,10 @@ class CheckedModel:
         if not isinstance(given.get("x"), np.ndarray | dict | list | tuple):
             # A dataset shuffles itself; at Keras's default of True, Keras warns of it.
             given.setdefault("shuffle", False)
-        return super().fit(**given)
+        try:
+            return super().fit(**given)
+        finally:
+            self._part_averages()
 
     def evaluate(self, *args, **kwargs):
         """Evaluates as `keras.Model.evaluate` does; arrays are checked first."""
@@ -122,7 +125,10 @@ class CheckedModel:
     def train_on_batch(self, *args, **kwargs):
         """Trains as `keras.Model.train_on_batch` does; arrays are checked first."""
         given = self._checked(super().train_on_batch, args, kwargs)
-        return super().train_on_batch(**given)
+        try:
+            return super().train_on_batch(**given)
+        finally:
+            self._part_averages()
 
     def test_on_batch(self, *args, **kwargs):
         """Tests as `keras.Model.test_on_batch` does; arrays are checked first."""
@@ -133,6 +139,13 @@ class CheckedModel:
         """Predicts as `keras.Model.predict_on_batch` does; arrays are checked first."""
         given = self._checked(super().predict_on_batch, args, kwargs)
         return super().predict_on_batch(**given)
+
+    def _part_averages(self):
+        # JAX may keep a weight and its average in one buffer, which the next step, that
+        # gives its buffers away, would give away twice.
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        for average in getattr(optimizer, "_model_variables_moving_average", ()):
+            average.assign(keras.ops.copy(average.value))
 
     def _of_ids(self):
         # No property: Keras would follow it when it saves.

@@ -246,3 +246,32 @@ def test_a_checked_model_can_be_saved_and_loaded_compiled(tmp_path):
     np.testing.assert_allclose(
         copy.test_on_batch(*data), model.test_on_batch(*data), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("make", OBJECTIVES.values())
+def test_trains_on_with_moving_averages(make, tmp_path):
+    model = build()
+    trained = make(model)
+    sgd = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    trained.compile(sgd, TokenCrossEntropy())
+    data = (SOURCE, TARGET), LABELS
+    for _ in range(2):
+        trained.fit(*data, verbose=0)
+        trained.evaluate(*data, verbose=0)
+        trained.train_on_batch(*data)
+    model.save(tmp_path / "model.keras")
+    assert all(np.isfinite(w).all() for w in trained.get_weights())
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="a fault under JAX")
+def test_keras_still_shares_a_buffer_with_an_average():
+    """If this fails, `CheckedModel._part_averages` is not needed any more."""
+    plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    data = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    plain.compile(keras.optimizers.SGD(0.1), "mse")
+    for _ in range(2):
+        plain.fit(*data, verbose=0)
+    plain.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
+    plain.fit(*data, verbose=0)
+    with pytest.raises((ValueError, RuntimeError, TypeError)):
+        plain.fit(*data, verbose=0)
