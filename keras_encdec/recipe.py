@@ -93,6 +93,11 @@ def build(source_tokenizer, target_tokenizer, *, max_length=256, seed=0, **optio
     model = EncoderDecoder(
         source_tokenizer.vocabulary_size,
         target_vocabulary_size=None if shared else target_tokenizer.vocabulary_size,
-        **{**sizes, "num_layers": 3, **options},
+        **{
+            **sizes,
+            "num_layers": 3,
+            "padding_id": source_tokenizer.padding_id,
+            **options,
+        },
     )
     return TextToText(source_tokenizer, target_tokenizer, model, max_length=max_length)

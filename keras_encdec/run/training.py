@@ -235,7 +235,7 @@ def _check_teacher(teacher, model):
         )
     if teacher is model:
         raise ValueError(
-            "A model cannot be its own `teacher`, whose weights are frozen; received "
+            "A model cannot be its own `teacher`, which is not trained; received "
             "one for both. Load it twice."
         )
     padding = getattr(teacher, "padding_id", model.padding_id)

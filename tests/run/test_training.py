@@ -301,6 +301,25 @@ def test_no_pairs_are_an_error():
 
 
 @pytest.mark.once
+def test_padding_is_the_models(compiled):
+    ids = {"padding_id": 5, "start_id": 0, "end_id": 1, "unknown_id": 2}
+    letters = CharacterTokenizer.from_texts(SOURCES, **ids)
+    text_to_text = build(letters, letters, max_length=8, **SMALL)
+    options = {**QUICK, "validation": VALIDATION}
+    compile_only(text_to_text, SOURCES, TARGETS, r_drop=1.0, **options)
+    model = compiled["model"]
+    assert model.loss.ignore_class == 5
+    (source, target), labels, weights = next(iter(compiled["dataset"]))
+    assert not np.any(weights[labels == 5]) and np.all(weights[labels != 5] == 1)
+    logits = np.zeros((*labels.shape, letters.vocabulary_size), "float32")
+    logits[..., 1] = 1.0
+    accuracy = model._compile_metrics
+    accuracy.update_state(labels, logits)
+    expected = np.mean(labels[labels != 5] == 1)
+    assert float(accuracy.result()["token_accuracy"]) == pytest.approx(expected)
+
+
+@pytest.mark.once
 def test_says_how_much_of_the_texts_is_unknown(compiled, capsys):
     options = {**QUICK, "verbose": 2}
     upper = [word.upper() for word in TARGETS]
