@@ -275,3 +275,19 @@ def test_keras_still_shares_a_buffer_with_an_average():
     plain.fit(*data, verbose=0)
     with pytest.raises((ValueError, RuntimeError, TypeError)):
         plain.fit(*data, verbose=0)
+
+
+@pytest.mark.parametrize("floatx", ["float64", "float16"])
+@pytest.mark.parametrize("make", [OBJECTIVES["model"], ProjectedLoss, RDrop])
+def test_trains_whatever_keras_floats_are(make, floatx):
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(floatx)
+    try:
+        trained = make(build())
+        trained.compile("sgd", TokenCrossEntropy(label_smoothing=0.1))
+        loss = trained.fit((SOURCE, TARGET), LABELS, verbose=0).history["loss"][0]
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+    assert 1 < float(loss) < 6

@@ -70,7 +70,7 @@ def look_ahead_mask(length):
     Reference:
         Vaswani et al. 2017, Attention Is All You Need, section 3.2.3.
     """
-    positions = ops.arange(length)
+    positions = ops.arange(length, dtype="int32")
     return ops.expand_dims(positions[:, None] >= positions[None, :], (0, 1))
 
 
@@ -92,8 +92,10 @@ def step_mask(index, length, steps=1):
         print(step_mask(1, 4)[0, 0, 0])
         ```
     """
-    positions = index + ops.arange(steps)
-    return ops.expand_dims(ops.arange(length)[None, :] <= positions[:, None], (0, 1))
+    positions = index + ops.arange(steps, dtype="int32")
+    return ops.expand_dims(
+        ops.arange(length, dtype="int32")[None, :] <= positions[:, None], (0, 1)
+    )
 
 
 def combine_masks(*masks):

@@ -247,7 +247,7 @@ class RDrop(_Objective):
         # Half the sum of both divergences.
         divergence = ops.sum((ops.exp(left) - ops.exp(right)) * (left - right), -1) / 2
         term = self.mean_over_tokens(divergence, y, sample_weight)
-        return (loss + second) / 2 + self.weight / 2 * term
+        return (loss + second) / 2 + ops.cast(self.weight / 2 * term, loss.dtype)
 
 
 class WordDistillation(_Objective):
@@ -342,7 +342,7 @@ class WordDistillation(_Objective):
         )
         divergence = ops.sum(ops.exp(left) * (left - right), -1) * self.temperature**2
         term = self.mean_over_tokens(divergence, y, sample_weight)
-        return (1 - self.weight) * loss + self.weight * term
+        return (1 - self.weight) * loss + ops.cast(self.weight * term, loss.dtype)
 
 
 def _without(variables, others):
