@@ -21,7 +21,8 @@ def calls_at_a_time(variables):
         variables: The Keras variables that the function reads.
 
     Returns:
-        The number of cores that the process may use, or 1; on PyTorch that of its threads.
+        The number of cores that the process may use, or 1; on PyTorch the number of
+        its threads.
 
     Example:
         ```python

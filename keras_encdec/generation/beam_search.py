@@ -22,7 +22,7 @@ from keras_encdec.generation.hypotheses import (
     places_of_best,
 )
 from keras_encdec.generation.interface import Sampler
-from keras_encdec.generation.task import Generated, repeat_rows
+from keras_encdec.generation.task import BROKEN, Generated, repeat_rows
 from keras_encdec.generation.top_k import top_k
 
 
@@ -33,6 +33,7 @@ class BeamState(NamedTuple):
     live: Hypotheses
     ended: Hypotheses
     done: Any  # (B,)
+    broken: Any  # (B,): the step at which logits were nan, or -1
     cache: Any
 
 
@@ -164,7 +165,11 @@ class BeamSampler(Sampler):
             coverage = self._by_source(zeros)
         nothing = ops.full(ops.shape(ids)[:2], NEVER, dtype="float32")
         # Only the first beam of each group lives, or all would find the same.
-        first = ops.arange(self.num_beams) % (self.num_beams // self.num_groups) == 0
+        first = (
+            ops.arange(self.num_beams, dtype="int32")
+            % (self.num_beams // self.num_groups)
+            == 0
+        )
         return BeamState(
             index=ops.convert_to_tensor(0, dtype="int32"),
             live=Hypotheses(
@@ -175,6 +180,7 @@ class BeamSampler(Sampler):
                 nothing, ids + 0, tree.map_structure(lambda x: x + 0, token_scores), ()
             ),
             done=self._by_source(task.limits)[:, 0] < 1,
+            broken=ops.full(ops.shape(ids)[:1], -1, dtype="int32"),
             cache=task.model.new_cache(task.rows, task.cache_length),
         )
 
@@ -189,7 +195,7 @@ class BeamSampler(Sampler):
 
     def step(self, task, state):
         """Returns the next state."""
-        index, live, ended, done, cache = state
+        index, live, ended, done, broken, cache = state
         flat_ids = ops.reshape(live.ids, (-1, task.max_length))
         before = ops.take(flat_ids, ops.maximum(index - 1, 0), axis=1)
         tokens = ops.where(index == 0, task.start_id, before)
@@ -208,14 +214,17 @@ class BeamSampler(Sampler):
         logits = ops.reshape(logits, (-1, self.num_beams, logits.shape[-1]))
         log_probabilities = ops.log_softmax(logits)
         size = self.num_beams // self.num_groups
-        groups, taken = [], None
+        groups, taken, broke = [], None, []
         for start in range(0, self.num_beams, size):
             group = slice(start, start + size)
             part = tree.map_structure(lambda x, group=group: x[:, group], (live, seen))
             old = tree.map_structure(lambda x, group=group: x[:, group], ended)
             given = logits[:, group], log_probabilities[:, group]
-            *found, picked = self._advance(task, index, *part, old, done, *given, taken)
+            *found, picked, broke_here = self._advance(
+                task, index, *part, old, done, *given, taken
+            )
             groups.append(found)
+            broke.append(broke_here)
             if start + size < self.num_beams:
                 picked = ops.one_hot(picked, logits.shape[-1], dtype="float32")
                 picked = self.diversity_penalty * ops.sum(picked, axis=1)
@@ -230,18 +239,21 @@ class BeamSampler(Sampler):
             + ops.arange(ops.shape(rows)[0], dtype="int32")[:, None] * self.num_beams
         )
         rows = ops.reshape(rows, (-1,))
+        broke = ops.any(ops.concatenate(broke, axis=1), axis=1)
+        is_done = broke | self._is_done(task, index, live, ended)
         return BeamState(
             index=index + 1,
             live=live,
             ended=ended,
-            done=ops.logical_or(done, self._is_done(task, index, live, ended)),
+            done=ops.logical_or(done, is_done),
+            broken=ops.where(ops.logical_and(broke, ~done), index, broken),
             cache=move_rows(cache, rows),
         )
 
     def _advance(
         self, task, index, live, seen, ended, done, logits, log_probabilities, taken
     ):
-        """Returns a group's live and ended ones, the live ones' parents, its picks."""
+        """Returns a group's live and ended ones, their parents, its picks, its nan."""
         beams, vocabulary = logits.shape[1:]
         wanted = (1 + max(1, len(task.end_ids))) * beams
         each = min(wanted, vocabulary)
@@ -263,6 +275,9 @@ class BeamSampler(Sampler):
         gained = take_of_each(log_probabilities, ops.maximum(tokens, 0))
         # Where nothing may follow, log-probabilities are undefined.
         gained = ops.where(values == NEVER, NEVER, gained)
+        broken = ops.logical_not(ops.all(gained < float("inf"), axis=-1))
+        broken = ops.logical_and(broken, live.scores > NEVER)
+        gained = ops.where(broken[..., None], NEVER, gained)
         scores = live.scores[..., None] + gained
         flat = (-1, beams * each)
         scores, places = ops.top_k(ops.reshape(scores, flat), wanted)
@@ -273,7 +288,7 @@ class BeamSampler(Sampler):
         last = index + 1 >= self._by_source(task.limits)[:, :1]
         ends = ops.logical_or(task.is_end(tokens), last)
         # Others than the best K are there to live on in the place of those that end.
-        among_best = ops.arange(wanted) < beams
+        among_best = ops.arange(wanted, dtype="int32") < beams
         if task.phrases is not None:
             among_best = ops.ones_like(among_best)
         leaves = ops.logical_and(ops.logical_and(ends, among_best), ~done[:, None])
@@ -301,7 +316,7 @@ class BeamSampler(Sampler):
         living = take_of_each(tokens, places)
         living = ops.where(live.scores > NEVER, living, -1)
         picked = ops.concatenate([leaving, living], axis=1)
-        return live, ended, take_of_each(origins, places), picked
+        return live, ended, take_of_each(origins, places), picked, broken
 
     def _children(self, task, index, live, seen, scores, tokens, origins):
         def append(x, entry):
@@ -367,7 +382,7 @@ class BeamSampler(Sampler):
             ended = best_of(ended, ended.scores, self.num_beams)
             # Groups may find the same sequence.
             same = ops.all(ended.ids[:, :, None] == ended.ids[:, None], axis=-1)
-            earlier = ops.arange(self.num_beams)
+            earlier = ops.arange(self.num_beams, dtype="int32")
             again = ops.any(
                 ops.logical_and(same, earlier[None, :] < earlier[:, None]), axis=-1
             )
@@ -375,6 +390,9 @@ class BeamSampler(Sampler):
             ended = best_of(ended._replace(scores=scores), scores, self.num_beams)
         found = ended.scores > NEVER
         ids = ops.where(found[..., None], ended.ids, task.padding_id)
+        since = state.broken[:, None, None]
+        after = ops.arange(task.max_length, dtype="int32") >= since
+        ids = ops.where(ops.logical_and(since >= 0, after), BROKEN, ids)
         best = slice(task.num_return_sequences)
         if not task.return_scores:
             return Generated(ids[:, best], (), ())

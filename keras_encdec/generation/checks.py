@@ -1,6 +1,8 @@
-"""Checks of the options of samplers and processors, with one wording."""
+"""Checks of options and of what a model computes, with one wording."""
 
 import numbers
+
+import numpy as np
 
 
 def require_size(name, size):
@@ -48,3 +50,32 @@ def require_share(name, share):
     """
     if not 0 < share <= 1:
         raise ValueError(f"{name} must be above 0 and at most 1; received {share!r}.")
+
+
+def require_finite_logits(broken):
+    """Raises if logits were nan or infinite.
+
+    Args:
+        broken: Whether those of each row and step were, `(B, L)`, a NumPy array.
+
+    Raises:
+        FloatingPointError: If some were.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.generation.checks import require_finite_logits
+
+        require_finite_logits(np.array([[False, False]]))
+        ```
+    """
+    if not broken.any():
+        return
+    rows = np.flatnonzero(broken.any(axis=1))
+    raise FloatingPointError(
+        f"The model's logits are nan or infinite for {len(rows)} of {len(broken)} rows,"
+        f" since step {broken[rows[0]].argmax()} of row {rows[0]}. Its training has "
+        "diverged, or its dtype overflows: load weights from before, train with a "
+        "lower learning_rate or clip_norm, and compute in float32 or bfloat16 rather "
+        "than in float16."
+    )

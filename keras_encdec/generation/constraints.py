@@ -8,6 +8,7 @@ of a phrase; phrases are padded with -1.
 from keras import ops
 
 from keras_encdec.backend import take_of_each
+from keras_encdec.generation.processors import only
 
 _NEVER = -(2**20)  # Below any progress.
 
@@ -85,8 +86,7 @@ def constrain(ids, logits, step, phrases):
     # After any other token there must still be room for all phrases and the end.
     free = step.limits - 2 - step.index >= missing
     forced = ops.logical_and(wanting, ops.logical_not(free)[:, None])
-    only = ops.where(vocabulary == following[:, None], 0.0, -float("inf"))
-    return ops.where(forced, only, logits)
+    return ops.where(forced, only(vocabulary == following[:, None]), logits)
 
 
 def ranks_in_banks(scores, missing):
@@ -107,7 +107,7 @@ def ranks_in_banks(scores, missing):
         Allocation for Neural Machine Translation.
     """
     size = scores.shape[1]
-    places = ops.arange(size)
+    places = ops.arange(size, dtype="int32")
     better = ops.logical_or(
         scores[:, None, :] > scores[:, :, None],
         ops.logical_and(

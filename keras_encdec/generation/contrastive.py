@@ -126,7 +126,7 @@ class ContrastiveSampler(Sampler):
         )
         hidden = ops.reshape(hidden, (-1, size, hidden.shape[-1]))
         alike = ops.einsum("bkd,bld->bkl", _unit(hidden), _unit(history))
-        past = ops.arange(history.shape[1]) <= index
+        past = ops.arange(history.shape[1], dtype="int32") <= index
         alike = ops.max(ops.where(past, alike, -1.0), axis=-1)
         log_probabilities = ops.log_softmax(logits)
         likely = ops.exp(take_of_each(log_probabilities, tokens))

@@ -7,24 +7,36 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_encdec.backend import calls_at_a_time, compile_function
-from keras_encdec.generation.checks import require_one_of, require_size
+from keras_encdec.generation.checks import (
+    require_finite_logits,
+    require_one_of,
+    require_size,
+)
 from keras_encdec.generation.inputs import (
+    pad_pairs,
     pad_phrases,
     pad_prefixes,
     pad_rows,
     pad_to_few_sizes,
     require_room,
+    room_for,
     row_limits,
     seeds_of_rows,
 )
 from keras_encdec.generation.interface import Sampler
 from keras_encdec.generation.keras_hub_sampler import KerasHubSampler, is_keras_hub
+from keras_encdec.generation.programs import Programs
 from keras_encdec.generation.samplers import GreedySampler
 from keras_encdec.generation.scoring import align, score
 from keras_encdec.generation.side_by_side import side_by_side
+from keras_encdec.generation.special_ids import (
+    padding_of,
+    require_draft,
+    require_special_ids,
+    target_vocabulary_size,
+)
 from keras_encdec.generation.speculative import SpeculativeSampler
-from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
+from keras_encdec.generation.task import BROKEN, Generated, as_tuple, make_task
 
 
 class Generator:
@@ -32,9 +44,11 @@ class Generator:
 
     The encoder runs once, the source's keys and values are projected once and the
     target's are cached; the loop is compiled (a `tf.function`, a `jax.jit`, or eager
-    under `torch.inference_mode`) for a few sizes of batch and source, to which inputs
-    are padded. It ends when every row has ended. A row's ids depend on its source, its
-    seed and the sampler, not on the other rows: on CPUs parts run side by side.
+    under `torch.inference_mode`) for a few sizes of batch, source and target, to which
+    inputs are padded. It ends when every row has ended. A row's ids depend on its
+    source, its seed and the sampler, not on other rows: on CPUs parts run side by side.
+    A generator gives what the model is when it is called, whatever was loaded, adapted
+    or quantized since. Threads may share it, and it can be pickled.
 
     Args:
         model: An `EncoderDecoder`, or any object with its `encode`, `new_cache` and
@@ -44,17 +58,19 @@ class Generator:
             `NoRepeatNGram(3)`, applied in turn before the sampler.
         start_id: The id that the target begins with.
         end_id: The id that ends a row, or a list of several.
-        padding_id: The id of padding in source and target.
+        padding_id: The id of padding in source and target, by default the model's, or
+            0 for a model without one.
         draft_model: A small model with the same target ids, which proposes tokens that
             the model then checks several at a time; the result is the same.
         num_draft_tokens: The number of tokens it proposes at a time.
         jit_compile: Whether TensorFlow compiles the loop by XLA, which takes seconds
             for each of the few sizes and makes every step several times as fast: True,
             False, or "auto", on CPUs for a size that has come 32 times. JAX does so
-            always, PyTorch never.
+            always, PyTorch never. The 32 programs called last are kept.
 
     Call arguments:
-        source: Source ids: `(B, S)`, integer, or a list of lists of any lengths.
+        source: Source ids: `(B, S)`, integer, or a list of lists of any lengths, or a
+            ragged or nested tensor.
         max_length: The largest number of tokens to generate, the end id included: an
             int, or `(B,)`, one of its own for each row.
         seed: The seed of random samplers: a 32-bit int, or `(B,)`, one of its own
@@ -76,8 +92,9 @@ class Generator:
     Raises:
         ValueError: If the source is not 2D integer ids of the model's vocabulary, or
             too long for its positions, or another argument is out of range or cannot
-            be met.
+            be met, or a special id is not the model's.
         TypeError: If the sampler is not a `Sampler`, or a processor not a function.
+        FloatingPointError: In a call, if the model's logits are nan or infinite.
 
     Example:
         ```python
@@ -97,7 +114,7 @@ class Generator:
         processors=(),
         start_id=1,
         end_id=2,
-        padding_id=0,
+        padding_id=None,
         draft_model=None,
         num_draft_tokens=4,
         jit_compile="auto",
@@ -117,7 +134,10 @@ class Generator:
                     "processors must be functions (ids, logits, step) -> logits, such "
                     f"as NoRepeatNGram(3); received {processor!r}."
                 )
+        padding_id = padding_of(model, padding_id)
+        require_special_ids(model, start_id, end_id, padding_id)
         if draft_model is not None:
+            require_draft(model, draft_model)
             sampler = SpeculativeSampler(sampler, draft_model, num_draft_tokens)
         self.model = model
         self.sampler = sampler
@@ -126,14 +146,20 @@ class Generator:
         self.end_id = end_id
         self.padding_id = padding_id
         self.jit_compile = jit_compile
-        self._variables = list(getattr(model, "variables", ()))
-        self._variables += getattr(draft_model, "variables", ())
-        self._largest = getattr(model, "max_length", None)
-        self._compiled = {}
-        by_row = sampler.draws_by_row
-        self._calls_at_a_time = calls_at_a_time(self._variables) if by_row else 1
-        # What a sampler of KerasHub draws for a seed is something else by XLA.
-        self._jit = jit_compile is True or (by_row and jit_compile)
+        positions = (getattr(x, "max_length", None) for x in (model, draft_model))
+        self._largest = min((x for x in positions if x is not None), default=None)
+        self._programs = Programs()
+
+    def __repr__(self):
+        names = "model", "sampler", "processors", "start_id", "end_id", "padding_id"
+        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({options})"
+
+    def __getstate__(self):
+        return {**vars(self), "_programs": None}
+
+    def __setstate__(self, state):
+        vars(self).update(state, _programs=Programs())
 
     def __call__(
         self,
@@ -148,21 +174,22 @@ class Generator:
     ):
         """Returns the target ids."""
         number = 1 if num_return_sequences is None else num_return_sequences
-        arrays, options = self._inputs(
+        arrays, options, longest = self._inputs(
             source, max_length, seed, number, prefix, phrases, return_scores
         )
-        rows, longest = len(arrays["source"]), options["max_length"]
+        rows = len(arrays["source"])
         if rows:
             arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
             compiled = self._compile("generate", self._generate, arrays, options)
 
             def run(arrays):
-                generated = compiled(*map(ops.convert_to_tensor, arrays.values()))
+                generated = compiled(*map(_tensor, arrays.values()))
                 return keras.tree.map_structure(ops.convert_to_numpy, generated)
 
             each = self.sampler.rows_per_source(number)
-            generated = side_by_side(run, arrays, self._calls_at_a_time, each)
-            generated = keras.tree.map_structure(lambda x: x[:rows], generated)
+            most = self._programs.calls_at_a_time if self.sampler.draws_by_row else 1
+            generated = side_by_side(run, arrays, most, each).cut(rows, longest)
+            require_finite_logits((generated.ids == BROKEN).any(axis=1))
         else:
             generated = Generated(
                 np.zeros((0, number, longest), "int32"),
@@ -187,6 +214,7 @@ class Generator:
 
         Raises:
             ValueError: As a call does, and if the sampler settles whole sequences.
+            FloatingPointError: As a call does, when it is met.
 
         Example:
             ```python
@@ -203,24 +231,24 @@ class Generator:
                 f"received {self.sampler!r}, which may change all of them at the last "
                 "step. Use GreedySampler or a RandomSampler."
             )
-        arrays, options = self._inputs(source, max_length, seed, 1, prefix)
-        return self._stream(arrays, options)
+        return self._stream(*self._inputs(source, max_length, seed, 1, prefix))
 
-    def _stream(self, arrays, options):
+    def _stream(self, arrays, options, longest):
         rows = len(arrays["source"])
         if not rows:
             return
         arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
-        tensors = tuple(map(ops.convert_to_tensor, arrays.values()))
+        tensors = tuple(map(_tensor, arrays.values()))
         start = self._compile("start", self._start, arrays, options)
         memory, state = start(*tensors)
-        step = self._compile("step", self._step, arrays, options, signature=False)
+        step = self._compile("step", self._step, arrays, options, nested=True)
         done = 0
         while not np.all(ops.convert_to_numpy(state.finished)[:rows]):
             state = step(memory, state, *tensors)
             index = int(state.index)
             ids = ops.convert_to_numpy(state.ids)
-            for place in range(done, min(index, options["max_length"])):
+            require_finite_logits(ids[:rows] == BROKEN)
+            for place in range(done, min(index, longest)):
                 if np.any(ids[:rows, place] != self.padding_id):
                     yield ids[:rows, place].copy()
             done = index
@@ -239,6 +267,7 @@ class Generator:
 
         Raises:
             ValueError: If they are not ids, or not as many sources as targets.
+            FloatingPointError: If the model's logits are nan or infinite.
 
         Example:
             ```python
@@ -266,6 +295,7 @@ class Generator:
 
         Raises:
             ValueError: If they are not ids, or not as many sources as targets.
+            FloatingPointError: If the model's attention is nan.
 
         Example:
             ```python
@@ -279,33 +309,21 @@ class Generator:
         return self._teacher_forced(align, source, target, **options)
 
     def _teacher_forced(self, function, source, target, **options):
-        source = pad_rows("source", source, self.padding_id)
-        target = pad_rows("target", target, self.padding_id)
-        if len(source) != len(target):
-            raise ValueError(
-                "source and target must have a row each for every pair; received "
-                f"{len(source)} and {len(target)}."
-            )
-        if hasattr(self.model, "check_ids"):
-            self.model.check_ids(source, target)
-        shape = source.shape, target.shape
-        arrays = {"source": source.astype("int32"), "target": target.astype("int32")}
-        if not len(source) or not target.shape[1]:
-            lengths = (len(source), target.shape[1], source.shape[1])
+        arrays = pad_pairs(self.model, source, target, self.padding_id)
+        (rows, sources), (_, targets) = (array.shape for array in arrays.values())
+        if not rows or not targets:
+            lengths = rows, targets, sources
             return np.zeros(lengths[: 2 if function is score else 3], "float32")
         arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
         options.update(start_id=self.start_id, padding_id=self.padding_id)
-        run = self._compile(
-            function.__name__,
-            lambda source, target, **options: function(
-                self.model, source, target, **options
-            ),
-            arrays,
-            options,
-        )
-        result = run(*map(ops.convert_to_tensor, arrays.values()))
-        (rows, sources), (_, targets) = shape
+
+        def of_model(source, target, **options):
+            return function(self.model, source, target, **options)
+
+        run = self._compile(function.__name__, of_model, arrays, options)
+        result = run(*map(_tensor, arrays.values()))
         result = ops.convert_to_numpy(result)[:rows, :targets]
+        require_finite_logits(np.isnan(result.reshape(rows, targets, -1)).any(axis=2))
         return result if function is score else result[..., :sources]
 
     def _inputs(
@@ -318,58 +336,49 @@ class Generator:
         phrases=None,
         return_scores=False,
     ):
-        """Returns the checked arrays of a call by name, and its static options."""
+        """Returns a call's checked arrays, its static options, its largest length."""
         source = pad_rows("source", source, self.padding_id)
         limits = row_limits(max_length, len(source))
-        arrays = {
-            "source": source,
-            "limits": limits,
-            "seeds": seeds_of_rows(seed, len(source)),
-        }
+        seeds = seeds_of_rows(seed, len(source))
         require_size("num_return_sequences", number)
         self.sampler.rows_per_source(number)
         if hasattr(self.model, "check_ids"):
             self.model.check_ids(source)
-        arrays["source"] = source.astype("int32")
+        arrays = {"source": source.astype("int32"), "limits": limits, "seeds": seeds}
         longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)
-        largest = self._largest
-        if largest is not None and longest + self.sampler.extra_positions > largest:
-            raise ValueError(
-                "max_length must not be above the model's positions, "
-                f"max_length={largest - self.sampler.extra_positions}; received "
-                f"{longest}."
-            )
+        room = room_for(longest, self._largest, self.sampler)
         lengths = (source != self.padding_id).sum(axis=1)
         for processor in self.processors:
             if hasattr(processor, "check"):
                 processor.check(limits, lengths)
-        embedding = getattr(self.model, "target_embedding", None)
-        vocabulary_size = getattr(embedding, "vocabulary_size", None)
-        special = as_tuple(self.end_id), self.padding_id, vocabulary_size
+        ends, size = as_tuple(self.end_id), target_vocabulary_size(self.model)
+        special = ends, self.padding_id, size
         if prefix is not None:
             arrays["prefix"] = pad_prefixes(prefix, limits, *special)
         if phrases is not None:
             arrays["phrases"] = pad_phrases(phrases, limits, *special)
         if prefix is not None and phrases is not None:
             require_room(arrays["prefix"], arrays["phrases"], limits, self.padding_id)
-        return arrays, {
-            "max_length": longest,
+        options = {
+            "max_length": room,
             "num_return_sequences": number,
             "return_scores": return_scores,
         }
+        return arrays, options, longest
 
     def _generate(self, **kwargs):
-        return generate(self.model, self.sampler, **kwargs, **self._constants())
+        # Not `generate`, which hides where logits are nan.
+        return self.sampler.run(self._task(**kwargs))
 
     def _start(self, **kwargs):
-        task = make_task(self.model, self.sampler, **kwargs, **self._constants())
+        task = self._task(**kwargs)
         return task.memory, self.sampler.start(task)
 
     def _step(self, memory, state, **kwargs):
-        task = make_task(
-            self.model, self.sampler, memory=memory, **kwargs, **self._constants()
-        )
-        return self.sampler.step(task, state)
+        return self.sampler.step(self._task(memory=memory, **kwargs), state)
+
+    def _task(self, **kwargs):
+        return make_task(self.model, self.sampler, **kwargs, **self._constants())
 
     def _constants(self):
         return {
@@ -379,21 +388,13 @@ class Generator:
             "processors": self.processors,
         }
 
-    def _compile(self, name, function, arrays, options, signature=True):
-        names = tuple(arrays)
-        phrases = arrays["phrases"].shape[1:] if "phrases" in arrays else ()
-        key = name, names, phrases, tuple(options.items())
-        if key not in self._compiled:
+    def _compile(self, name, function, arrays, options, nested=False):
+        sampler, parts = self.sampler, (self.sampler, self._constants())
+        self._programs.see((self.model, sampler, self.processors))
+        # What a sampler of KerasHub draws for a seed is something else by XLA.
+        jit = self.jit_compile is True or (sampler.draws_by_row and self.jit_compile)
+        return self._programs.get(name, function, arrays, options, parts, jit, nested)
 
-            def compiled(*args):
-                others = args[: len(args) - len(names)]
-                named = dict(zip(names, args[len(others) :], strict=True))
-                return function(*others, **named, **options)
 
-            sizes = {k: [None] * (array.ndim - 1) for k, array in arrays.items()}
-            sizes["phrases"] = phrases
-            inputs = [keras.KerasTensor((None, *sizes[k]), "int32") for k in names]
-            self._compiled[key] = compile_function(
-                compiled, inputs if signature else None, self._variables, self._jit
-            )
-        return self._compiled[key]
+def _tensor(array):
+    return ops.convert_to_tensor(array, "int32")

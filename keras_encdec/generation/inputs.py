@@ -22,13 +22,14 @@ def pad_rows(name, rows, padding_id):
     Raises:
         ValueError: If they are not rows of integers.
     """
+    rows = _as_list(rows)
     if isinstance(rows, (list, tuple)):
-        if any(np.ndim(row) != 1 for row in rows):
+        given, rows = rows, [_as_array(row) for row in rows]
+        if any(row.ndim != 1 for row in rows):
             raise ValueError(
                 f"{name} must be a list of rows of ids, such as [[5, 7, 2], [9, 2]];"
-                f" received {rows!r:.200}."
+                f" received {given!r:.200}."
             )
-        rows = [np.asarray(row) for row in rows]
         for row in rows:
             if row.size and not np.issubdtype(row.dtype, np.integer):
                 raise ValueError(
@@ -41,13 +42,80 @@ def pad_rows(name, rows, padding_id):
         for padded_row, row in zip(padded, rows, strict=True):
             padded_row[: len(row)] = row
         return padded
-    rows = np.asarray(ops.convert_to_numpy(rows))
+    rows = _as_array(rows)
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(
             f"{name} must be 2D integer ids, a row for each sequence; received "
             f"shape {rows.shape}, dtype {rows.dtype}."
         )
     return rows
+
+
+def _as_list(rows):
+    """Returns ragged and nested tensors as a list, others as they are."""
+    if getattr(rows, "is_nested", False):  # PyTorch's.
+        return list(rows.unbind())
+    if hasattr(rows, "to_list"):  # TensorFlow's, whichever backend runs.
+        return rows.to_list()
+    if isinstance(rows, np.ndarray) and rows.dtype == object:
+        return list(rows)
+    return rows
+
+
+def _as_array(ids):
+    if ops.is_tensor(ids):
+        return np.asarray(ops.convert_to_numpy(ids))
+    try:
+        return np.asarray(ids)
+    except ValueError:  # Of lists of several lengths.
+        return np.asarray(ids, dtype=object)
+
+
+def pad_pairs(model, source, target, padding_id):
+    """Returns given pairs as arrays by name, `(B, S)` and `(B, T)`, int32.
+
+    Args:
+        model: The model, which may have `check_ids`.
+        source: Source ids, as of `pad_rows`.
+        target: Target ids, likewise.
+        padding_id: The id of padding.
+
+    Raises:
+        ValueError: If they are not ids, or not as many sources as targets.
+    """
+    source = pad_rows("source", source, padding_id)
+    target = pad_rows("target", target, padding_id)
+    if len(source) != len(target):
+        raise ValueError(
+            "source and target must have a row each for every pair; received "
+            f"{len(source)} and {len(target)}."
+        )
+    if hasattr(model, "check_ids"):
+        model.check_ids(source, target)
+    return {"source": source.astype("int32"), "target": target.astype("int32")}
+
+
+def room_for(longest, positions, sampler):
+    """Returns the length of a loop for a largest length; one serves several.
+
+    Args:
+        longest: The largest number of tokens, an int.
+        positions: The number of the model's positions, or None.
+        sampler: A `Sampler`.
+
+    Raises:
+        ValueError: If the model has not as many positions.
+    """
+    room = few_lengths(longest) if sampler.obeys_limits else longest
+    if positions is None:
+        return room
+    largest = positions - sampler.extra_positions
+    if longest > largest:
+        raise ValueError(
+            "max_length must not be above the model's positions, "
+            f"max_length={largest}; received {longest}."
+        )
+    return min(room, largest)
 
 
 def row_limits(max_length, rows):
@@ -255,6 +323,19 @@ def require_room(prefix, phrases, limits, padding_id):
             )
 
 
+def few_lengths(length):
+    """Returns a length of at least another one: few of them, each for a program.
+
+    Example:
+        ```python
+        from keras_encdec.generation.inputs import few_lengths
+
+        print([few_lengths(length) for length in (5, 20, 40, 100)])
+        ```
+    """
+    return _round_up(length, 8)
+
+
 def pad_to_few_sizes(arrays, padding_id, largest=None):
     """Returns arrays of a few sizes, for each of which JAX compiles once.
 
@@ -267,7 +348,7 @@ def pad_to_few_sizes(arrays, padding_id, largest=None):
     for name, array in arrays.items():
         fill = [(0, _round_up(len(array), 1) - len(array))]
         if name in ("source", "target"):
-            width = min(_round_up(array.shape[1], 8), largest or np.inf)
+            width = min(few_lengths(array.shape[1]), largest or np.inf)
             fill += [(0, max(0, width - array.shape[1]))]
         fill += [(0, 0)] * (array.ndim - len(fill))
         # Rows that fill up have a limit of 0: they end before their first token.

@@ -11,7 +11,8 @@ from keras import ops
 from keras_encdec.backend import take_of_each, while_loop, write_at
 from keras_encdec.generation.cache_growth import cache_lengths, grown
 from keras_encdec.generation.random_numbers import uniform
-from keras_encdec.generation.task import Generated
+from keras_encdec.generation.task import BROKEN, Generated
+from keras_encdec.generation.top_k import largest
 
 
 class State(NamedTuple):
@@ -80,6 +81,14 @@ class Sampler:
         """Whether what a row gets does not depend on the other rows of its batch."""
         return True
 
+    @property
+    def obeys_limits(self):
+        """Whether a row stays what it is where others may be longer than it may be.
+
+        Then a loop serves all largest lengths up to its own.
+        """
+        return True
+
     def rows_per_source(self, num_return_sequences):
         """Returns how many rows a source has in the loop.
 
@@ -121,22 +130,29 @@ class Sampler:
 
     def append(self, task, state, tokens, logits, cache):
         """Returns the next state, given the tokens picked from the logits."""
-        index, finished = state.index, state.finished
-        if task.processors or task.phrases is not None:
-            # A row that no token may follow ends where it is.
-            dead = ops.max(logits, axis=-1) == -float("inf")
-            finished = ops.logical_or(finished, dead)
+        index, before = state.index, state.finished
+        best = largest(logits)
+        # A row that no token may follow ends where it is, as one does without logits.
+        dead = best == -float("inf")
+        # Not that which is not sound: TensorFlow makes "not less" "greater or equal".
+        # Nor the largest: XLA's may be a number among which there was nan.
+        sound = ops.sum(logits, axis=-1) < float("inf")
+        goes_on = ops.logical_and(sound, best > -float("inf"))
+        finished = ops.where(goes_on, before, True)
         token_scores = state.token_scores
         if task.return_scores:
-            scores = ops.where(finished, 0.0, log_probabilities(logits, tokens))
+            scores = log_probabilities(logits, tokens)
+            scores = ops.where(dead, -float("inf"), scores)
+            scores = ops.where(before, 0.0, scores)
             token_scores = write_at(token_scores, index, scores[:, None])
         tokens = ops.where(finished, task.padding_id, tokens)
+        written = ops.where(ops.logical_or(sound, before), tokens, BROKEN)
         ended = ops.logical_or(task.is_end(tokens), index + 1 >= task.limits)
         return State(
             index=index + 1,
             tokens=tokens,
             finished=ops.logical_or(finished, ended),
-            ids=write_at(state.ids, index, tokens[:, None]),
+            ids=write_at(state.ids, index, written[:, None]),
             token_scores=token_scores,
             cache=cache,
         )

@@ -44,6 +44,11 @@ class KerasHubSampler(Sampler):
         return 1
 
     @property
+    def obeys_limits(self):
+        """False: KerasHub's loops go on to their own length."""
+        return False
+
+    @property
     def draws_by_row(self):
         """False: KerasHub's samplers draw for all rows at once."""
         return False
@@ -117,7 +122,8 @@ class KerasHubSampler(Sampler):
         ends = ops.cast(task.is_end(ids), "int32")
         after = ops.cumsum(ends, axis=1) - ends > 0
         after = ops.logical_or(
-            after, ops.arange(task.max_length)[None] >= task.limits[:, None]
+            after,
+            ops.arange(task.max_length, dtype="int32")[None] >= task.limits[:, None],
         )
         ids = ops.where(after, task.padding_id, ids)
         return Generated(ids[:, None], (), ())

@@ -19,12 +19,18 @@ class Processor:
 
     Call arguments:
         ids: The rows so far, `(R, L)`, int32: `step.index` tokens, without the start
-            id, then padding.
+            id, then padding. L may be more than the largest of `step.limits`.
         logits: `(R, V)`, float32; -inf for a token that must not follow.
         step: A `Step`: the index, the source ids, the largest lengths, the special ids.
 
     Returns:
         The logits `(R, V)`.
+
+    What it computes is compiled. Its attributes (numbers, strings, arrays, containers
+    of these, Keras variables), and what a function refers to in the functions around
+    it, are compared at each call of the generator: where one has changed, another
+    program is compiled. What lies deeper, or is global, is read when it is compiled; a
+    `keras.Variable` is read at each call, and costs no program.
 
     Example:
         ```python
@@ -80,6 +86,12 @@ def registered(cls):
 def forbid(logits, forbidden):
     """Returns the logits with -inf for forbidden tokens."""
     return ops.where(forbidden, NEVER, logits)
+
+
+def only(allowed):
+    """Returns logits that are 0 for allowed tokens, float32, and -inf for others."""
+    # Of numbers alone Keras would make what `floatx` says.
+    return ops.cast(ops.where(allowed, 0.0, NEVER), "float32")
 
 
 def vocabulary_of(logits):
@@ -299,8 +311,7 @@ class ForcedLast(Processor):
 
 
 def _force(logits, token, where):
-    only = ops.where(_one_of(logits, (token,)), 0.0, NEVER)
-    return ops.where(where, only, logits)
+    return ops.where(where, only(_one_of(logits, (token,))), logits)
 
 
 def recent_tokens(ids, index, number):

@@ -15,7 +15,9 @@ _SPREAD = 0x9E3779B9 - 2**32
 
 def _shift_right(x, bits):
     # Of int32 `right_shift` copies the sign bit; the mask clears the copies.
-    return ops.bitwise_and(ops.right_shift(x, bits), 2 ** (32 - bits) - 1)
+    # With a floatx of bfloat16, Keras takes integers for floats on JAX.
+    mask = ops.convert_to_tensor(2 ** (32 - bits) - 1, "int32")
+    return ops.bitwise_and(ops.right_shift(x, bits), mask)
 
 
 def _mix(x):

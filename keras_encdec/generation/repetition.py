@@ -55,7 +55,9 @@ class RepetitionPenalty(Processor):
 
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
-        there = _holds(logits, ids, ops.arange(ids.shape[1])[None] < step.index)
+        there = _holds(
+            logits, ids, ops.arange(ids.shape[1], dtype="int32")[None] < step.index
+        )
         less = ops.where(logits < 0, logits * self.penalty, logits / self.penalty)
         return ops.where(there, less, logits)
 

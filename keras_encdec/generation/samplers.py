@@ -10,7 +10,7 @@ from keras import ops
 from keras_encdec.backend import take_of_each
 from keras_encdec.generation.checks import require_share, require_size
 from keras_encdec.generation.interface import Sampler
-from keras_encdec.generation.top_k import first_true, likeliest, top_k
+from keras_encdec.generation.top_k import first_true, largest, likeliest, top_k
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -87,7 +87,7 @@ class RandomSampler(Sampler):
     def __call__(self, logits, uniform):
         """Returns the ids picked, `(B,)`, int32."""
         # Below 0 before the division, which then cannot overflow to +inf.
-        logits = logits - ops.max(logits, axis=-1, keepdims=True)
+        logits = logits - largest(logits)[..., None]
         weights = ops.exp(self.truncate(logits / self.temperature))
         # The inverse of the cumulative distribution, at one number for each row. Sums
         # done in parallel can grow by rounding where nothing is added, and a token of

@@ -35,7 +35,7 @@ def score(model, source, target, *, start_id=1, padding_id=0):
     """
     logits, _ = _decode(model, source, target, start_id)
     logits = ops.cast(logits, "float32")
-    padding = ops.arange(logits.shape[-1]) == padding_id
+    padding = ops.arange(logits.shape[-1], dtype="int32") == padding_id
     tokens = target != padding_id
     scores = log_probabilities(ops.where(padding, -float("inf"), logits), target)
     return ops.where(tokens, scores, 0.0)
@@ -67,7 +67,7 @@ def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id
         ```
     """
     *_, weights = _decode(model, source, target, start_id, attention_layer=layer)
-    weights = ops.mean(weights[:, :, :heads], axis=2)
+    weights = ops.mean(ops.cast(weights[:, :, :heads], "float32"), axis=2)
     return ops.where((target != padding_id)[..., None], weights, 0.0)
 
 

@@ -134,7 +134,7 @@ class SpeculativeSampler(Sampler):
         chosen = states[-1]
         tokens = _at([s.tokens for s in states], accepted - 1)
         finished = _at([s.finished for s in states], accepted - 1)
-        after = ops.arange(chosen.ids.shape[1]) >= index + accepted
+        after = ops.arange(chosen.ids.shape[1], dtype="int32") >= index + accepted
         ids = ops.where(after, task.padding_id, chosen.ids)
         token_scores = chosen.token_scores
         if task.return_scores:

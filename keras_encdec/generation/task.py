@@ -12,7 +12,10 @@ from keras import ops
 
 from keras_encdec.backend import traced_call
 from keras_encdec.generation.constraints import constrain
-from keras_encdec.generation.processors import forbid
+from keras_encdec.generation.processors import forbid, only
+
+# What stands in a row's ids where its logits are nan: a loop cannot raise.
+BROKEN = -1
 
 
 class Step(NamedTuple):
@@ -50,10 +53,10 @@ class Generated(NamedTuple):
             padding.
         scores: The score of each sequence `(B, n)`, float32: the sum of its tokens'
             log-probabilities, which beams divide by their length penalty; -inf where
-            there are fewer than n sequences.
+            there are fewer than n sequences, or no token was allowed to follow.
         token_scores: The log-probability of each token `(B, n, L)`, float32: of the
             distribution that the processors leave, before a sampler truncates it; 0
-            for forced tokens and padding.
+            for forced tokens and padding, -inf where no token was allowed.
 
     Example:
         ```python
@@ -68,6 +71,12 @@ class Generated(NamedTuple):
     ids: Any
     scores: Any
     token_scores: Any
+
+    def cut(self, rows, length):
+        """Returns the first rows and tokens of them."""
+        scores = self.token_scores
+        scores = scores[:rows, :, :length] if len(scores) else scores
+        return Generated(self.ids[:rows, :, :length], self.scores[:rows], scores)
 
 
 _TENSORS = "memory", "source", "limits", "seeds", "prefix", "phrases"
@@ -84,12 +93,12 @@ class Task:
         limits: The largest number of tokens of each row, `(R,)`, int32.
         seeds: The seed of each row, `(R,)`, int32.
         rows_per_source: R / B, an int.
-        max_length: The largest number of tokens of any row L, an int.
+        max_length: The length L of the rows, an int: the largest number of tokens of
+            any row, or more.
         cache_length: The number of steps that a new cache has room for, an int.
         start_id: The id that the target begins with.
         end_ids: The ids that end a row, a tuple of ints.
-        padding_id: The id that fills up a row after its end; never picked before, if
-            it is not also an end id.
+        padding_id: The id that fills up a row after its end; never picked before.
         processors: Functions `(ids, logits, step) -> logits`.
         prefix: The ids each row begins with, `(R, P)`, int32, then padding; or None.
         phrases: Token sequences of which each row must hold, `(R, C, A, W)`, int32:
@@ -155,11 +164,10 @@ class Task:
         """
         logits = ops.cast(logits, "float32")
         vocabulary = ops.arange(logits.shape[-1], dtype="int32")
-        if self.padding_id not in self.end_ids:
-            logits = forbid(logits, vocabulary == self.padding_id)
+        logits = forbid(logits, vocabulary == self.padding_id)
         step = Step(index, self.source, self.limits, self.end_ids, self.padding_id)
         for processor in self.processors:
-            logits = processor(ids, logits, step)
+            logits = ops.cast(processor(ids, logits, step), "float32")
         if self.phrases is not None:
             logits = constrain(ids, logits, step, self.phrases)
         if self.prefix is not None:
@@ -167,8 +175,7 @@ class Task:
             forced = ops.take(self.prefix, ops.minimum(index, last), axis=1)[:, None]
             inside = ops.logical_and(forced != self.padding_id, index <= last)
             # A forced token has a probability of 1.
-            only = ops.where(vocabulary == forced, 0.0, -float("inf"))
-            logits = ops.where(inside, only, logits)
+            logits = ops.where(inside, only(vocabulary == forced), logits)
         return logits
 
 
@@ -253,7 +260,8 @@ def generate(
             `processors=()`, `num_return_sequences=1`, `return_scores=False`.
 
     Returns:
-        A `Generated`; without `return_scores` its scores are empty tuples.
+        A `Generated`; without `return_scores` its scores are empty tuples. A row ends
+        where its logits are nan, which a `Generator` raises.
 
     Example:
         ```python
@@ -267,6 +275,8 @@ def generate(
         print(generate(model, GreedySampler(), source, limits, seeds, max_length=4).ids)
         ```
     """
-    return sampler.run(
-        make_task(model, sampler, source, limits, seeds, prefix, phrases, **options)
+    task = make_task(model, sampler, source, limits, seeds, prefix, phrases, **options)
+    found = sampler.run(task)
+    return found._replace(
+        ids=ops.where(found.ids == BROKEN, task.padding_id, found.ids)
     )

@@ -50,6 +50,30 @@ def top_k(x, k):
     return ops.reshape(values, shape), ops.reshape(places, shape)
 
 
+def largest(x):
+    """Returns the largest values.
+
+    Args:
+        x: `(..., V)`, floating point.
+
+    Returns:
+        `(...,)`; in a compiled function `likeliest` finds them in no further time.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.generation.top_k import largest
+
+        print(largest(ops.array([[0.1, 0.7, 0.2]])))
+        ```
+    """
+    size = x.shape[-1]
+    if size < 1000:
+        return ops.max(x, axis=-1)
+    maxima = ops.max(_in_groups(x, _width(size, 1)), axis=-1)
+    return ops.reshape(ops.max(maxima, axis=-1), tuple(ops.shape(x))[:-1])
+
+
 def likeliest(logits):
     """Returns the tokens of the largest logits, the first of equals.
 
@@ -69,7 +93,7 @@ def likeliest(logits):
     """
     size = logits.shape[-1]
     if size < 1000:
-        return first_true(logits == ops.max(logits, axis=-1, keepdims=True))
+        return first_true(logits == largest(logits)[..., None])
     outer = tuple(ops.shape(logits))[:-1]
     width = _width(size, 1)
     groups = _in_groups(logits, width)

@@ -75,7 +75,7 @@ def test_growing_changes_nothing(small_model, monkeypatch, sampler, positions, o
 
     # Each part would ask for lengths.
     monkeypatch.setattr(
-        "keras_encdec.generation.generator.calls_at_a_time", lambda *_: 1
+        "keras_encdec.generation.programs.calls_at_a_time", lambda *_: 1
     )
 
     def generated():

@@ -1,10 +1,13 @@
 """What a call is given: padded as it should be, or refused with a reason."""
 
+import warnings
+
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_encdec.generation.inputs import (
+    few_lengths,
     pad_phrases,
     pad_prefixes,
     pad_rows,
@@ -161,3 +164,43 @@ def test_phrases_need_room_after_a_prefix():
     prefix = pad_prefixes([[9, 5], []], limits, (2,), 0)
     with pytest.raises(ValueError, match="received 2 tokens, 2 and the end with max_l"):
         require_room(prefix, phrases, limits, 0)
+
+
+@pytest.mark.parametrize("kind", ["ragged", "nested", "tensors", "objects", "arrays"])
+def test_rows_of_any_lengths_from_any_library(kind):
+    lists = [[5, 7, 2], [9, 2], []]
+    if kind == "ragged":
+        tf = pytest.importorskip("tensorflow")
+        rows = tf.ragged.constant(lists, dtype=tf.int32)
+    elif kind == "nested":
+        torch = pytest.importorskip("torch")
+        tensors = [torch.tensor(row, dtype=torch.int64) for row in lists]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It is a prototype.
+            rows = torch.nested.nested_tensor(tensors)
+    elif kind == "tensors":
+        rows = [ops.convert_to_tensor(row, "int32") for row in lists]
+    elif kind == "objects":
+        rows = np.array(lists, dtype=object)
+    else:
+        rows = [np.array(row, "int32") for row in lists]
+    found = pad_rows("source", rows, 0)
+    assert found.tolist() == [[5, 7, 2], [9, 2, 0], [0, 0, 0]]
+
+
+def test_ragged_rows_are_checked_too():
+    tf = pytest.importorskip("tensorflow")
+    for rows in (
+        tf.ragged.constant([[1.5], [2.5, 3.5]]),
+        tf.ragged.constant([[[1], [2, 3]], [[4]]]),
+        [[[1], [2, 3]], [[4]]],
+        np.array([1, [2]], dtype=object),
+    ):
+        with pytest.raises(ValueError, match="source must be"):
+            pad_rows("source", rows, 0)
+
+
+def test_lengths_are_few():
+    lengths = [few_lengths(length) for length in range(1, 513)]
+    assert all(few >= length for length, few in enumerate(lengths, start=1))
+    assert lengths == sorted(lengths) and len(set(lengths)) == 18

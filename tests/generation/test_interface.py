@@ -1,11 +1,33 @@
 """The loop of samplers that pick token by token: scores, samples, streams."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_encdec import EncoderDecoder, Generator, GreedySampler, RandomSampler
-from keras_encdec.generation import SuppressTokens
+from keras_encdec import (
+    BeamSampler,
+    ContrastiveSampler,
+    EncoderDecoder,
+    Generator,
+    GreedySampler,
+    RandomSampler,
+)
+from keras_encdec.generation import (
+    BadWords,
+    EncoderNoRepeatNGram,
+    ForcedFirst,
+    ForcedLast,
+    MaximumLength,
+    MinimumLength,
+    MinPSampler,
+    NoRepeatNGram,
+    RepetitionPenalty,
+    SuppressTokens,
+    TopKSampler,
+    TopPSampler,
+    TypicalSampler,
+)
 from keras_encdec.generation.interface import log_probabilities
 
 SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2], [2]]
@@ -65,7 +87,8 @@ def test_a_row_that_no_token_may_follow_ends_there(model):
         SOURCES[:2], 6, return_scores=True
     )
     assert not found.ids[:, 2:].any()
-    assert np.isfinite(found.scores).all()
+    assert found.scores.ravel().tolist() == [-np.inf] * 2
+    assert np.isfinite(found.token_scores[..., [0, 1, 3, 4, 5]]).all()
 
 
 def test_prefixes_count_in_the_length_and_not_in_the_score(model):
@@ -85,3 +108,80 @@ def test_greedy_gives_one_sequence(model):
         Generator(model, GreedySampler())(SOURCES, 4, num_return_sequences=2)
     with pytest.raises(ValueError, match="num_return_sequences must be an integer"):
         Generator(model)(SOURCES, 4, num_return_sequences=0)
+
+
+SAMPLERS = [
+    GreedySampler(),
+    RandomSampler(0.7),
+    TopKSampler(k=4),
+    TopPSampler(p=0.8),
+    MinPSampler(p=0.1),
+    TypicalSampler(p=0.8),
+    BeamSampler(2, coverage_penalty=0.2),
+    BeamSampler(4, num_groups=2, diversity_penalty=0.5),
+    ContrastiveSampler(k=3),
+]
+PROCESSORS = [
+    MinimumLength(2),
+    MaximumLength(ratio=1.5),
+    SuppressTokens([3]),
+    ForcedFirst(4),
+    ForcedLast(),
+    BadWords([[5, 6], [9]]),
+    NoRepeatNGram(2),
+    EncoderNoRepeatNGram(2),
+    RepetitionPenalty(1.2),
+]
+
+
+def skip_where_there_is_none(dtype):
+    if keras.backend.backend() == "jax" and dtype == "bfloat16":
+        pytest.skip("as floatx on JAX, Keras takes integers for floats")
+    if keras.backend.backend() == "jax" and dtype == "float64":
+        pytest.skip("a setting of JAX's")
+
+
+@pytest.mark.parametrize("floatx", ["float64", "float16", "bfloat16"])
+def test_floatx_changes_nothing(model, floatx):
+    if floatx == "bfloat16":
+        skip_where_there_is_none(floatx)
+
+    def answers(sampler):
+        draft = sampler == SAMPLERS[0]
+        generator = Generator(
+            model, sampler, processors=PROCESSORS, draft_model=model if draft else None
+        )
+        given = {"prefix": [[4], [], [4, 5], []], "phrases": [[[6, 7]], [], [], []]}
+        if getattr(sampler, "num_groups", 1) > 1:
+            given["phrases"] = None
+        found = generator(SOURCES, 7, seed=3, return_scores=True, **given)
+        return *found, *generator.score(SOURCES, [[7, 5]] * 4)
+
+    before = keras.config.floatx()
+    samplers = SAMPLERS if floatx == "float64" else [*SAMPLERS[:2], SAMPLERS[6]]
+    for sampler in samplers:
+        expected = answers(sampler)
+        keras.config.set_floatx(floatx)
+        try:
+            found = answers(sampler)
+        finally:
+            keras.config.set_floatx(before)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_models_of_any_dtype_generate(dtype):
+    skip_where_there_is_none(dtype)
+    before = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    try:
+        model = EncoderDecoder(20, 16, 32, 2, 1, dtype=dtype)
+        for sampler in (RandomSampler(), BeamSampler(2), ContrastiveSampler(2)):
+            generator = Generator(model, sampler)
+            found = generator(SOURCES, 7, return_scores=True)
+            assert found.scores.dtype == np.float32 and np.isfinite(found.scores).all()
+        assert generator.align(SOURCES, [[7, 5]] * 4).dtype == np.float32
+    finally:
+        keras.config.set_floatx(before)

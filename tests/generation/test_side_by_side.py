@@ -64,7 +64,7 @@ def test_generated_ids_and_scores_are_those_of_the_whole(model, sampler, monkeyp
     found = []
     for most in (1, 4):
         monkeypatch.setattr(
-            "keras_encdec.generation.generator.calls_at_a_time",
+            "keras_encdec.generation.programs.calls_at_a_time",
             lambda *_, most=most: most,
         )
         generator = Generator(model, sampler)
@@ -97,7 +97,7 @@ def test_rows_that_depend_on_each_other_stay_together(model, monkeypatch):
             return super().__call__(logits, uniform)
 
     monkeypatch.setattr(
-        "keras_encdec.generation.generator.calls_at_a_time", lambda *_: 4
+        "keras_encdec.generation.programs.calls_at_a_time", lambda *_: 4
     )
     rows = 4 * FEWEST
     Generator(model, OfTheWholeBatch())(np.full((rows, 3), 5), max_length=2)

@@ -1,0 +1,93 @@
+"""The compiled functions of a generator, as long as they are what it computes."""
+
+import threading
+
+import keras
+
+from keras_encdec.backend import (
+    RecentlyUsed,
+    are_the_same,
+    calls_at_a_time,
+    compile_function,
+    key_of,
+    structure_of,
+    variables_of,
+)
+
+# Those that were called last; JAX and PyTorch keep some for each set of shapes in each.
+MOST_PROGRAMS = 32
+
+
+class Programs:
+    """Compiled functions of a model and of what generates with it.
+
+    They hold for any values of the model's variables. Where layers or variables are
+    others than before, as after `enable_lora` and `quantize`, all of them are let go;
+    for processors and samplers with other attributes there are others. Threads may
+    share them.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.generation.programs import Programs
+
+        arrays, programs = {"x": np.array([[21]], "int32")}, Programs()
+        programs.see([])
+        times = programs.get("times", lambda x, n: n * x, arrays, {"n": 2}, [], False)
+        print(times(arrays["x"]))
+        ```
+    """
+
+    def __init__(self):
+        self._lock = threading.RLock()
+        self._structure, self._variables = None, []
+        self._functions = RecentlyUsed(MOST_PROGRAMS)
+        self.calls_at_a_time = 1
+
+    def see(self, parts):
+        """Lets go what was made of a model that is another one now.
+
+        Args:
+            parts: All that the functions are made of: models, samplers, processors.
+        """
+        structure = structure_of(parts)
+        with self._lock:
+            if self._structure is None or not are_the_same(structure, self._structure):
+                self._functions.clear()
+                self._structure, self._variables = structure, variables_of(parts)
+                self.calls_at_a_time = calls_at_a_time(self._variables)
+
+    def get(self, name, function, arrays, options, parts, jit, nested=False):
+        """Returns a function that is compiled, or will be when it is called.
+
+        Args:
+            name: The function's name.
+            function: The function, of the arrays and options by name; before them of
+                other nested tensors.
+            arrays: Some of its arrays by name, int32, of any sizes but of phrases'.
+            options: What it is compiled for, by name, hashable.
+            parts: What else it is made of, beside models: as of `backend.key_of`.
+            jit: As of `backend.compile_function`.
+            nested: Whether there are nested tensors before the arrays.
+        """
+        names = tuple(arrays)
+        phrases = arrays["phrases"].shape[1:] if "phrases" in arrays else ()
+        key = name, names, phrases, tuple(options.items()), jit, key_of(parts)
+
+        def compiled():
+            def of_arrays(*args):
+                others = args[: len(args) - len(names)]
+                named = dict(zip(names, args[len(others) :], strict=True))
+                return function(*others, **named, **options)
+
+            sizes = {k: [None] * (array.ndim - 1) for k, array in arrays.items()}
+            sizes["phrases"] = phrases
+            inputs = [keras.KerasTensor((None, *sizes[k]), "int32") for k in names]
+            inputs = None if nested else inputs
+            return compile_function(of_arrays, inputs, self._variables, jit)
+
+        with self._lock:
+            return self._functions.get(key, compiled)
+
+    def __len__(self):
+        return len(self._functions)
