@@ -1,4 +1,4 @@
-"""What README.md shows runs, and what it tells to type exists."""
+"""What the README and the pages in docs/ show runs, and what they name exists."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,8 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+OTHERS = [ROOT / "CONTRIBUTING.md", *ROOT.glob("*/**/README.md")]
 
 PYTHON_BLOCK = re.compile(
     r"^(?P<skip><!-- not run -->\n+)?^```python\n(?P<code>.*?)^```$", re.M | re.S
@@ -41,16 +43,47 @@ def make_targets(makefile):
     return {target for rule in rules for target in rule.split()}
 
 
-def test_python_blocks_run(tmp_path, monkeypatch):
+@pytest.fixture
+def in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # A block may choose a backend, which must not outlive this test.
+    # A block may choose a backend, which must not outlive the test.
     monkeypatch.setenv("KERAS_BACKEND", keras.config.backend())
-    readme = ROOT / "README.md"
-    assert run_python_blocks(readme.read_text("utf-8"), str(readme)) > 0
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_python_blocks_run(page, in_a_new_folder):
+    run_python_blocks(page.read_text("utf-8"), str(page))
+
+
+def test_the_first_block_prints_what_the_page_shows(in_a_new_folder, capsys):
+    text = PAGES[0].read_text("utf-8")
+    # Twice, as in a notebook, where one goes on from a cell that has run before.
+    for _ in range(2):
+        assert run_python_blocks(text, "README.md") == 1
+    shown = re.search(r"^```python\n.*?^```\n\n```\n(.*?)^```$", text, re.M | re.S)
+    first, second = shown[1].splitlines()
+    printed = capsys.readouterr().out.splitlines()
+    assert printed.count(first) == 2
+    # Rounding decides the last of them.
+    right = [x for x in printed if x.endswith(second.partition(" ")[2])]
+    assert all(int(x.split()[0]) >= 98 for x in right) and len(right) == 2
+
+
+def test_the_readme_can_be_read_at_once():
+    assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *OTHERS], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_what_a_page_links_to_is_there(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
 
 
 def test_commands_are_targets_of_the_makefile():
-    commands = make_commands((ROOT / "README.md").read_text("utf-8"))
+    commands = make_commands("\n".join(page.read_text("utf-8") for page in PAGES))
     targets = make_targets((ROOT / "Makefile").read_text("utf-8"))
     assert {"demo", "test"} <= commands <= targets
 
