@@ -1,8 +1,10 @@
 """Texts in, texts out; and the folder that keeps what it takes."""
 
+import copy
 import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -443,6 +445,17 @@ def test_save_refuses_what_could_not_be_loaded(text_to_text, processor, tmp_path
     with pytest.raises(ValueError, match="processors=.*register_keras_serializable"):
         made.save(tmp_path / "saved")
     assert not list(tmp_path.iterdir())
+
+
+def test_pickled_and_copied_it_answers_the_same(text_to_text):
+    expected = text_to_text(LINES, seed=3)
+    for other in (
+        pickle.loads(pickle.dumps(text_to_text)),
+        copy.deepcopy(text_to_text),
+    ):
+        assert other(LINES, seed=3) == expected
+        assert other.model is not text_to_text.model
+        assert other.generator.model is other.model
 
 
 def test_load_runs_no_code(copied_folder):
