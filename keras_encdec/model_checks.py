@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_encdec.backend import refuse_replicas
 from keras_encdec.files import portable_config
 
 
@@ -55,6 +56,28 @@ class CheckedModel:
                 known = each not in ("accuracy", "acc", "crossentropy", "ce")
                 self._check_measure(name, each, get(each) if known else None)
         super().compile(*args, **kwargs)
+        self._check_accumulation()
+
+    def _check_accumulation(self):
+        # Mixed precision wraps the optimizer that accumulates.
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        steps = getattr(optimizer, "gradient_accumulation_steps", None)
+        shares = getattr(self, "weights_are_shares", False)
+        if shares and not steps:
+            raise ValueError(
+                "Weights are shares of the batches whose gradients the optimizer "
+                f"accumulates; received gradient_accumulation_steps={steps}. Give it "
+                "their number, or leave weights_are_shares out."
+            )
+        if steps and not shares:
+            warnings.warn(
+                f"Keras takes the mean of the means of {steps} batches, in which a "
+                "token of a batch with few tokens counts for more. For the update of "
+                "one batch of them all, train by an objective such as "
+                "ProjectedLoss(model, weights_are_shares=True) on "
+                f"TokenBatches.dataset(accumulate={steps}).",
+                stacklevel=3,
+            )
 
     def save(self, *args, **kwargs):
         """Saves as `keras.Model.save` does, if there is nothing that cannot be."""
@@ -103,6 +126,7 @@ class CheckedModel:
 
     def fit(self, *args, **kwargs):
         """Trains as `keras.Model.fit` does; arrays are checked first."""
+        refuse_replicas(self, self._of_ids())
         given = self._checked(super().fit, args, kwargs)
         _, target = _pair(given.get("x"))
         _warn_of_no_shift(as_array(target), as_array(given.get("y")))
@@ -124,6 +148,7 @@ class CheckedModel:
 
     def train_on_batch(self, *args, **kwargs):
         """Trains as `keras.Model.train_on_batch` does; arrays are checked first."""
+        refuse_replicas(self, self._of_ids())
         given = self._checked(super().train_on_batch, args, kwargs)
         try:
             return super().train_on_batch(**given)

@@ -16,6 +16,7 @@ from keras_encdec.backend.dependencies import (
     structure_of,
     variables_of,
 )
+from keras_encdec.backend.distribution import refuse_replicas
 from keras_encdec.backend.environment import (
     import_tensorflow,
     running_backend,
@@ -44,6 +45,7 @@ __all__ = [
     "key_of",
     "move_rows",
     "random_state",
+    "refuse_replicas",
     "running_backend",
     "set_random_state",
     "structure_of",

@@ -172,7 +172,8 @@ class TokenEmbedding(keras.layers.Layer):
             ops.cast(value, x.dtype)
             for value in (self.hidden_dim**0.5 if self.scale else 1.0, float("nan"))
         )
-        x = x * ops.where(known == ids, scale, nan)[..., None]
+        # Not by `[..., None]`, a slice of which LiteRT knows nothing.
+        x = x * ops.expand_dims(ops.where(known == ids, scale, nan), -1)
         if self.position_layer is not None:
             x = self.position_layer(x, start=start)
         return self.dropout_layer(x, training=training)

@@ -153,7 +153,7 @@ def train(
                 # Before the guard what adds a loss, after it what uses the model.
                 order = [*judges[:1], guard, *judges[1:], *callbacks]
                 trained.fit(
-                    batches.dataset(first=done * steps),
+                    batches.dataset(first=done * steps, accumulate=options.accumulate),
                     steps_per_epoch=steps,
                     epochs=options.epochs,
                     initial_epoch=done,
@@ -290,13 +290,15 @@ def _judges(text_to_text, sources, targets, options):
 
 def _compiled(model, teacher, options, steps):
     """The model in its objective, compiled."""
+    accumulate = options.accumulate if options.accumulate > 1 else None
+    shares = {"weights_are_shares": accumulate is not None}
     if options.r_drop is not None:
-        trained = RDrop(model, weight=options.r_drop)
+        trained = RDrop(model, weight=options.r_drop, **shares)
     elif teacher is None:
-        trained = ProjectedLoss(model)
+        trained = ProjectedLoss(model, **shares)
     else:
         trained = WordDistillation(
-            model, teacher, options.teacher_weight, options.temperature
+            model, teacher, options.teacher_weight, options.temperature, **shares
         )
     batches = options.epochs * steps
     if options.accumulate > batches:
@@ -305,7 +307,6 @@ def _compiled(model, teacher, options, steps):
             f"accumulate={options.accumulate}, and all epochs together have {batches} "
             "batches. Lower `accumulate`, or train longer."
         )
-    accumulate = options.accumulate if options.accumulate > 1 else None
     trained.compile(
         keras.optimizers.Adam(
             _schedule(options, batches, model.target_embedding.hidden_dim),

@@ -144,7 +144,7 @@ class TokenBatches:
         """The number of batches in a pass."""
         return sum(self._numbers)
 
-    def dataset(self, first=0, count=None):
+    def dataset(self, first=0, count=None, *, accumulate=1):
         """Returns batches in their order, for `fit` or `evaluate`.
 
         Args:
@@ -152,19 +152,43 @@ class TokenBatches:
                 pass p begins with batch `p * len(self)`.
             count: The number of batches; None for no end, and then `fit` needs
                 `steps_per_epoch`.
+            accumulate: The number n of batches whose gradients make one update. Their
+                weights are then shares: those of n batches in turn, the first of which
+                have the numbers 0 to n - 1, sum to n.
 
         Returns:
             A `tf.data.Dataset` of `((source, target), labels, weights)`: int32
             `(B, S)`, int32 `(B, T)`, int32 `(B, T)` and float32 `(B, T)`.
+
+        Raises:
+            ValueError: If `accumulate` is not a positive integer.
         """
+        if type(accumulate) is not int or accumulate < 1:
+            raise ValueError(
+                "accumulate must be an integer of at least 1, the number of batches of "
+                f"an update; received {accumulate!r}."
+            )
         ids, weights = (tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
         dataset = tf.data.Dataset.from_generator(
-            lambda: itertools.islice(self._batches(first), count),
+            lambda: itertools.islice(self._shared(first, accumulate), count),
             output_signature=((ids, ids), ids, weights),
         )
         if count is not None:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
         return prefetched(dataset)
+
+    def _shared(self, first, accumulate):
+        if accumulate == 1:
+            yield from self._batches(first)
+            return
+        skipped = first % accumulate
+        batches = self._batches(first - skipped)
+        while group := list(itertools.islice(batches, accumulate)):
+            tokens = sum(weights.sum() for _, _, weights in group)
+            for ids, labels, weights in group[skipped:]:
+                share = np.float32(accumulate / max(tokens, 1))
+                yield ids, labels, weights * share
+            skipped = 0
 
     def _batches(self, first):
         for number in itertools.count(first // len(self)):

@@ -28,9 +28,10 @@ class _Objective(CheckedModel, keras.Model):
     `compute_loss` takes and the loss of the labels to the loss to train with.
     """
 
-    def __init__(self, model, name):
+    def __init__(self, model, name, weights_are_shares):
         super().__init__(name=name)
         self.model = model
+        self.weights_are_shares = weights_are_shares
         self.term = keras.metrics.Mean(name=name)
 
     def call(self, inputs, training=None):
@@ -44,12 +45,18 @@ class _Objective(CheckedModel, keras.Model):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training:
             return loss
-        return self.added_loss(x, y, y_pred, sample_weight, loss)
+        loss = self.added_loss(x, y, y_pred, sample_weight, loss)
+        if self.weights_are_shares:
+            loss = loss * ops.sum(self._weights(y, sample_weight))
+        return loss
+
+    def _weights(self, y, sample_weight):
+        ignored = getattr(self.loss, "ignore_class", 0)
+        return token_weights(y, sample_weight, ignored)
 
     def mean_over_tokens(self, values, y, sample_weight):
         """The mean of values `(B, T)` over the tokens that count; keeps it as a log."""
-        ignored = getattr(self.loss, "ignore_class", 0)
-        weights = token_weights(y, sample_weight, ignored)
+        weights = self._weights(y, sample_weight)
         total = ops.sum(values * weights)
         mean = total / ops.maximum(ops.sum(weights), keras.config.epsilon())
         self.term.update_state(mean)
@@ -74,6 +81,11 @@ class ProjectedLoss(CheckedModel, keras.Model):
 
     Args:
         model: The `EncoderDecoder` to train in place.
+        weights_are_shares: For gradients that the optimizer accumulates over n batches:
+            whether the sample weights of n batches in turn sum to n, as those of
+            `TokenBatches.dataset(accumulate=n)` do. The loss of a batch is then
+            multiplied by the sum of its weights, and the update is that of one batch of
+            all their tokens; Keras alone takes the mean of the batches' means.
 
     Raises:
         ValueError: If a layer regularizes its outputs, or `compile` is given another
@@ -94,7 +106,7 @@ class ProjectedLoss(CheckedModel, keras.Model):
         ```
     """
 
-    def __init__(self, model):
+    def __init__(self, model, *, weights_are_shares=False):
         super().__init__(name="projected_loss")
         for layer in model._flatten_layers():
             if getattr(layer, "activity_regularizer", None) is not None:
@@ -104,6 +116,7 @@ class ProjectedLoss(CheckedModel, keras.Model):
                     "model itself, or regularize weights."
                 )
         self.model = model
+        self.weights_are_shares = weights_are_shares
         self.accuracy = keras.metrics.Mean(name="token_accuracy")
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
@@ -191,6 +204,8 @@ class ProjectedLoss(CheckedModel, keras.Model):
         for variable in self.model.trainable_variables:
             if variable.regularizer is not None:
                 loss = loss + variable.regularizer(variable)
+        if self.weights_are_shares:
+            loss = loss * count
         return loss, ops.stop_gradient(sums[1]) / count, count
 
 
@@ -206,6 +221,7 @@ class RDrop(_Objective):
         model: The model to train in place, with dropout in it, from ids to logits
             `(B, T, V)`; an `EncoderDecoder`.
         weight: The paper's alpha; 5 is usual for translation.
+        weights_are_shares: As `ProjectedLoss` has it.
 
     Raises:
         ValueError: If `weight` is not positive.
@@ -228,8 +244,8 @@ class RDrop(_Objective):
         Liang et al. 2021, R-Drop: Regularized Dropout for Neural Networks, equation 4.
     """
 
-    def __init__(self, model, weight=5.0):
-        super().__init__(model, "r_drop")
+    def __init__(self, model, weight=5.0, *, weights_are_shares=False):
+        super().__init__(model, "r_drop", weights_are_shares)
         if not weight > 0:
             raise ValueError(
                 f"The weight of R-Drop must be positive; received {weight}. Train the "
@@ -266,6 +282,7 @@ class WordDistillation(_Objective):
         temperature: What both logits are divided by first: above 1, more is learned
             of the less likely words. The divergence is multiplied by its square, which
             keeps the gradients' size.
+        weights_are_shares: As `ProjectedLoss` has it.
 
     Raises:
         ValueError: If `weight` or `temperature` is out of range, or the vocabularies
@@ -294,8 +311,16 @@ class WordDistillation(_Objective):
     # Not `keras.distillation.Distiller`: that one counts padding and leaves out sample
     # weights, and its teacher takes part in evaluation.
 
-    def __init__(self, model, teacher, weight=0.5, temperature=1.0):
-        super().__init__(model, "word_distillation")
+    def __init__(
+        self,
+        model,
+        teacher,
+        weight=0.5,
+        temperature=1.0,
+        *,
+        weights_are_shares=False,
+    ):
+        super().__init__(model, "word_distillation", weights_are_shares)
         if not (0 < weight <= 1 and temperature > 0):
             raise ValueError(
                 "The teacher's weight must be above 0 and at most 1, the temperature "

@@ -154,6 +154,27 @@ def test_a_dataset_has_an_end_only_if_it_has_a_count(pairs):
     assert sum(1 for _ in batches.dataset().take(3 * len(batches))) == 3 * len(batches)
 
 
+def test_weights_of_batches_that_make_one_update_are_shares(pairs):
+    batches = TokenBatches(*pairs, BYTES, BYTES, 128)
+    plain = as_arrays(batches.dataset(count=9))
+    shared = as_arrays(batches.dataset(count=9, accumulate=3))
+    for first in (0, 3, 6):
+        group, shares = plain[first : first + 3], shared[first : first + 3]
+        tokens = sum(weights.sum() for *_, weights in group)
+        assert_same([x[:3] for x in group], [x[:3] for x in shares])
+        for (*_, weights), (*_, found) in zip(group, shares, strict=True):
+            np.testing.assert_allclose(found, weights * 3 / tokens, rtol=1e-6)
+    # Going on in the middle of an update is the same.
+    later = batches.dataset(first=4, count=5, accumulate=3)
+    assert_same(shared[4:], as_arrays(later))
+
+
+@pytest.mark.parametrize("accumulate", [0, -1, 1.5, True, None])
+def test_refuses_what_is_no_number_of_batches(pairs, accumulate):
+    with pytest.raises(ValueError, match="accumulate must be an integer of at least 1"):
+        TokenBatches(*pairs, BYTES, BYTES, 128).dataset(accumulate=accumulate)
+
+
 def test_long_texts_are_cut_and_keep_their_end():
     batches = TokenBatches(
         ["abcdef"], ["abcd"], BYTES, BYTES, 8, max_source_length=3, max_target_length=2

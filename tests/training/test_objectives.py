@@ -1,5 +1,7 @@
 """R-Drop and distillation, against their formulas in PyTorch."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -67,7 +69,11 @@ class Scripted(keras.Model):
         return keras.ops.convert_to_tensor(self.second if training else self.first)
 
 
-OBJECTIVES = [ProjectedLoss, RDrop, lambda m: WordDistillation(m, transformer(1))]
+def distillation(model, **options):
+    return WordDistillation(model, transformer(1), **options)
+
+
+OBJECTIVES = [ProjectedLoss, RDrop, distillation]
 
 
 @pytest.mark.parametrize(
@@ -275,13 +281,84 @@ def test_trains_in_mixed_precision_with_all_options(make):
     optimizer = keras.optimizers.Adam(
         1e-2, global_clipnorm=1.0, use_ema=True, gradient_accumulation_steps=2
     )
-    trained = make(model)
+    trained = make(model, weights_are_shares=True)
     assert np.isfinite(fit(trained, epochs=4, optimizer=optimizer)["loss"])
     changed = [
         np.any(one != other)
         for one, other in zip(before, model.get_weights(), strict=True)
     ]
     assert sum(changed) > len(changed) / 2
+
+
+# One token, three and two.
+UNEVEN = [np.array(rows) for rows in ([2], [0], [1])]
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("make", OBJECTIVES)
+def test_accumulated_batches_are_one_of_all_their_tokens(make, clip):
+    whole, parts, alone = transformer(), transformer(), transformer()
+    trained = make(whole)
+    trained.compile(
+        keras.optimizers.SGD(0.5, global_clipnorm=clip),
+        TokenCrossEntropy(label_smoothing=0.1),
+        jit_compile=False,
+    )
+    weights = REAL * np.array([[1.0], [0.5], [2.0]], "float32")
+    trained.train_on_batch((SOURCE, TARGET), LABELS, weights)
+    for model, scale, shares in (
+        (parts, len(UNEVEN) / weights.sum(), {"weights_are_shares": True}),
+        (alone, 1.0, {}),
+    ):
+        trained = make(model, **shares)
+        optimizer = keras.optimizers.SGD(
+            0.5, global_clipnorm=clip, gradient_accumulation_steps=len(UNEVEN)
+        )
+        loss = TokenCrossEntropy(label_smoothing=0.1)
+        with contextlib.ExitStack() as stack:
+            if not shares:
+                stack.enter_context(pytest.warns(UserWarning, match="mean of the mean"))
+            trained.compile(optimizer, loss, jit_compile=False)
+        for rows in UNEVEN:
+            data = (SOURCE[rows], TARGET[rows]), LABELS[rows], weights[rows] * scale
+            trained.train_on_batch(*data)
+    pairs = zip(whole.get_weights(), parts.get_weights(), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    # What Keras does without shares is something else.
+    pairs = zip(whole.get_weights(), alone.get_weights(), strict=True)
+    assert max(np.abs(one - other).max() for one, other in pairs) > 1e-3
+
+
+def test_regularizers_count_once_in_accumulated_batches():
+    changed = []
+    for accumulate in (1, 3):
+        model = transformer()
+        for block in model.encoder_blocks:
+            dense = block.feed_forward.intermediate_dense
+            dense.kernel.regularizer = keras.regularizers.L2(0.1)
+        trained = ProjectedLoss(model, weights_are_shares=accumulate > 1)
+        steps = accumulate if accumulate > 1 else None
+        optimizer = keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps)
+        trained.compile(optimizer, TokenCrossEntropy(), jit_compile=False)
+        scale = accumulate / REAL.sum() if accumulate > 1 else 1
+        for rows in UNEVEN if accumulate > 1 else [np.arange(3)]:
+            data = (SOURCE[rows], TARGET[rows]), LABELS[rows]
+            trained.train_on_batch(*data, REAL[rows] * np.float32(scale))
+        changed.append(model.get_weights())
+    for one, other in zip(*changed, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.once
+def test_shares_need_an_optimizer_that_accumulates():
+    for make in OBJECTIVES:
+        trained = make(transformer(), weights_are_shares=True)
+        with pytest.raises(ValueError, match="gradient_accumulation_steps=None. Give"):
+            trained.compile("sgd", TokenCrossEntropy())
+    optimizer = keras.optimizers.Adam(gradient_accumulation_steps=4)
+    with pytest.warns(UserWarning, match=r"means of 4 batches.*dataset\(accumulate=4"):
+        transformer().compile(optimizer, TokenCrossEntropy())
 
 
 @pytest.mark.once
