@@ -95,6 +95,34 @@ def test_callbacks_after_it_see_the_scores():
     assert fit(compiled(), scores, stop, epochs=5)["val_bleu"] == [1.0, 3.0, 2.0, 2.5]
 
 
+def test_scores_are_of_the_model_while_its_lora_trains():
+    keras.utils.set_random_seed(0)
+    model = EncoderDecoder(20, 16, 32, 2, 1)
+    generator = Generator(model)
+    sources = IDS.tolist()
+    before = generator(np.array(sources), 5)
+    for layer in model._flatten_layers():
+        if isinstance(layer, (keras.layers.Dense, keras.layers.EinsumDense)):
+            layer.enable_lora(2)
+    model.compile(keras.optimizers.Adam(0.3), TokenCrossEntropy(), jit_compile=False)
+    anew = []
+
+    class Anew(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            anew.append(np.sum(Generator(model)(np.array(sources), 5)))
+
+    scores = GenerationScores(
+        lambda sources: generator(np.array(sources), 5).tolist(),
+        sources,
+        ["a", "b", "c", "d"],
+        lambda ids, references: {"sum": np.sum(ids)},
+        examples=0,
+    )
+    found = fit(model, scores, Anew(), epochs=3)["val_sum"]
+    assert found == anew
+    assert {*found} != {np.sum(before)}
+
+
 @pytest.mark.once
 def test_shows_the_same_examples_each_time(capsys):
     scores = GenerationScores(
