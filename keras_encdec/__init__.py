@@ -34,7 +34,7 @@ from keras_encdec.training import (
     TokenCrossEntropy,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NEED_TENSORFLOW = {
     "ByteTokenizer": "keras_encdec.text",

@@ -10,6 +10,7 @@ MONITORS = {
     "loss": "min",
     "bleu": "max",
     "chrf": "max",
+    "character_error_rate": "min",
     "token_error_rate": "min",
     "sequence_error_rate": "min",
 }
@@ -140,8 +141,8 @@ class TrainingOptions:
         average: Over how many of the last epochs to take the mean of the weights in
             the end; with validation it is kept if it is better than the best epoch.
         monitor: What to judge an epoch by: `"loss"`, `"bleu"`, `"chrf"`,
-            `"token_error_rate"` or `"sequence_error_rate"`. Without validation, the
-            loss in training.
+            `"character_error_rate"`, `"token_error_rate"` or `"sequence_error_rate"`.
+            Without validation, the loss in training.
         patience: The number of epochs without a better one to stop after, or None.
         max_length: The largest number of tokens of a source or a target; longer texts
             are cut. By default that of the `TextToText`.
