@@ -118,7 +118,7 @@ def test_logits_are_those_of_its_own_code(model, expected):
 
 
 def test_greedy_outputs_are_those_of_its_own_code(model, expected):
-    generator = Generator(model, start_id=2, end_id=3, padding_id=1)
+    generator = Generator(model, start_id=2, end_id=3)
     ids = generator(expected["source"], LENGTH)
     np.testing.assert_array_equal(ids, expected["greedy"][:, 1:])
 
