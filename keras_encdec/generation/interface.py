@@ -138,7 +138,8 @@ class Sampler:
         # Nor the largest: XLA's may be a number among which there was nan.
         sound = ops.sum(logits, axis=-1) < float("inf")
         goes_on = ops.logical_and(sound, best > -float("inf"))
-        finished = ops.where(goes_on, before, True)
+        # Not `where`, which runtimes of ONNX lack for booleans.
+        finished = ops.logical_or(before, ops.logical_not(goes_on))
         token_scores = state.token_scores
         if task.return_scores:
             scores = log_probabilities(logits, tokens)
