@@ -34,7 +34,7 @@ def test_an_option_counts_or_is_refused(sampler, option):
             make_sampler(sampler, **{option: VALUES[option]})
 
 
-@pytest.mark.parametrize("option", {*VALUES} - {"beams"})
+@pytest.mark.parametrize("option", [x for x in VALUES if x != "beams"])
 def test_an_option_of_no_sampler_is_refused(option):
     with pytest.raises(ValueError, match="received it with no --sampler. Give both"):
         make_sampler(**{option: VALUES[option]})
