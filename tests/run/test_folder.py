@@ -124,6 +124,22 @@ def test_overwriting_leaves_the_new_record_alone(tmp_path, text_to_text):
     folder.check_same(record(seed=1))
 
 
+def test_only_what_a_training_wrote_is_replaced(tmp_path, text_to_text):
+    folder = RunFolder(tmp_path)
+    folder.begin(record(), text_to_text)
+    for name in ("log.csv", "target.model", ".best.0123abcd.part"):
+        (tmp_path / name).touch()
+    for name in ("best", "checkpoints", "tensorboard"):
+        (tmp_path / name).mkdir()
+    folder.check_place(overwrite=True)
+    for name in ("thesis.tex", "best.old", ".mine.0123abcd.part"):
+        (tmp_path / name).touch()
+        folder.check_place()
+        with pytest.raises(FileExistsError, match=f"holds '{name}' too. Move it"):
+            folder.check_place(overwrite=True)
+        (tmp_path / name).unlink()
+
+
 def test_withdrawing_removes_what_is_a_trainings_alone(tmp_path):
     tokenizer = SentencePieceTokenizer.train(["a b", "b c"], 8, model_type="bpe")
     text_to_text = build(tokenizer, tokenizer, max_length=8, **SMALL)
