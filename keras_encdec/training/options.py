@@ -48,7 +48,7 @@ class Numbers:
         return (
             isinstance(value, kind)
             and not isinstance(value, bool)
-            and math.isfinite(value)
+            and _is_finite(value)
             and (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
@@ -72,6 +72,13 @@ class Numbers:
             return self.kind(text)
         except ValueError:
             return text
+
+
+def _is_finite(value):
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # An int of hundreds of digits.
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
