@@ -20,6 +20,7 @@ from keras_encdec.files import (
 )
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
+from keras_encdec.training.checkpoints import checkpoints_in
 from keras_encdec.training.options import TrainingOptions
 
 RECORD_FILE = "options.json"
@@ -67,8 +68,7 @@ class RunFolder:
     @property
     def epochs_done(self):
         """The number of epochs that the last checkpoint tells of."""
-        paths = self.checkpoints.glob("epoch-*.safetensors")
-        return max((int(path.stem.split("-")[1]) for path in paths), default=0)
+        return max(checkpoints_in(self.checkpoints), default=0)
 
     def recover(self):
         """Puts in order what a kill left half done."""

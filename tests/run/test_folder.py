@@ -117,6 +117,8 @@ def test_overwriting_leaves_the_new_record_alone(tmp_path, text_to_text):
     folder.begin(record(), text_to_text)
     (folder.path / "checkpoints").mkdir()
     (folder.path / "checkpoints" / "epoch-00007.safetensors").touch()
+    # A copy, of which a file manager made the name.
+    (folder.path / "checkpoints" / "epoch-00008 (1).safetensors").touch()
     assert folder.epochs_done == 7
     folder.begin(record(seed=1), text_to_text, overwrite=True)
     assert [path.name for path in folder.path.iterdir()] == ["options.json"]
