@@ -64,7 +64,7 @@ class Numbers:
         )
         words = [f"{word} {bound}" for word, bound in bounds if bound is not None]
         kind = "a whole number" if self.kind is int else "a number"
-        return f"{kind} {' and '.join(words)}"
+        return f"{kind} {' and '.join(words)}" if words else f"{kind} that is finite"
 
     def read(self, text):
         """Returns the number that a text says; the text if it says none."""
