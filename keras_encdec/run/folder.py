@@ -176,12 +176,20 @@ class RunFolder:
 
     def _is_run(self):
         # Version 0.1.0 wrote no record for a training in Python.
-        return self.has_record or self.epochs_done > 0
+        if self.epochs_done:
+            return True
+        try:
+            return self.has_record and "texts" in self._read_json()
+        except (OSError, TypeError, ValueError):
+            return False
+
+    def _read_json(self):
+        return dict(json.loads((self.path / RECORD_FILE).read_text("utf-8")))
 
     def _read_record(self):
         path = self.path / RECORD_FILE
         try:
-            record = dict(json.loads(path.read_text("utf-8")))
+            record = self._read_json()
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(path)!r} must hold the options of a training; it could not be "

@@ -363,12 +363,12 @@ def test_a_wrong_option_destroys_nothing_and_leaves_nothing(
     wrong, says, tmp_path, pairs, error_of
 ):
     (tmp_path / "old").mkdir()
-    record = write(tmp_path / "old" / "options.json", "{}")
+    record = write(tmp_path / "old" / "options.json", '{"texts": "old"}')
     command = ["train", "--source", pairs, "--tokenizer", "byte", *QUICK, *wrong]
     for output in ("old", "new"):
         line = error_of(*command, "--output", tmp_path / output, "--overwrite")
         assert says in line
-    assert pathlib.Path(record).read_text() == "{}"
+    assert pathlib.Path(record).read_text() == '{"texts": "old"}'
     assert sorted(os.listdir(tmp_path)) == ["old", "pairs.tsv"]
 
 

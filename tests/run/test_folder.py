@@ -142,6 +142,14 @@ def test_only_what_a_training_wrote_is_replaced(tmp_path, text_to_text):
         (tmp_path / name).unlink()
 
 
+@pytest.mark.parametrize("text", ['{"theme": "dark"}', "[1]", "{", ""])
+def test_options_of_something_else_are_no_record(tmp_path, text):
+    (tmp_path / "options.json").write_text(text)
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="is something else"):
+            RunFolder(tmp_path).check_place(overwrite=overwrite)
+
+
 def test_withdrawing_removes_what_is_a_trainings_alone(tmp_path):
     tokenizer = SentencePieceTokenizer.train(["a b", "b c"], 8, model_type="bpe")
     text_to_text = build(tokenizer, tokenizer, max_length=8, **SMALL)
