@@ -52,9 +52,12 @@ class CheckedModel:
             ("weighted_metrics", keras.metrics.get),
         ):
             for each in tree.flatten(given.get(name)):
-                # Names such as "accuracy" Keras resolves by the shapes, later.
-                known = each not in ("accuracy", "acc", "crossentropy", "ce")
-                self._check_measure(name, each, get(each) if known else None)
+                # These names Keras resolves by the shapes, later.
+                if each in ("crossentropy", "ce") and name == "loss":
+                    measure = keras.losses.sparse_categorical_crossentropy
+                else:
+                    measure = None if each in ("accuracy", "acc") else get(each)
+                self._check_measure(name, each, measure)
         super().compile(*args, **kwargs)
         self._check_accumulation()
 

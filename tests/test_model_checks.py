@@ -196,6 +196,8 @@ def test_refuses_weights_of_other_shapes(trained, shape):
     "loss, metrics, match",
     [
         ("sparse_categorical_crossentropy", [], "logits, not probabilities; .*loss='s"),
+        ("crossentropy", [], "logits, not probabilities; received loss='crossentropy"),
+        ("ce", [], "logits, not probabilities; received loss='ce'"),
         (keras.losses.SparseCategoricalCrossentropy(), [], "from_logits=True"),
         (keras.losses.sparse_categorical_crossentropy, [], "from_logits=True"),
         (TokenCrossEntropy(), ["sparse_categorical_crossentropy"], "metrics='sparse_"),

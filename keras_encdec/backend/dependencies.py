@@ -103,7 +103,7 @@ class _Keys:
             return value.__code__, _Same(value.__globals__), of_inner
         if isinstance(value, functools.partial):
             return self.of((value.func, value.args, value.keywords), depth)
-        attributes = getattr(value, "__dict__", None)
+        attributes = _attributes(value)
         if attributes is not None and (depth > 0 or dataclasses.is_dataclass(value)):
             return self.of(attributes, depth - 1)
         return _Same(value)
@@ -125,6 +125,20 @@ def _surroundings(function):
         except ValueError:  # Empty yet.
             contents.append(None)
     return tuple(contents)
+
+
+def _attributes(value):
+    """Returns the attributes of an object by name, or None where it can have none."""
+    found = getattr(value, "__dict__", None)
+    for kind in type(value).__mro__:
+        if "__slots__" in vars(kind):
+            names = [
+                name
+                for name, slot in vars(kind).items()
+                if isinstance(slot, types.MemberDescriptorType) and hasattr(value, name)
+            ]
+            found = {**(found or {}), **{name: getattr(value, name) for name in names}}
+    return found
 
 
 def variables_of(parts):
@@ -199,13 +213,17 @@ def are_the_same(these, those):
 
 def _keras_parts(parts):
     """Yields layers, variables, and other objects that have `variables`."""
-    seen, waiting = set(), [(part, 2) for part in parts]
+    seen, waiting = {}, [(part, 2) for part in parts]
     while waiting:
         value, depth = waiting.pop()
         kind = type(value)
-        if kind in _PLAIN or kind is np.ndarray or id(value) in seen:
+        if kind in _PLAIN or kind is np.ndarray:
             continue
-        seen.add(id(value))
+        # Seen from nearer, more of it is looked at.
+        if id(value) in seen and seen[id(value)][1] >= depth:
+            continue
+        # Kept, for what is made next would have the number of what is gone.
+        seen[id(value)] = value, depth
         if isinstance(value, (keras.Variable, keras.layers.Layer)):
             yield value
         elif isinstance(value, (list, tuple)):
@@ -222,5 +240,5 @@ def _keras_parts(parts):
             if isinstance(getattr(value, "variables", None), (list, tuple)):
                 yield value
             else:
-                attributes = getattr(value, "__dict__", {}).values()
-                waiting.append((list(attributes), depth - 1))
+                attributes = _attributes(value) or {}
+                waiting.append((list(attributes.values()), depth - 1))

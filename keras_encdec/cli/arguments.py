@@ -2,10 +2,11 @@
 
 import argparse
 import functools
-import math
 import os
 import pathlib
 import sys
+
+from keras_encdec.training.options import POSITIVE, SHARE, Numbers
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -80,44 +81,34 @@ def saved_folder(text):
     return str(best) if best.is_dir() else text
 
 
-def positive(text):
-    """A whole number of at least 1."""
-    return _number(text, int, "a whole number of at least 1", lambda x: 0 < x < 2**31)
+def within(bounds):
+    """Returns the type of an argument that lies within bounds.
+
+    Args:
+        bounds: What it may be, as of `training.options`: `Numbers` or `Names`.
+
+    Example:
+        ```python
+        from keras_encdec.cli.arguments import within
+        from keras_encdec.training.options import Numbers
+
+        print(within(Numbers(kind=int, least=1))("3"))
+        ```
+    """
+
+    def read(text):
+        value = bounds.read(text)
+        if value not in bounds:
+            raise argparse.ArgumentTypeError(f"must be {bounds}; received {text!r:.30}")
+        return value
+
+    return read
 
 
-def int32(text):
-    """A whole number of 32 bits."""
-    rule = "a whole number that fits in 32 bits"
-    return _number(text, int, rule, lambda x: -(2**31) <= x < 2**31)
-
-
-def finite(text):
-    """A number that is neither infinite nor none."""
-    return _number(text, float, "a finite number", math.isfinite)
-
-
-def positive_real(text):
-    """A number above 0."""
-    return _number(text, float, "a finite number above 0", lambda x: 0 < x < math.inf)
-
-
-def share(text):
-    """A number of at least 0 and less than 1."""
-    rule = "a number of at least 0 and less than 1"
-    return _number(text, float, rule, lambda x: 0 <= x < 1)
-
-
-def portion(text):
-    """A number above 0 and at most 1."""
-    rule = "a number above 0 and at most 1"
-    return _number(text, float, rule, lambda x: 0 < x <= 1)
-
-
-def _number(text, kind, rule, holds):
-    try:
-        number = kind(text)
-    except ValueError:
-        number = None
-    if number is None or not holds(number):
-        raise argparse.ArgumentTypeError(f"must be {rule}; received {text!r:.40}")
-    return number
+# Larger ones would fit into no array of ids.
+positive = within(Numbers(kind=int, least=1, below=2**31))
+int32 = within(Numbers(kind=int, least=-(2**31), below=2**31))
+finite = within(Numbers(kind=float))
+positive_real = within(POSITIVE)
+share = within(SHARE)
+portion = within(Numbers(kind=float, above=0, most=1))

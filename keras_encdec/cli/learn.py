@@ -1,6 +1,5 @@
 """The commands that train: demo, vocabulary, train."""
 
-import argparse
 import importlib.util
 import shlex
 
@@ -11,6 +10,7 @@ from keras_encdec.cli.arguments import (
     positive,
     saved_folder,
     share,
+    within,
 )
 from keras_encdec.cli.program import program
 from keras_encdec.files import new_file
@@ -202,22 +202,10 @@ def add_training_option(parser, name, words=None, **changes):
     """
     bounds = bounds_of(name)
     default = getattr(TrainingOptions(), name)
-    options = {"type": _within(bounds), "default": default, "help": words, **changes}
+    options = {"type": within(bounds), "default": default, "help": words, **changes}
     if isinstance(bounds, Names):
         options["choices"] = bounds.names
     parser.add_argument(f"--{name.replace('_', '-')}", **options)
-
-
-def _within(bounds):
-    """The type of an argument that lies within bounds."""
-
-    def read(text):
-        value = bounds.read(text)
-        if value not in bounds:
-            raise argparse.ArgumentTypeError(f"must be {bounds}; received {text!r}")
-        return value
-
-    return read
 
 
 def demo(output, **options):
@@ -283,12 +271,15 @@ def train(
         validation=validation_source is not None, teacher=teacher is not None
     )
     if validation_source is None and validation_target is not None:
-        raise ValueError("--validation-target needs --validation-source beside it.")
+        raise ValueError(
+            "--validation-target needs --validation-source beside it; received "
+            f"{validation_target!r} alone. Give both, or leave it out."
+        )
     if tensorboard:
         _check_tensorboard()
     folder = run.RunFolder(output)
     folder.recover()
-    folder.check_place()
+    folder.check_place(overwrite=overwrite)
     pairs = read_pairs(source, target)
     validation = None
     if validation_source is not None:

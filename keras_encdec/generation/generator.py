@@ -294,7 +294,7 @@ class Generator:
             predict each target token; 0 for padding.
 
         Raises:
-            ValueError: If they are not ids, or not as many sources as targets.
+            ValueError: If they are not ids or as many, or a number is out of range.
             FloatingPointError: If the model's attention is nan.
 
         Example:

@@ -6,6 +6,7 @@ shapes: B batch, S source, T target, V vocabulary.
 
 from keras import ops
 
+from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.interface import log_probabilities
 
 
@@ -56,6 +57,9 @@ def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id
     Returns:
         The weights `(B, T, S)`, float32, 0 for padding.
 
+    Raises:
+        ValueError: If `heads` is not a positive integer, or there is no such layer.
+
     Example:
         ```python
         from keras import ops
@@ -66,6 +70,9 @@ def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id
         print(align(model, ops.array([[5, 7, 2]]), ops.array([[9, 8, 2]])).shape)
         ```
     """
+    if heads is not None:
+        # The mean of none would be nan, as if the model were.
+        require_size("heads", heads)
     *_, weights = _decode(model, source, target, start_id, attention_layer=layer)
     weights = ops.mean(ops.cast(weights[:, :, :heads], "float32"), axis=2)
     return ops.where((target != padding_id)[..., None], weights, 0.0)

@@ -110,7 +110,8 @@ def saved_activation(activation):
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Of lambdas Keras warns, and saves them.
+            # Of lambdas Keras warns, and saves them.
+            warnings.simplefilter("error", UserWarning)
             config = keras.activations.serialize(activation)
         keras.activations.get(config)
     except (TypeError, ValueError, UserWarning) as error:

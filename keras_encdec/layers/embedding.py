@@ -51,8 +51,8 @@ class TokenEmbedding(keras.layers.Layer):
 
     Returns:
         `(B, L, D)` in the compute dtype, with the mask `ids != padding_id`, nan for an
-        id out of the vocabulary; with
-        `reverse=True` logits `(B, L, V)`, float32, with the mask of the input.
+        id out of the vocabulary; with `reverse=True` logits `(B, L, V)`, float32, with
+        the mask of the input.
 
     Raises:
         ValueError: If a size is not a positive integer, `positions` is unknown or a

@@ -111,8 +111,15 @@ def _state(layer):
     if layer.trainable and not getattr(layer, "lora_enabled", False):
         frozen = [x.name for x in layer._trainable_variables if not x.trainable]
     return {
-        "dtype": keras.dtype_policies.serialize(layer.dtype_policy),
-        "quantization": keras.saving.serialize_keras_object(config),
+        "dtype": _alone(keras.dtype_policies.serialize(layer.dtype_policy)),
+        "quantization": _alone(keras.saving.serialize_keras_object(config)),
         "trainable": layer.trainable,
         "frozen": frozen,
     }
+
+
+def _alone(config):
+    """A config without the numbers by which Keras tells shared objects as it loads."""
+    if not isinstance(config, dict):
+        return config
+    return {k: _alone(v) for k, v in config.items() if k != "shared_object_id"}

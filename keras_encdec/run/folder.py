@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 
 import keras
@@ -19,10 +20,13 @@ from keras_encdec.files import (
 )
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
+from keras_encdec.training.checkpoints import checkpoints_in
 from keras_encdec.training.options import TrainingOptions
 
 RECORD_FILE = "options.json"
 LOG_FILE = "log.csv"
+_FOLDERS = ("best", "checkpoints", "tensorboard")
+_FILES = (RECORD_FILE, LOG_FILE, "source.model", "target.model")
 _OPTIONS = {field.name: field.default for field in dataclasses.fields(TrainingOptions)}
 _DIGESTS = {
     "texts": "the texts",
@@ -64,27 +68,43 @@ class RunFolder:
     @property
     def epochs_done(self):
         """The number of epochs that the last checkpoint tells of."""
-        paths = self.checkpoints.glob("epoch-*.safetensors")
-        return max((int(path.stem.split("-")[1]) for path in paths), default=0)
+        return max(checkpoints_in(self.checkpoints), default=0)
 
     def recover(self):
         """Puts in order what a kill left half done."""
         recover_folder(self.path)
         recover_folder(self.best)
 
-    def check_place(self):
+    def check_place(self, *, overwrite=False):
         """Checks that a training may begin or go on here.
 
+        Args:
+            overwrite: Whether it begins anew, and replaces all that is here.
+
         Raises:
-            FileExistsError: If something else is here.
+            FileExistsError: If something else is here, or would be replaced too.
         """
-        if not self.path.exists() or self._is_run():
+        if not self.path.exists():
             return
-        if not self.path.is_dir() or any(self.path.iterdir()):
+        if not self._is_run():
+            if not self.path.is_dir() or any(self.path.iterdir()):
+                raise FileExistsError(
+                    "A training takes a new folder, or that of a training to go on "
+                    f"with; {str(self.path)!r} is something else. Choose another."
+                )
+        elif overwrite and (others := self._others()):
             raise FileExistsError(
-                "A training takes a new folder, or that of a training to go on with; "
-                f"{str(self.path)!r} is something else. Choose another."
+                "A training replaces only what another one wrote; "
+                f"{str(self.path)!r} holds {others[0]!r} too. Move it elsewhere, or "
+                "choose another folder."
             )
+
+    def _others(self):
+        """The names of what no training wrote, nor left when it was killed."""
+        ours = "|".join(map(re.escape, (*_FOLDERS, *_FILES)))
+        ours = re.compile(rf"{ours}|\.({ours})\.[0-9a-f]{{8}}\.part")
+        names = sorted(path.name for path in self.path.iterdir())
+        return [name for name in names if not ours.fullmatch(name)]
 
     def check_same(self, record, text_to_text=None):
         """Checks that a training goes on with what it was begun with.
@@ -133,10 +153,10 @@ class RunFolder:
 
     def withdraw(self):
         """Removes what a training wrote that ended before its first epoch did."""
-        for name in (RECORD_FILE, LOG_FILE, "source.model", "target.model"):
+        for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
-        for folder in (self.best, self.checkpoints, self.path / "tensorboard"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for name in _FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -156,12 +176,20 @@ class RunFolder:
 
     def _is_run(self):
         # Version 0.1.0 wrote no record for a training in Python.
-        return self.has_record or self.epochs_done > 0
+        if self.epochs_done:
+            return True
+        try:
+            return self.has_record and "texts" in self._read_json()
+        except (OSError, TypeError, ValueError):
+            return False
+
+    def _read_json(self):
+        return dict(json.loads((self.path / RECORD_FILE).read_text("utf-8")))
 
     def _read_record(self):
         path = self.path / RECORD_FILE
         try:
-            record = dict(json.loads(path.read_text("utf-8")))
+            record = self._read_json()
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(path)!r} must hold the options of a training; it could not be "

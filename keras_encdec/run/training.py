@@ -74,7 +74,8 @@ def train(
 
     Raises:
         DivergenceError: If the loss, or what the model answers, is not finite.
-        FileExistsError: If the folder is something else than a training's.
+        FileExistsError: If the folder is something else than a training's, or holds
+            something else that `overwrite` would remove.
         KeyboardInterrupt: After Ctrl-C, with what is kept.
         TypeError: If there is no such option, or the texts are no strings.
         ValueError: If there are no pairs, an option is out of range, or the folder
@@ -112,7 +113,7 @@ def train(
         else:
             place = RunFolder(folder)
             place.recover()
-            place.check_place()
+            place.check_place(overwrite=overwrite)
             if not overwrite:
                 place.check_same(record, text_to_text)
         batches = _batches(

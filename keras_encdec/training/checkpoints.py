@@ -102,11 +102,7 @@ class Checkpoints(keras.callbacks.Callback):
     @property
     def paths(self):
         """The checkpoints that are there, the oldest first."""
-        epochs = {
-            int(found[1]): path
-            for path in self.folder.glob("*")
-            if (found := re.fullmatch(r"epoch-(\d+)\.safetensors", path.name))
-        }
+        epochs = checkpoints_in(self.folder)
         return [epochs[epoch] for epoch in sorted(epochs)]
 
     @property
@@ -246,6 +242,28 @@ class Checkpoints(keras.callbacks.Callback):
             path.unlink()
         if self.is_over:
             self.model.stop_training = True
+
+
+def checkpoints_in(folder):
+    """Returns the checkpoints in a folder by the number of epochs they tell of, a dict.
+
+    Args:
+        folder: The folder, a `Path`; it need not be there yet.
+
+    Example:
+        ```python
+        import pathlib
+        import tempfile
+        from keras_encdec.training.checkpoints import checkpoints_in
+
+        print(checkpoints_in(pathlib.Path(tempfile.mkdtemp())))  # {}
+        ```
+    """
+    return {
+        int(found[1]): path
+        for path in folder.glob("*")
+        if (found := re.fullmatch(r"epoch-(\d+)\.safetensors", path.name))
+    }
 
 
 def average_weights(paths, model):

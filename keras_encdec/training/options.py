@@ -48,7 +48,7 @@ class Numbers:
         return (
             isinstance(value, kind)
             and not isinstance(value, bool)
-            and math.isfinite(value)
+            and _is_finite(value)
             and (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
@@ -64,7 +64,7 @@ class Numbers:
         )
         words = [f"{word} {bound}" for word, bound in bounds if bound is not None]
         kind = "a whole number" if self.kind is int else "a number"
-        return f"{kind} {' and '.join(words)}"
+        return f"{kind} {' and '.join(words)}" if words else f"{kind} that is finite"
 
     def read(self, text):
         """Returns the number that a text says; the text if it says none."""
@@ -72,6 +72,13 @@ class Numbers:
             return self.kind(text)
         except ValueError:
             return text
+
+
+def _is_finite(value):
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # An int of hundreds of digits.
+        return False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,15 @@ class Options:
     others: tuple = ()
 
 
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    size: object = 1
+
+
+class Named:
+    __slots__ = ("value",)
+
+
 def closure(value):
     return lambda x: x + value
 
@@ -61,6 +70,7 @@ def test_one_key_while_nothing_changes():
         (np.zeros(2, "int32"), np.zeros(2, "float32")),
         (Options(1), Options(2)),
         (Options(1, (Options(1),)), Options(1, (Options(2),))),
+        (Slotted(1), Slotted(2)),
         (closure(1), closure(2)),
         (closure([1]), closure([2])),
         (functools.partial(max, 1), functools.partial(max, 2)),
@@ -86,6 +96,16 @@ def test_what_changes_in_place_changes_the_key():
     keys.append(key_of(parts))
     table[1] = 1
     keys.append(key_of(parts))
+    assert len(set(keys)) == 3
+
+
+def test_slots_are_attributes():
+    named = Named()
+    keys = [key_of([named])]
+    named.value = 1
+    keys.append(key_of([named]))
+    named.value = 2
+    keys.append(key_of([named]))
     assert len(set(keys)) == 3
 
 
@@ -127,6 +147,23 @@ def test_variables_of_whatever_holds_them():
     assert {id(x) for x in found} == {
         id(x) for x in (*one.variables, *other.variables, variable)
     }
+
+
+def test_variables_of_many_functions_and_slots():
+    variables = [keras.Variable(float(number)) for number in range(4)]
+    for functions in (
+        [closure(variable) for variable in variables],
+        [functools.partial(max, variable) for variable in variables],
+        [Penalty(variable=variable).__call__ for variable in variables],
+        [Slotted(variable) for variable in variables],
+    ):
+        assert {id(x) for x in variables_of([functions])} == {id(x) for x in variables}
+
+
+def test_variables_of_what_is_seen_again_from_nearer():
+    holder = Penalty(models=Penalty(variable=keras.Variable(1.0)))
+    # What stands last is looked at first.
+    assert len(variables_of([holder, Penalty(deep=Penalty(holder=holder))])) == 1
 
 
 def test_structure_changes_with_layers_variables_and_policies():

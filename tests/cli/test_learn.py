@@ -325,7 +325,9 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
     assert line.endswith("start anew with --overwrite.")
     other = write(tmp_path / "other.tsv", "a\tb\n")
     assert "the texts are others" in error_of(*command[:2], other, *command[3:])
-    assert (output / "old.txt").exists()
+    line = error_of(*command, "--dropout", 0.5, "--overwrite")
+    assert "holds 'old.txt' too. Move it elsewhere" in line
+    (output / "old.txt").rename(tmp_path / "old.txt")
     run(*command, "--dropout", 0.5, "--overwrite")
     assert sorted(os.listdir(output)) == [
         *("best", "checkpoints", "log.csv", "options.json")
@@ -361,12 +363,12 @@ def test_a_wrong_option_destroys_nothing_and_leaves_nothing(
     wrong, says, tmp_path, pairs, error_of
 ):
     (tmp_path / "old").mkdir()
-    record = write(tmp_path / "old" / "options.json", "{}")
+    record = write(tmp_path / "old" / "options.json", '{"texts": "old"}')
     command = ["train", "--source", pairs, "--tokenizer", "byte", *QUICK, *wrong]
     for output in ("old", "new"):
         line = error_of(*command, "--output", tmp_path / output, "--overwrite")
         assert says in line
-    assert pathlib.Path(record).read_text() == "{}"
+    assert pathlib.Path(record).read_text() == '{"texts": "old"}'
     assert sorted(os.listdir(tmp_path)) == ["old", "pairs.tsv"]
 
 

@@ -311,7 +311,7 @@ def test_generate_writes_no_line_break_within_a_line(tmp_path, run, stdin):
         ("--sampler top-k --k 0", "--k: must be"),
         ("--max-length 0", "--max-length: must be"),
         ("--batch-size 1.5", "--batch-size: must be"),
-        ("--seed 5000000000", "fits in 32 bits"),
+        ("--seed 5000000000", "less than 2147483648"),
         ("--source missing.txt", "missing.txt"),
         ("--output none/x.txt", "Make the folder first"),
         ("--sampler nucleus", "'nucleus'"),

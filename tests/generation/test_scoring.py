@@ -150,6 +150,12 @@ def test_an_empty_source_is_scored_as_in_generation(generator):
     np.testing.assert_allclose(sums, found.scores, atol=1e-4)
 
 
+@pytest.mark.parametrize("heads", [0, -1, 1.5])
+def test_heads_are_at_least_one(generator, heads):
+    with pytest.raises(ValueError, match="heads must be an integer of at least 1"):
+        generator.align(SOURCES, TARGETS, heads=heads)
+
+
 @pytest.mark.parametrize("name", ["score", "align"])
 @pytest.mark.parametrize(
     ("source", "target", "message"),

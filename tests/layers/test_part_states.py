@@ -137,3 +137,11 @@ def test_an_unchanged_model_has_no_states():
 def test_says_which_layer_there_is_not():
     with pytest.raises(ValueError, match=r"\['encoder_block_7'\].*does not have"):
         restore_part_states(build(), {"encoder_block_7": {"trainable": False}})
+
+
+@pytest.mark.once
+def test_a_model_that_was_loaded_is_as_it_was_built(tmp_path):
+    model = build()
+    loaded = saved(model, tmp_path)
+    assert "parts" not in loaded.get_config()
+    assert {**loaded.get_config(), "name": 0} == {**model.get_config(), "name": 0}

@@ -117,11 +117,37 @@ def test_overwriting_leaves_the_new_record_alone(tmp_path, text_to_text):
     folder.begin(record(), text_to_text)
     (folder.path / "checkpoints").mkdir()
     (folder.path / "checkpoints" / "epoch-00007.safetensors").touch()
+    # A copy, of which a file manager made the name.
+    (folder.path / "checkpoints" / "epoch-00008 (1).safetensors").touch()
     assert folder.epochs_done == 7
     folder.begin(record(seed=1), text_to_text, overwrite=True)
     assert [path.name for path in folder.path.iterdir()] == ["options.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     folder.check_same(record(seed=1))
+
+
+def test_only_what_a_training_wrote_is_replaced(tmp_path, text_to_text):
+    folder = RunFolder(tmp_path)
+    folder.begin(record(), text_to_text)
+    for name in ("log.csv", "target.model", ".best.0123abcd.part"):
+        (tmp_path / name).touch()
+    for name in ("best", "checkpoints", "tensorboard"):
+        (tmp_path / name).mkdir()
+    folder.check_place(overwrite=True)
+    for name in ("thesis.tex", "best.old", ".mine.0123abcd.part"):
+        (tmp_path / name).touch()
+        folder.check_place()
+        with pytest.raises(FileExistsError, match=f"holds '{name}' too. Move it"):
+            folder.check_place(overwrite=True)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("text", ['{"theme": "dark"}', "[1]", "{", ""])
+def test_options_of_something_else_are_no_record(tmp_path, text):
+    (tmp_path / "options.json").write_text(text)
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="is something else"):
+            RunFolder(tmp_path).check_place(overwrite=overwrite)
 
 
 def test_withdrawing_removes_what_is_a_trainings_alone(tmp_path):

@@ -259,7 +259,7 @@ def test_samples_subwords(compiled):
 def test_says_what_is_wrong_before_training(compiled, options, message, tmp_path):
     error = {"sampling": NotImplementedError, "teacher": TypeError}
     error = ValueError if len(options) > 1 else error.get(*options, ValueError)
-    old = {"record": "old"}
+    old = {"texts": "old"}
     write_run(tmp_path / "run", old)
     for folder, overwrite in (("run", True), ("new", False)):
         with pytest.raises(error, match=message):

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.once
 
 NAMES = [field.name for field in dataclasses.fields(TrainingOptions)]
 WRONG = {
-    "epochs": [0],
+    "epochs": [0, 10**400],
     "batch_tokens": [0, -4],
     "num_shapes": [0],
     "updates_per_epoch": [0, -1],
     "schedule": ["linear", ""],
-    "learning_rate": [0, -1],
+    "learning_rate": [0, -1, 10**400, float("nan"), float("inf")],
     "warmup": [0, -5],
     "clip_norm": [0, -1.0],
     "weight_decay": [-1, -1e-9],
