@@ -111,8 +111,15 @@ def _state(layer):
     if layer.trainable and not getattr(layer, "lora_enabled", False):
         frozen = [x.name for x in layer._trainable_variables if not x.trainable]
     return {
-        "dtype": keras.dtype_policies.serialize(layer.dtype_policy),
-        "quantization": keras.saving.serialize_keras_object(config),
+        "dtype": _unshared(keras.dtype_policies.serialize(layer.dtype_policy)),
+        "quantization": _unshared(keras.saving.serialize_keras_object(config)),
         "trainable": layer.trainable,
         "frozen": frozen,
     }
+
+
+def _unshared(config):
+    # While a model is saved or loaded, Keras numbers its objects, each time otherwise.
+    if not isinstance(config, dict):
+        return config
+    return {k: _unshared(v) for k, v in config.items() if k != "shared_object_id"}
