@@ -279,7 +279,7 @@ def train(
         _check_tensorboard()
     folder = run.RunFolder(output)
     folder.recover()
-    folder.check_place(overwrite=overwrite)
+    folder.check_place()
     pairs = read_pairs(source, target)
     validation = None
     if validation_source is not None:

@@ -1,12 +1,11 @@
 """The folder of a training: what it was begun with, and what it has come to."""
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
-import re
 import shutil
 
 import keras
@@ -15,7 +14,6 @@ from keras_encdec.files import (
     FORMAT,
     check_format,
     new_file,
-    new_folder,
     recover_folder,
 )
 from keras_encdec.text import SentencePieceTokenizer
@@ -25,8 +23,19 @@ from keras_encdec.training.options import TrainingOptions
 
 RECORD_FILE = "options.json"
 LOG_FILE = "log.csv"
-_FOLDERS = ("best", "checkpoints", "tensorboard")
-_FILES = (RECORD_FILE, LOG_FILE, "source.model", "target.model")
+# Of an earlier training, until the one that overwrites it has finished an epoch; and
+# while it is moved there or back.
+ASIDE = ".overwritten.keras_encdec"
+MOVING = f"{ASIDE}.part"
+_OURS = (
+    RECORD_FILE,
+    LOG_FILE,
+    "source.model",
+    "target.model",
+    "best",
+    "checkpoints",
+    "tensorboard",
+)
 _OPTIONS = {field.name: field.default for field in dataclasses.fields(TrainingOptions)}
 _DIGESTS = {
     "texts": "the texts",
@@ -74,37 +83,26 @@ class RunFolder:
         """Puts in order what a kill left half done."""
         recover_folder(self.path)
         recover_folder(self.best)
+        if (self.path / MOVING).is_dir():
+            self._move_back()
+        elif not self.epochs_done:
+            self._bring_back()
+        else:
+            self.let_go()
 
-    def check_place(self, *, overwrite=False):
+    def check_place(self):
         """Checks that a training may begin or go on here.
 
-        Args:
-            overwrite: Whether it begins anew, and replaces all that is here.
-
         Raises:
-            FileExistsError: If something else is here, or would be replaced too.
+            FileExistsError: If something else is here.
         """
-        if not self.path.exists():
+        if not self.path.exists() or self._is_run():
             return
-        if not self._is_run():
-            if not self.path.is_dir() or any(self.path.iterdir()):
-                raise FileExistsError(
-                    "A training takes a new folder, or that of a training to go on "
-                    f"with; {str(self.path)!r} is something else. Choose another."
-                )
-        elif overwrite and (others := self._others()):
+        if not self.path.is_dir() or any(self.path.iterdir()):
             raise FileExistsError(
-                "A training replaces only what another one wrote; "
-                f"{str(self.path)!r} holds {others[0]!r} too. Move it elsewhere, or "
-                "choose another folder."
+                "A training takes a new folder, or that of a training to go on with; "
+                f"{str(self.path)!r} is something else. Choose another."
             )
-
-    def _others(self):
-        """The names of what no training wrote, nor left when it was killed."""
-        ours = "|".join(map(re.escape, (*_FOLDERS, *_FILES)))
-        ours = re.compile(rf"{ours}|\.({ours})\.[0-9a-f]{{8}}\.part")
-        names = sorted(path.name for path in self.path.iterdir())
-        return [name for name in names if not ours.fullmatch(name)]
 
     def check_same(self, record, text_to_text=None):
         """Checks that a training goes on with what it was begun with.
@@ -134,31 +132,75 @@ class RunFolder:
         Args:
             record: What `make_record` returned.
             text_to_text: The `TextToText` to train.
-            overwrite: Whether to remove what an earlier training left here.
+            overwrite: Whether to put aside what an earlier training left here: until
+                `let_go`, a kill or `withdraw` bring it back. What is not a training's
+                stays.
         """
-        with contextlib.ExitStack() as stack:
-            if overwrite and self.path.exists():
-                new = stack.enter_context(new_folder(self.path, overwrite=True))
-            else:
-                new = self.path
-                new.mkdir(parents=True, exist_ok=True)
-            # The first, for it makes this a training's folder.
-            with new_file(new / RECORD_FILE) as file:
-                file.write_text(json.dumps(record, indent=2), encoding="utf-8")
-            for side in ("source", "target"):
-                tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-                if isinstance(tokenizer, SentencePieceTokenizer):
-                    with new_file(new / f"{side}.model") as file:
-                        file.write_bytes(tokenizer.proto)
+        self.path.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            self._put_aside()
+        # The first, for it makes this a training's folder.
+        with new_file(self.path / RECORD_FILE) as file:
+            file.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        for side in ("source", "target"):
+            tokenizer = getattr(text_to_text, f"{side}_tokenizer")
+            if isinstance(tokenizer, SentencePieceTokenizer):
+                with new_file(self.path / f"{side}.model") as file:
+                    file.write_bytes(tokenizer.proto)
+
+    def let_go(self):
+        """Removes the earlier training, when there is an epoch of the new one."""
+        shutil.rmtree(self.path / ASIDE, ignore_errors=True)
 
     def withdraw(self):
-        """Removes what a training wrote that ended before its first epoch did."""
-        for name in _FILES:
-            (self.path / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        """Removes what a training wrote that ended before its first epoch did.
+
+        Returns:
+            Whether the training that it would have overwritten is here again.
+        """
+        if self._bring_back():
+            return True
+        self._remove_ours()
         if not any(self.path.iterdir()):
             self.path.rmdir()
+        return False
+
+    def _remove_ours(self):
+        for path in (self.path / name for name in _OURS):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _put_aside(self):
+        self._bring_back()
+        moving = self.path / MOVING
+        names = [name for name in _OURS if os.path.lexists(self.path / name)]
+        if not names:
+            return
+        moving.mkdir()
+        try:
+            for name in names:
+                os.rename(self.path / name, moving / name)
+            os.rename(moving, self.path / ASIDE)
+        except BaseException:
+            self._move_back()
+            raise
+
+    def _bring_back(self):
+        """Whether there was an earlier training, which is here again."""
+        if not (self.path / ASIDE).is_dir():
+            return False
+        self._remove_ours()
+        os.rename(self.path / ASIDE, self.path / MOVING)
+        self._move_back()
+        return True
+
+    def _move_back(self):
+        moving = self.path / MOVING
+        for path in list(moving.iterdir()):
+            os.rename(path, self.path / path.name)
+        moving.rmdir()
 
     def write_log(self, history):
         """Writes the logs of all epochs, those before an interruption too.
@@ -176,20 +218,12 @@ class RunFolder:
 
     def _is_run(self):
         # Version 0.1.0 wrote no record for a training in Python.
-        if self.epochs_done:
-            return True
-        try:
-            return self.has_record and "texts" in self._read_json()
-        except (OSError, TypeError, ValueError):
-            return False
-
-    def _read_json(self):
-        return dict(json.loads((self.path / RECORD_FILE).read_text("utf-8")))
+        return self.has_record or self.epochs_done > 0
 
     def _read_record(self):
         path = self.path / RECORD_FILE
         try:
-            record = self._read_json()
+            record = dict(json.loads(path.read_text("utf-8")))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(path)!r} must hold the options of a training; it could not be "

@@ -51,7 +51,8 @@ def train(
 
     Nothing is written, or overwritten, before all that it was given is checked and
     built. However it ends, `text_to_text` has the weights of the best epoch so far; if
-    none was finished, those it had, and no folder stays behind.
+    none was finished, those it had, and no folder stays behind; an earlier training
+    that was to be overwritten is as it was. What LoRA learned is then merged.
 
     Args:
         text_to_text: The `TextToText` to train: of `recipe.build`, or a trained one.
@@ -60,7 +61,8 @@ def train(
         validation: A pair `(sources, targets)` to evaluate after each epoch, or None.
         folder: Where to keep checkpoints, logs and, in `best/`, the best model: that
             of a `RunFolder`. Or None to keep nothing.
-        overwrite: Whether to begin anew where the folder holds an earlier training.
+        overwrite: Whether to begin anew where the folder holds an earlier training,
+            which is removed when the first epoch is finished.
         teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
             learn from, token by token.
         callbacks: Further Keras callbacks.
@@ -74,8 +76,7 @@ def train(
 
     Raises:
         DivergenceError: If the loss, or what the model answers, is not finite.
-        FileExistsError: If the folder is something else than a training's, or holds
-            something else that `overwrite` would remove.
+        FileExistsError: If the folder is something else than a training's.
         KeyboardInterrupt: After Ctrl-C, with what is kept.
         TypeError: If there is no such option, or the texts are no strings.
         ValueError: If there are no pairs, an option is out of range, or the folder
@@ -113,7 +114,7 @@ def train(
         else:
             place = RunFolder(folder)
             place.recover()
-            place.check_place(overwrite=overwrite)
+            place.check_place()
             if not overwrite:
                 place.check_same(record, text_to_text)
         batches = _batches(
@@ -148,9 +149,11 @@ def train(
             place.begin(record, text_to_text, overwrite=overwrite)
         with _best_in_the_end(place, model, options, named=folder is not None):
             if done < options.epochs and not checkpoints.is_over:
-                write_log = keras.callbacks.LambdaCallback(
-                    on_epoch_end=lambda epoch, _: place.write_log(checkpoints.history)
-                )
+
+                def write_log(epoch, logs):
+                    place.let_go()
+                    place.write_log(checkpoints.history)
+
                 # Before the guard what adds a loss, after it what uses the model.
                 order = [*judges[:1], guard, *judges[1:], *callbacks]
                 trained.fit(
@@ -158,7 +161,11 @@ def train(
                     steps_per_epoch=steps,
                     epochs=options.epochs,
                     initial_epoch=done,
-                    callbacks=[*order, checkpoints, write_log],
+                    callbacks=[
+                        *order,
+                        checkpoints,
+                        keras.callbacks.LambdaCallback(on_epoch_end=write_log),
+                    ],
                     shuffle=False,
                     verbose=verbose,
                 )
@@ -178,11 +185,13 @@ def _best_in_the_end(place, model, options, *, named):
     except BaseException as error:
         done = place.epochs_done
         if not done:
-            place.withdraw()
+            is_back = place.withdraw()
             model.set_weights(before)
             kept = "No epoch was finished; there is no model yet, and nothing is kept"
+            if is_back:
+                kept = f"No epoch was finished; {place.path} is as it was before"
         else:
-            model.set_weights(_best_weights(place))
+            _set_best(model, place)
             kept = f"The best of {done} finished epochs is kept"
             if named:
                 kept = (
@@ -199,11 +208,20 @@ def _best_in_the_end(place, model, options, *, named):
                 "longer `warmup`, or a `clip_norm` such as 1."
             ) from error
         raise
-    model.set_weights(_best_weights(place))
+    _set_best(model, place)
 
 
-def _best_weights(place):
-    return TextToText.load(place.best).model.get_weights()
+def _set_best(model, place):
+    """Gives a model the best weights, in which LoRA is merged when they are saved."""
+    best = TextToText.load(place.best).model.get_weights()
+    adapters = [x for x in model.weights if x.name.startswith("lora_")]
+    adapted = {id(x) for x in adapters}
+    others = [x for x in model.weights if id(x) not in adapted]
+    for variable, weights in zip(others, best, strict=True):
+        variable.assign(weights)
+    for variable in adapters:
+        if variable.name.endswith("_b"):  # The other factor of their product.
+            variable.assign(keras.ops.zeros_like(variable))
 
 
 def _print_unknown(text_to_text, kind, sources, targets):

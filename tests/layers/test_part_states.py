@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import zipfile
 
 import keras
 import numpy as np
@@ -134,6 +135,17 @@ def test_an_unchanged_model_has_no_states():
 
 
 @pytest.mark.once
+def test_saving_and_loading_add_nothing_to_a_config(tmp_path):
+    model = build()
+    loaded = saved(model, tmp_path)
+    assert words(loaded.get_config()) == words(model.get_config())
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        assert "parts" not in json.loads(file.read("config.json"))["config"]
+    model.get_layer("encoder_block_0").trainable = False
+    loaded = saved(saved(model, tmp_path), tmp_path)
+    assert words(loaded.get_config()) == words(model.get_config())
+
+
 def test_says_which_layer_there_is_not():
     with pytest.raises(ValueError, match=r"\['encoder_block_7'\].*does not have"):
         restore_part_states(build(), {"encoder_block_7": {"trainable": False}})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -112,42 +113,83 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path, text_to_text):
         assert "options.json" in str(error.value)
 
 
-def test_overwriting_leaves_the_new_record_alone(tmp_path, text_to_text):
+@pytest.fixture
+def overwritten(tmp_path, text_to_text):
+    """A folder in which another training has begun, and what was there before."""
     folder = RunFolder(tmp_path / "run")
     folder.begin(record(), text_to_text)
-    (folder.path / "checkpoints").mkdir()
-    (folder.path / "checkpoints" / "epoch-00007.safetensors").touch()
-    # A copy, of which a file manager made the name.
-    (folder.path / "checkpoints" / "epoch-00008 (1).safetensors").touch()
+    for name in ("best/model.keras", "checkpoints/epoch-00007.safetensors", "mine.txt"):
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_text(name)
+    before = files_of(folder)
     assert folder.epochs_done == 7
     folder.begin(record(seed=1), text_to_text, overwrite=True)
-    assert [path.name for path in folder.path.iterdir()] == ["options.json"]
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    return folder, before
+
+
+def files_of(folder):
+    files = [path for path in folder.path.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder.path)): path.read_text() for path in files}
+
+
+def test_overwriting_begins_anew_and_leaves_what_is_no_trainings(overwritten):
+    folder, _ = overwritten
+    assert folder.epochs_done == 0
     folder.check_same(record(seed=1))
+    folder.let_go()
+    assert sorted(files_of(folder)) == ["mine.txt", "options.json"]
 
 
-def test_only_what_a_training_wrote_is_replaced(tmp_path, text_to_text):
-    folder = RunFolder(tmp_path)
-    folder.begin(record(), text_to_text)
-    for name in ("log.csv", "target.model", ".best.0123abcd.part"):
-        (tmp_path / name).touch()
-    for name in ("best", "checkpoints", "tensorboard"):
-        (tmp_path / name).mkdir()
-    folder.check_place(overwrite=True)
-    for name in ("thesis.tex", "best.old", ".mine.0123abcd.part"):
-        (tmp_path / name).touch()
-        folder.check_place()
-        with pytest.raises(FileExistsError, match=f"holds '{name}' too. Move it"):
-            folder.check_place(overwrite=True)
-        (tmp_path / name).unlink()
+def test_an_earlier_training_is_there_until_an_epoch_is_finished(overwritten):
+    folder, before = overwritten
+    (folder.path / "best").mkdir()
+    (folder.path / "best" / "model.keras").write_text("of the new one")
+    (folder.path / "log.csv").touch()
+    assert folder.withdraw()
+    assert files_of(folder) == before
 
 
-@pytest.mark.parametrize("text", ['{"theme": "dark"}', "[1]", "{", ""])
-def test_options_of_something_else_are_no_record(tmp_path, text):
-    (tmp_path / "options.json").write_text(text)
-    for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="is something else"):
-            RunFolder(tmp_path).check_place(overwrite=overwrite)
+def test_a_kill_before_the_first_epoch_brings_an_earlier_training_back(overwritten):
+    folder, before = overwritten
+    (folder.path / "log.csv").touch()
+    folder.recover()
+    assert files_of(folder) == before
+
+
+def test_a_kill_after_the_first_epoch_does_not(overwritten):
+    folder, _ = overwritten
+    (folder.path / "checkpoints").mkdir()
+    (folder.path / "checkpoints" / "epoch-00001.safetensors").touch()
+    folder.recover()
+    assert folder.epochs_done == 1
+    folder.check_same(record(seed=1))
+    assert not [name for name in files_of(folder) if name.startswith(".")]
+
+
+def test_a_kill_at_any_rename_loses_nothing(tmp_path, text_to_text, monkeypatch):
+    rename = os.rename
+    for number in range(12):
+        folder = RunFolder(tmp_path / f"run-{number}")
+        folder.begin(record(), text_to_text)
+        (folder.path / "checkpoints").mkdir()
+        (folder.path / "checkpoints" / "epoch-00007.safetensors").touch()
+        before, left = files_of(folder), [number]
+
+        def failing(*paths, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError("killed")
+            rename(*paths)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", failing)
+            try:
+                folder.begin(record(seed=1), text_to_text, overwrite=True)
+                folder.withdraw()
+            except OSError:
+                pass
+        folder.recover()
+        assert files_of(folder) == before
 
 
 def test_withdrawing_removes_what_is_a_trainings_alone(tmp_path):

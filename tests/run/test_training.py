@@ -337,6 +337,29 @@ def test_says_how_much_of_the_texts_is_unknown(compiled, capsys):
 # ---- the end of a training that did not come to its end
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("error", [DivergenceError, KeyboardInterrupt])
+def test_what_is_overwritten_is_there_until_an_epoch_is_finished(error, tmp_path):
+    place = tmp_path / "run"
+    first = untrained()
+    train(first, SOURCES, TARGETS, epochs=1, folder=place, **QUICK)
+    options = {"epochs": 2, "folder": place, "overwrite": True, **QUICK}
+    words = "No epoch was finished; .*run is as it was before"
+    with pytest.raises(error, match=words):
+        train(untrained(1), SOURCES, TARGETS, callbacks=[StopsIn(0, error)], **options)
+    assert are_equal(weights_of(TextToText.load(place / "best")), weights_of(first))
+    again = untrained(2)
+    train(again, SOURCES, TARGETS, epochs=1, folder=place, **QUICK)
+    assert are_equal(weights_of(again), weights_of(first))
+    train(untrained(1), SOURCES, TARGETS, **options)
+    assert sorted(path.name for path in place.iterdir()) == [
+        "best",
+        "checkpoints",
+        "log.csv",
+        "options.json",
+    ]
+
+
 @pytest.mark.parametrize("validated", [False, True])
 def test_a_training_that_diverges_is_no_success(validated, tmp_path):
     text_to_text = untrained()
@@ -464,6 +487,26 @@ def test_another_error_in_the_first_epoch_leaves_no_folder(tmp_path):
 
 
 # ---- a folder that was used
+
+
+@pytest.mark.parametrize("begin", [0, 1])
+def test_trains_what_lora_adds(begin, tmp_path):
+    text_to_text = untrained()
+    for layer in text_to_text.model._flatten_layers():
+        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
+            layer.enable_lora(2)
+    options = {"epochs": 2, "folder": tmp_path / "run", **QUICK}
+    if begin:
+        with pytest.raises(KeyboardInterrupt, match="up to epoch 1 of 2"):
+            train(text_to_text, SOURCES, TARGETS, callbacks=[StopsIn(1)], **options)
+    else:
+        train(text_to_text, SOURCES, TARGETS, **options)
+    best = TextToText.load(tmp_path / "run" / "best")
+    ids = np.array([[5, 6, 2]]), np.array([[1, 6, 5]])
+    found, expected = (
+        keras.ops.convert_to_numpy(each.model(ids)) for each in (text_to_text, best)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.once
