@@ -107,6 +107,8 @@ def _layers_by_path(layer, path="", found=None):
 
 def _state(layer):
     config = getattr(layer, "quantization_config", None)
+    if layer.dtype_policy.quantization_mode is None:
+        config = None  # Left by an attempt that the layer refused.
     frozen = []
     if layer.trainable and not getattr(layer, "lora_enabled", False):
         frozen = [x.name for x in layer._trainable_variables if not x.trainable]

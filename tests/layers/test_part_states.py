@@ -58,6 +58,7 @@ every_copy = pytest.mark.parametrize("copy_of", [saved, pickled, copied, configu
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.filterwarnings("ignore:Invalid quantization mode")
 @pytest.mark.parametrize(
     "mode, copy_of, options",
     [
