@@ -5,6 +5,7 @@ Shapes: B batch, T target, V vocabulary.
 """
 
 import inspect
+import os
 import warnings
 
 import keras
@@ -12,7 +13,7 @@ import numpy as np
 from keras import tree
 
 from keras_encdec.backend import refuse_replicas
-from keras_encdec.files import portable_config
+from keras_encdec.files import new_file, portable_config
 
 
 class CheckedModel:
@@ -82,10 +83,20 @@ class CheckedModel:
                 stacklevel=3,
             )
 
-    def save(self, *args, **kwargs):
-        """Saves as `keras.Model.save` does, if there is nothing that cannot be."""
-        self.get_config()  # Before Keras empties the file that is there.
-        super().save(*args, **kwargs)
+    def save(self, filepath, *args, **kwargs):
+        """Saves as `keras.Model.save` does, whole or not at all."""
+        self.get_config()  # What cannot be saved is refused before anything is written.
+        if not str(filepath).endswith(".keras"):
+            super().save(filepath, *args, **kwargs)
+            return
+        with new_file(filepath) as file:
+            # Keras knows its files by their names.
+            beside = file.with_name(f"{file.name}.keras")
+            try:
+                super().save(beside, *args, **kwargs)
+                os.replace(beside, file)
+            finally:
+                beside.unlink(missing_ok=True)
 
     def get_compile_config(self):
         """Returns what `compile` was given, in words that every backend understands."""

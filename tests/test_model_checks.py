@@ -1,5 +1,6 @@
 """What a model refuses before anything runs, and what a pipeline's bad ids give."""
 
+import pathlib
 import warnings
 
 import keras
@@ -293,3 +294,21 @@ def test_trains_whatever_keras_floats_are(make, floatx):
         keras.config.set_floatx(before[0])
         keras.config.set_dtype_policy(before[1])
     assert 1 < float(loss) < 6
+
+
+@pytest.mark.once
+def test_a_save_that_fails_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    model = EncoderDecoder(20, 16, 32, 2, 1)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    before = path.read_bytes()
+
+    def full(self, filepath, *args, **kwargs):
+        pathlib.Path(filepath).write_text("half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    with pytest.raises(OSError, match="no space left"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

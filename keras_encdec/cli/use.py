@@ -20,7 +20,9 @@ def add_commands(commands):
         default="13a",
         help="sacrebleu's tokenizer; none for texts that are tokenized already",
     )
-    added.add_argument("--lowercase", action="store_true", help="score in lower case")
+    added.add_argument(
+        "--lowercase", action="store_true", help="BLEU and chrF ignore case"
+    )
     add_search(added)
 
     added = add_command(commands, generate, "generate a text for each line")

@@ -102,6 +102,11 @@ def _read(file):
                 f"Texts are read from a file; there is none at {_name(file)}. Check "
                 "the path."
             ) from error
+        except IsADirectoryError as error:
+            raise IsADirectoryError(
+                f"Texts are read from a file; {_name(file)} is a folder. Name a file "
+                "in it."
+            ) from error
     if data.startswith(_GZIP):
         try:
             data = gzip.decompress(data)
@@ -147,7 +152,7 @@ def read_pairs(source_path, target_path=None):
     r"""Reads pairs of texts from two parallel files, or from one with tabs.
 
     Args:
-        source_path: A file, as of `read_lines`, with one source a line; or, without
+        source_path: A file, as of `read_sources`, with one source a line; or, without
             `target_path`, one with `source<tab>target` a line, of which further columns
             are left out.
         target_path: A file with one target a line.
@@ -169,9 +174,8 @@ def read_pairs(source_path, target_path=None):
         print(read_pairs(file))  # (['cat', 'dog'], ['Katze', 'Hund'])
         ```
     """
-    sources = read_lines(source_path)
     if target_path is not None:
-        targets = read_lines(target_path)
+        sources, targets = read_sources(source_path), read_lines(target_path)
         if len(sources) != len(targets):
             raise ValueError(
                 "Parallel files must have the same number of lines; received "
@@ -179,7 +183,7 @@ def read_pairs(source_path, target_path=None):
                 f"{_name(target_path)}. Align them again."
             )
         return sources, targets
-    rows = [line.split("\t") for line in sources]
+    rows = [line.split("\t") for line in read_lines(source_path)]
     for number, row in enumerate(rows, start=1):
         if len(row) < 2:
             raise ValueError(

@@ -117,3 +117,14 @@ def test_refuses_what_is_no_text(data, message, tmp_path):
                 file.seek(0)
             with pytest.raises(ValueError, match=message):
                 read(file)
+
+
+def test_the_sources_of_two_files_may_be_a_column(tmp_path):
+    pairs = io.BytesIO(b"cat\tKatze\ndog\tHund\n")
+    found = read_pairs(pairs, io.BytesIO(b"chat\nchien\n"))
+    assert found == (["cat", "dog"], ["chat", "chien"])
+
+
+def test_a_folder_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder. Name a file in it"):
+        read_lines(tmp_path)
