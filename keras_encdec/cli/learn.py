@@ -158,7 +158,10 @@ def _add_train(parser):
     group = parser.add_argument_group("training")
     for name, words in (
         ("epochs", None),
-        ("updates_per_epoch", "if not a pass over the pairs"),
+        (
+            "updates_per_epoch",
+            "number of batches, if not those of a pass over the pairs",
+        ),
         ("batch_tokens", "most tokens of a batch"),
         (
             "num_shapes",
