@@ -14,7 +14,7 @@ bin := $(VENV)/bin
 installed := $(VENV)/installed
 installed_for_tests := $(VENV)/installed-for-tests
 installed_for_bench := $(VENV)/installed-for-bench
-pytest := $(bin)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
+pytest := $(bin)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 25
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Idle threads of one library would otherwise spin on the cores another one needs.
