@@ -221,7 +221,7 @@ def _set_best(model, place):
         variable.assign(weights)
     for variable in adapters:
         if variable.name.endswith("_b"):  # The other factor of their product.
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
 
 def _print_unknown(text_to_text, kind, sources, targets):
