@@ -280,6 +280,8 @@ def test_keras_still_shares_a_buffer_with_an_average():
         plain.fit(*data, verbose=0)
 
 
+# JAX has no float64 unless it is told to; it computes in float32 then.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
 @pytest.mark.parametrize("floatx", ["float64", "float16"])
 @pytest.mark.parametrize("make", [OBJECTIVES["model"], ProjectedLoss, RDrop])
 def test_trains_whatever_keras_floats_are(make, floatx):
