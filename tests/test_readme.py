@@ -10,7 +10,10 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-OTHERS = [ROOT / "CONTRIBUTING.md", *ROOT.glob("*/**/README.md")]
+OTHERS = [
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / folder / "README.md" for folder in ("saved_models", "tests/benchmarks")),
+]
 
 PYTHON_BLOCK = re.compile(
     r"^(?P<skip><!-- not run -->\n+)?^```python\n(?P<code>.*?)^```$", re.M | re.S

@@ -47,9 +47,10 @@ class StopDivergence(keras.callbacks.Callback):
 
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
         model.compile("adam", TokenCrossEntropy())
-        ids = np.array([[5, 7, 2]])
-        guard = StopDivergence(example=(ids, ids))
-        model.fit((ids, ids), ids, callbacks=[guard], verbose=0)
+        source, target = np.array([[5, 7, 2]]), np.array([[1, 7, 5]])
+        guard = StopDivergence(example=(source, target))
+        labels = np.array([[7, 5, 2]])
+        model.fit((source, target), labels, callbacks=[guard], verbose=0)
         ```
     """
 
