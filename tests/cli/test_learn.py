@@ -430,6 +430,8 @@ def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What a shell starts in the background is deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     # The first line of the progress bar.
     for line in process.stdout:
