@@ -1,5 +1,6 @@
 """The commands that train, run in this process, and what they leave."""
 
+import contextlib
 import csv
 import dataclasses
 import importlib.util
@@ -438,8 +439,12 @@ def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
         if line.startswith("Epoch 1"):
             break
     time.sleep(2)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    # On a busy machine the first may come while a library is being loaded, and be lost.
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _, errors = process.communicate(timeout=30)
+            break
     assert process.returncode == 130, errors
     assert errors.endswith("there is no model yet, and nothing is kept.\n")
     assert "Traceback" not in errors
