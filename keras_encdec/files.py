@@ -50,7 +50,8 @@ def new_folder(path, *, overwrite=False):
         ```
     """
     place = _end_of_links(path)
-    if os.path.lexists(place) and not (overwrite and place.is_dir()):
+    there = _status(place)
+    if there is not None and not (overwrite and stat.S_ISDIR(there.st_mode)):
         raise _taken(path)
     if os.path.ismount(place):
         raise FileExistsError(
@@ -66,8 +67,8 @@ def new_folder(path, *, overwrite=False):
         new = work / "new"
         new.mkdir()
         yield new
-        if place.is_dir():
-            _make_like(new, place.stat())
+        if (there := _status(place)) is not None:
+            _make_like(new, there)
         for folder, _, files in os.walk(new):
             for name in files:
                 _sync(os.path.join(folder, name))
@@ -182,6 +183,14 @@ def _end_of_links(path):
     return pathlib.Path(os.path.realpath(path))
 
 
+def _status(place):
+    # Looked at once: another writer may move it away between two looks.
+    try:
+        return os.stat(place)
+    except FileNotFoundError:
+        return None
+
+
 def _beside(place):
     return place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
 
@@ -268,23 +277,22 @@ def _make_like(new, permissions):
 
 def _sync(file):
     """Brings a file to the disk, so that no power cut leaves half of it."""
-    if not stat.S_ISREG(os.lstat(file).st_mode):
-        return
-    opened = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    if stat.S_ISREG(os.lstat(file).st_mode):
+        _fsync(file)
 
 
 def _sync_folder(folder):
     # Not all systems can. What was renamed is whole, before a power cut and after it.
     with contextlib.suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+        _fsync(folder)
+
+
+def _fsync(path):
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def portable_config(config):
