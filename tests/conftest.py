@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import warnings
 from pathlib import Path
 
@@ -24,6 +25,14 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def seed():
     """Makes every test start from the same random state, whatever ran before."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def hears_interrupts():
+    """Python's own handler of Ctrl-C, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

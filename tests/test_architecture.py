@@ -13,10 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 IMPORTS = {
     "backend": set(),
     "files": set(),
+    "interrupts": set(),
     "text": {"backend"},
     "layers": {"backend"},
     "model_checks": {"backend", "files"},
-    "training": {"backend", "files", "model_checks"},
+    "training": {"backend", "files", "interrupts", "model_checks"},
     "generation": {"backend"},
     "model": {"backend", "files", "layers", "model_checks"},
     "text_to_text": {"backend", "files", "text", "model", "generation"},
@@ -33,7 +34,14 @@ IMPORTS = {
     },
     "evaluation": {"text"},
     "recipe": {"text", "model", "text_to_text"},
-    "run": {"evaluation", "files", "text", "text_to_text", "training"},
+    "run": {
+        "evaluation",
+        "files",
+        "interrupts",
+        "text",
+        "text_to_text",
+        "training",
+    },
     "demo": {"backend", "files", "text", "export", "recipe", "run"},
 }
 # The doors of the house see every room.

@@ -5,6 +5,7 @@ import re
 import sys
 
 from keras_encdec.cli import export, learn, use
+from keras_encdec.interrupts import interrupts_kept
 
 
 def main(arguments=None):
@@ -44,7 +45,8 @@ def main(arguments=None):
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
     try:
-        command(**options)
+        with interrupts_kept(until_checked=False):
+            command(**options)
     except FloatingPointError as error:
         return _failed(1, f"error: {_as_typed(error, options)}")
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:

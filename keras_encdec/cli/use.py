@@ -7,6 +7,7 @@ import time
 from keras_encdec.cli.arguments import add_command, add_pairs, add_saved, positive
 from keras_encdec.cli.search import add_search, make_sampler
 from keras_encdec.files import new_file
+from keras_encdec.interrupts import check_interrupt
 
 
 def add_commands(commands):
@@ -183,6 +184,7 @@ def _lines(texts):
 
 
 def _show_progress(done, total):
+    check_interrupt()  # If a library lost the one that came.
     if sys.stderr.isatty():
         end = "\n" if done == total else ""
         print(f"\r{done:,}/{total:,} texts", end=end, file=sys.stderr, flush=True)

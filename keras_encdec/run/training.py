@@ -7,6 +7,7 @@ import tempfile
 import keras
 
 from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.interrupts import check_interrupt, interrupts_kept
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
 from keras_encdec.text_to_text import TextToText
@@ -15,6 +16,7 @@ from keras_encdec.training import (
     DivergenceError,
     GenerationScores,
     HeldOutLoss,
+    InterruptBetweenBatches,
     InverseSquareRoot,
     ProjectedLoss,
     RDrop,
@@ -77,7 +79,8 @@ def train(
     Raises:
         DivergenceError: If the loss, or what the model answers, is not finite.
         FileExistsError: If the folder is something else than a training's.
-        KeyboardInterrupt: After Ctrl-C, with what is kept.
+        KeyboardInterrupt: After Ctrl-C, between two batches, with what is kept; a
+            second Ctrl-C does not wait.
         TypeError: If there is no such option, or the texts are no strings.
         ValueError: If there are no pairs, an option is out of range, or the folder
             holds a training that was begun with something else.
@@ -145,6 +148,8 @@ def train(
             _print_unknown(text_to_text, "", sources, targets)
             if validation is not None:
                 _print_unknown(text_to_text, "validation ", *validation)
+        # What begins, or puts away, a folder is not left half done.
+        stack.enter_context(interrupts_kept(until_checked=True))
         if not (done and place.has_record):
             place.begin(record, text_to_text, overwrite=overwrite)
         with _best_in_the_end(place, model, options, named=folder is not None):
@@ -162,6 +167,7 @@ def train(
                     epochs=options.epochs,
                     initial_epoch=done,
                     callbacks=[
+                        InterruptBetweenBatches(),
                         *order,
                         checkpoints,
                         keras.callbacks.LambdaCallback(on_epoch_end=write_log),
@@ -181,7 +187,8 @@ def _best_in_the_end(place, model, options, *, named):
     """Leaves the best weights in a model, however its training ends, and says so."""
     before = None if place.epochs_done else model.get_weights()
     try:
-        yield
+        with interrupts_kept(until_checked=True):
+            yield
     except BaseException as error:
         done = place.epochs_done
         if not done:
@@ -300,10 +307,14 @@ def _judges(text_to_text, sources, targets, options):
         return evaluate_texts(sources, hypotheses, references).values
 
     batches = _batches(text_to_text, sources, targets, options, shuffle=False)
+
+    def generate(texts):
+        return text_to_text(texts, progress=lambda *counts: check_interrupt())
+
     references = text_to_text.target_tokenizer.join(targets)
     return [
         HeldOutLoss(batches.dataset(count=len(batches))),
-        GenerationScores(text_to_text, sources, references, score),
+        GenerationScores(generate, sources, references, score),
     ]
 
 

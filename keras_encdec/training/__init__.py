@@ -4,6 +4,7 @@ from keras_encdec.training.averaging import averaged_weights
 from keras_encdec.training.callbacks import GenerationScores, HeldOutLoss
 from keras_encdec.training.checkpoints import Checkpoints, average_weights
 from keras_encdec.training.divergence import DivergenceError, StopDivergence
+from keras_encdec.training.interruption import InterruptBetweenBatches
 from keras_encdec.training.losses import TokenCrossEntropy
 from keras_encdec.training.metrics import Perplexity, TokenAccuracy
 from keras_encdec.training.objectives import ProjectedLoss, RDrop, WordDistillation
@@ -15,6 +16,7 @@ __all__ = [
     "DivergenceError",
     "GenerationScores",
     "HeldOutLoss",
+    "InterruptBetweenBatches",
     "InverseSquareRoot",
     "Perplexity",
     "ProjectedLoss",

@@ -4,6 +4,7 @@ import keras
 
 from keras_encdec.backend import random_state, set_random_state
 from keras_encdec.training.averaging import averaged_weights
+from keras_encdec.training.interruption import InterruptBetweenBatches
 
 
 class _Judge(keras.callbacks.Callback):
@@ -51,7 +52,10 @@ class HeldOutLoss(_Judge):
 
     def measure(self, model):
         """Returns the logs for a model as it is now, a dict of floats."""
-        logs = model.evaluate(self.dataset, verbose=0, return_dict=True)
+        callbacks = [InterruptBetweenBatches()]
+        logs = model.evaluate(
+            self.dataset, verbose=0, return_dict=True, callbacks=callbacks
+        )
         return {f"val_{name}": float(value) for name, value in logs.items()}
 
 

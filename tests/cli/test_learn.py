@@ -1,6 +1,5 @@
 """The commands that train, run in this process, and what they leave."""
 
-import contextlib
 import csv
 import dataclasses
 import importlib.util
@@ -434,20 +433,37 @@ def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
         # What a shell starts in the background is deaf to it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    # The first line of the progress bar.
+    # The first line of the progress bar: from here on it waits for a batch's end.
     for line in process.stdout:
         if line.startswith("Epoch 1"):
             break
-    time.sleep(2)
-    # On a busy machine the first may come while a library is being loaded, and be lost.
-    for _ in range(5):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            _, errors = process.communicate(timeout=30)
-            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert errors.endswith("there is no model yet, and nothing is kept.\n")
     assert "Traceback" not in errors
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("hears_interrupts")
+def test_an_error_that_a_library_makes_of_ctrl_c_is_ctrl_c(
+    tmp_path, pairs, monkeypatch, capsys
+):
+    def step(*args):
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+        raise SystemError("Objects/listobject.c:338: bad argument to internal function")
+
+    def make(self, force=False):
+        self.train_function = step
+
+    monkeypatch.setattr(keras.Model, "make_train_function", make)
+    command = ["train", "--source", pairs, "--tokenizer", "byte", *QUICK]
+    assert main([*map(str, command), "--output", str(tmp_path / "run")]) == 130
+    errors = capsys.readouterr().err
+    assert errors.endswith("there is no model yet, and nothing is kept.\n")
     assert not (tmp_path / "run").exists()
 
 

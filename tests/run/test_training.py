@@ -1,8 +1,10 @@
 """Training from pairs of texts to the best model."""
 
 import csv
+import functools
 import json
 import os
+import signal
 
 import keras
 import numpy as np
@@ -445,6 +447,33 @@ def test_without_a_folder_an_interrupted_training_does_not_promise_to_go_on():
             **QUICK,
         )
     assert not are_equal(before, weights_of(text_to_text))
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("hears_interrupts")
+@pytest.mark.parametrize("verb", ["evaluate", "generate"])
+def test_an_interruption_while_it_judges_loses_only_the_epoch(
+    tmp_path, verb, monkeypatch
+):
+    options = {"validation": VALIDATION, "folder": tmp_path / "run", **QUICK}
+    place = {"evaluate": keras.Model, "generate": TextToText}[verb]
+    name = {"evaluate": "evaluate", "generate": "_decode"}[verb]
+    work, calls = getattr(place, name), []
+
+    @functools.wraps(work)
+    def interrupted(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, interrupted)
+    text_to_text = untrained()
+    with pytest.raises(KeyboardInterrupt, match="up to epoch 1 of 3"):
+        train(text_to_text, SOURCES, TARGETS, epochs=3, **options)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    best = TextToText.load(tmp_path / "run" / "best")
+    assert are_equal(weights_of(text_to_text), weights_of(best))
 
 
 @pytest.mark.once
