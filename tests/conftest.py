@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import gc
 import importlib.util
 import os
 import signal
@@ -33,6 +34,17 @@ def hears_interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage():
+    """Keeps what is there before a module of tests out of each search for garbage.
+
+    Keras searches whenever a layer lets go of a variable, as each layer does that is
+    quantized, and a session holds a million objects: modules and compiled functions.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
