@@ -2,7 +2,6 @@
 
 import random
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +14,8 @@ from keras_encdec.text import (
     teacher_forcing,
     text_dataset,
 )
+
+pytestmark = pytest.mark.once
 
 BYTES = ByteTokenizer()
 CHARACTERS = CharacterTokenizer(list("xyz"))
@@ -229,21 +230,6 @@ def test_more_pairs_than_one_chunk_of_a_dataset():
     pairs = tf.data.Dataset.from_tensor_slices((sources, targets))
     dataset = text_dataset(pairs, None, BYTES, CHARACTERS, shuffle=False)
     assert pairs_of(batches_of(dataset)) == list(zip(sources, targets, strict=True))
-
-
-def test_fit_takes_the_dataset():
-    source = keras.Input((None,), dtype="int32")
-    target = keras.Input((None,), dtype="int32")
-    both = [keras.layers.Embedding(260, 4)(x) for x in (source, target)]
-    logits = keras.layers.Dense(CHARACTERS.vocabulary_size)(keras.layers.add(both))
-    model = keras.Model((source, target), logits)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss)
-    dataset = text_dataset(
-        *random_pairs(20), BYTES, CHARACTERS, batch_size=8, bucket_boundaries=(32,)
-    )
-    history = model.fit(dataset, epochs=2, shuffle=False, verbose=0)
-    assert np.all(np.isfinite(history.history["loss"]))
 
 
 def test_real_pairs(shared_data):

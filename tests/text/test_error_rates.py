@@ -17,6 +17,8 @@ from keras_encdec.text import (
     token_error_rate,
 )
 
+pytestmark = pytest.mark.once
+
 
 @functools.cache
 def edits(left, right):

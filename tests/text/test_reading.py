@@ -10,6 +10,8 @@ import pytest
 
 from keras_encdec.text import read_lines, read_pairs, read_sources
 
+pytestmark = pytest.mark.once
+
 
 def write(path, data):
     if path.suffix == ".gz":

@@ -10,6 +10,8 @@ import sentencepiece
 
 from keras_encdec.text import SentencePieceTokenizer
 
+pytestmark = pytest.mark.once
+
 TEXTS = [
     "two men are at the stove",
     "ein Mann läuft über die Straße",

@@ -13,6 +13,8 @@ import sentencepiece
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text.subwords import merge_at_random, split_at_random
 
+pytestmark = pytest.mark.once
+
 MERGES = {"ab": 0.0, "bc": -1.0, "abc": -2.0, "cd": -3.0}
 SHARES = {
     piece: math.log(share)
