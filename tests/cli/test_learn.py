@@ -421,17 +421,22 @@ def test_ctrl_c_has_a_status_of_its_own(tmp_path, pairs, monkeypatch, capsys, me
 
 
 def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
+    # What a shell starts in the background is deaf to it, with all that it starts.
+    code = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from keras_encdec.cli import main\n"
+        "sys.exit(main())\n"
+    )
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "keras_encdec", "train", "--source", pairs),
+            *(sys.executable, "-c", code, "train", "--source", pairs),
             *("--tokenizer", "byte", "--updates-per-epoch", "1000000", *SMALL),
             *("--output", tmp_path / "run"),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What a shell starts in the background is deaf to it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     # The first line of the progress bar: from here on it waits for a batch's end.
     for line in process.stdout:
