@@ -1,5 +1,6 @@
 # demo   trains, evaluates and uses a small model
 # test   lint, then every test, under each backend
+# test-fast  lint, then what depends on the backend, under one; BACKEND=jax for another
 # bench  compares with other libraries; make bench BENCH="training --sizes base"
 # Add --keep-going to see every backend even after one has failed.
 
@@ -7,6 +8,7 @@ VENV ?= .venv
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 BACKENDS := tensorflow jax torch
 BENCH ?= decoding
+BACKEND ?= torch
 # Most of a test is compiling, which takes one core.
 PROCESSES ?= 2
 
@@ -14,18 +16,20 @@ bin := $(VENV)/bin
 installed := $(VENV)/installed
 installed_for_tests := $(VENV)/installed-for-tests
 installed_for_bench := $(VENV)/installed-for-bench
-pytest := $(bin)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 25
+pytest := $(bin)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal --durations 25
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Idle threads of one library would otherwise spin on the cores another one needs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test bench lint test-once $(BACKENDS:%=test-%)
+.PHONY: demo test test-fast bench lint test-once $(BACKENDS:%=test-%)
 
 demo: $(installed)
 	$(bin)/keras-encdec demo --overwrite
 
 test: lint test-once $(BACKENDS:%=test-%)
+
+test-fast: lint test-$(BACKEND)
 
 lint: $(installed_for_tests)
 	$(bin)/ruff check .
@@ -41,15 +45,15 @@ $(BACKENDS:%=test-%): test-%: $(installed_for_tests)
 	KERAS_BACKEND=$* $(pytest) -m "not once"
 
 $(installed): pyproject.toml constraints.txt | $(bin)/python
-	$(bin)/python -m pip install --constraint constraints.txt --editable ".[demo]"
+	$(bin)/python -m pip install --no-compile --constraint constraints.txt --editable ".[demo]"
 	touch $@
 
 $(installed_for_tests): pyproject.toml constraints.txt | $(bin)/python
-	$(bin)/python -m pip install --constraint constraints.txt --editable ".[demo,jax,torch,test]"
+	$(bin)/python -m pip install --no-compile --constraint constraints.txt --editable ".[demo,jax,torch,test]"
 	touch $@ $(installed)
 
 $(installed_for_bench): pyproject.toml constraints.txt | $(bin)/python
-	$(bin)/python -m pip install --constraint constraints.txt --editable ".[bench]"
+	$(bin)/python -m pip install --no-compile --constraint constraints.txt --editable ".[bench]"
 	touch $@
 
 $(bin)/python:

@@ -1,9 +1,11 @@
 """What every test shares."""
 
+import fcntl
 import gc
 import importlib.util
 import os
 import signal
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -18,6 +20,15 @@ import keras  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from keras.src import testing  # noqa: E402
+
+if keras.config.backend() == "jax":
+    # Many tests build the same model: what one has compiled, another reads.
+    import jax
+
+    COMPILED = tempfile.TemporaryDirectory()
+    jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -70,10 +81,14 @@ def load_test_module():
 
 
 @pytest.fixture(scope="session")
-def program(load_test_module, tmp_path_factory):
-    """A server without Python, built once."""
+def program(load_test_module, tmp_path_factory, pytestconfig):
+    """A server without Python, built once for all processes, and for later sessions."""
     module = load_test_module("serving/program.py")
-    return module.Program(tmp_path_factory.mktemp("program"))
+    cache = getattr(pytestconfig, "cache", None)
+    folder = cache.mkdir("program") if cache else tmp_path_factory.mktemp("program")
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return module.Program(folder / module.version())
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Builds `serve.cc` and asks it: how a SavedModel answers where no Python is."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -67,6 +68,12 @@ class Program:
         return attr_value_pb2.AttrValue.ListValue.FromString(child.stdout)
 
 
+def version():
+    """A name for what is built: another one if the source or TensorFlow are others."""
+    parts = SOURCE.read_bytes(), tf.version.GIT_VERSION, tf.sysconfig.get_lib()
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 def compile_to(path):
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
@@ -82,11 +89,12 @@ def compile_to(path):
         framework[-1].replace("framework", "cc"),
         f"-Wl,-rpath,{tf.sysconfig.get_lib()}",
         "-o",
-        path,
+        part := path.with_suffix(".part"),
     ]
     child = subprocess.run(command, capture_output=True, text=True)
     if child.returncode:
         raise RuntimeError(f"{compiler} failed:\n{child.stderr[-4000:]}")
+    part.replace(path)
 
 
 def op_libraries():
