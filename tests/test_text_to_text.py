@@ -129,6 +129,7 @@ def test_answers_of_bytes_are_text():
     assert "".join(answers).encode("utf-8")
 
 
+@pytest.mark.once
 def test_the_spelling_of_special_ids_is_text():
     tokenizer = ByteTokenizer()
     model = EncoderDecoder(260, 16, 32, num_heads=2, num_layers=1)
@@ -148,12 +149,14 @@ def test_the_spelling_of_special_ids_is_text():
     assert rows[0].tolist() == [[4 + byte for byte in b"</s><pad>"] + [2]]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("texts", ["a single text", b"a single text"])
 def test_refuses_a_single_text(text_to_text, texts):
     with pytest.raises(TypeError, match=r"batch of strings.*Wrap a single text"):
         text_to_text(texts)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -183,6 +186,7 @@ def test_refuses_options(text_to_text, options, message):
                 make()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("padding_id", [1, 259])
 def test_refuses_tokenizers_that_pad_with_another_id(padding_id):
     model = EncoderDecoder(260, 16, 32, 2, 1, padding_id=padding_id)
@@ -191,6 +195,7 @@ def test_refuses_tokenizers_that_pad_with_another_id(padding_id):
         TextToText(tokenizer, tokenizer, model)
 
 
+@pytest.mark.once
 def test_a_text_too_long_for_the_positions_is_named_before_anything_runs():
     tokenizer = ByteTokenizer()
     model = EncoderDecoder(260, 16, 32, 2, 1, positions="learned", max_length=8)
@@ -212,6 +217,7 @@ def test_tells_what_it_is_made_of(text_to_text):
     assert "sampler=RandomSampler(temperature=1.0), max_length=5)" in told
 
 
+@pytest.mark.once
 def test_refuses_a_tokenizer_larger_than_the_vocabulary():
     large, small = TOKENIZERS["bytes"], TOKENIZERS["words"]
     model = EncoderDecoder(
@@ -225,6 +231,7 @@ def test_refuses_a_tokenizer_larger_than_the_vocabulary():
         TextToText(large, large, model)
 
 
+@pytest.mark.once
 def test_refuses_what_is_no_sampler(text_to_text):
     tokenizer = text_to_text.source_tokenizer
     with pytest.raises(TypeError, match="sampler must be a Sampler.*received 'greedy'"):
@@ -307,6 +314,7 @@ def copied_folder(saved_folder, tmp_path):
     return tmp_path
 
 
+@pytest.mark.once
 def test_save_refuses_a_folder_that_is_there(text_to_text, tmp_path):
     folder = tmp_path / "saved"
     text_to_text.save(folder)
@@ -324,6 +332,7 @@ def test_save_refuses_a_folder_that_is_there(text_to_text, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.once
 def test_a_failed_save_leaves_nothing(text_to_text, tmp_path, monkeypatch):
     def save(path):
         Path(path).write_text("half")
@@ -342,6 +351,7 @@ def test_a_failed_save_leaves_nothing(text_to_text, tmp_path, monkeypatch):
     assert (tmp_path / "saved" / "mine").read_text() == "mine"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("file", ["model.keras", "text_to_text.json"])
 def test_load_names_the_missing_file(copied_folder, file):
     (copied_folder / file).unlink()
@@ -349,11 +359,13 @@ def test_load_names_the_missing_file(copied_folder, file):
         TextToText.load(copied_folder)
 
 
+@pytest.mark.once
 def test_load_of_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         TextToText.load(tmp_path / "nowhere")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kept", [0, 0.01, 0.5, 0.999])
 @pytest.mark.parametrize("file", ["model.keras", "text_to_text.json"])
 def test_load_refuses_a_truncated_file(copied_folder, file, kept):
@@ -363,6 +375,7 @@ def test_load_refuses_a_truncated_file(copied_folder, file, kept):
         TextToText.load(copied_folder)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("place", [0.001, 0.3, 0.6])
 def test_load_refuses_a_model_with_changed_bytes(copied_folder, place):
     content = bytearray((copied_folder / "model.keras").read_bytes())
@@ -379,6 +392,7 @@ def change_config(folder, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "changes",
     [
@@ -394,6 +408,7 @@ def test_load_refuses_another_config(copied_folder, changes):
         TextToText.load(copied_folder)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("content", ["[]", '"text"', "null", "{}", "\x00"])
 def test_load_refuses_other_json(copied_folder, content):
     (copied_folder / "text_to_text.json").write_text(content)
@@ -401,6 +416,7 @@ def test_load_refuses_other_json(copied_folder, content):
         TextToText.load(copied_folder)
 
 
+@pytest.mark.once
 def test_load_refuses_a_tokenizer_larger_than_the_model(copied_folder):
     change_config(
         copied_folder,
@@ -427,6 +443,7 @@ def test_what_version_0_1_0_wrote_answers_as_it_did():
             np.testing.assert_allclose(scores, expected_scores, atol=1e-4)
 
 
+@pytest.mark.once
 def test_load_names_what_a_later_version_wrote(copied_folder):
     assert json.loads((copied_folder / "text_to_text.json").read_text())["format"] == 2
     change_config(copied_folder, format=3)
@@ -438,6 +455,7 @@ def unregistered(ids, logits, step):
     return logits
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("processor", [lambda ids, logits, step: logits, unregistered])
 def test_save_refuses_what_could_not_be_loaded(text_to_text, processor, tmp_path):
     parts = text_to_text.source_tokenizer, text_to_text.target_tokenizer
@@ -458,6 +476,7 @@ def test_pickled_and_copied_it_answers_the_same(text_to_text):
         assert other.generator.model is other.model
 
 
+@pytest.mark.once
 def test_load_runs_no_code(copied_folder):
     with pytest.warns(UserWarning, match="lambda"):
         code = keras.saving.serialize_keras_object(lambda logits, uniform: 1 / 0)
@@ -480,6 +499,7 @@ class LastSampler(Sampler):
 """
 
 
+@pytest.mark.once
 def test_load_needs_the_classes_of_the_user(text_to_text, tmp_path, monkeypatch):
     @keras.saving.register_keras_serializable(package="tests_of_text_to_text")
     @dataclasses.dataclass(frozen=True)

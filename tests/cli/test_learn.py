@@ -124,6 +124,7 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.once
 def test_goes_on_exactly_after_a_kill(tmp_path, pairs):
     command = [
         *(sys.executable, "-m", "keras_encdec", "train", "--source", pairs),
@@ -475,7 +476,9 @@ def test_an_error_that_a_library_makes_of_ctrl_c_is_ctrl_c(
 DATA = pathlib.Path(__file__).parents[1] / "data" / "version_0_1_0"
 
 
-@pytest.mark.parametrize("lacks", [None, "num_shapes"])
+@pytest.mark.parametrize(
+    "lacks", [None, pytest.param("num_shapes", marks=pytest.mark.once)]
+)
 def test_goes_on_with_what_version_0_1_0_began(tmp_path, monkeypatch, run, lacks):
     shutil.copytree(DATA / "run", tmp_path / "run")
     record = tmp_path / "run" / "options.json"

@@ -9,7 +9,10 @@ from keras_encdec import ByteTokenizer, EncoderDecoder, TextToText
 from keras_encdec.export import child
 from keras_encdec.export.saved_model import write_saved_model
 
-ON_TENSORFLOW = keras.config.backend() == "tensorflow"
+# On TensorFlow there is no child process, and one backend of the others is enough.
+with_a_child = pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="shown under PyTorch"
+)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def test_calls_the_function_with_its_options(text_to_text, tmp_path):
     assert (tmp_path / "saved_model.pb").is_file()
 
 
-@pytest.mark.skipif(ON_TENSORFLOW, reason="there is no child process")
+@with_a_child
 @pytest.mark.parametrize("in_current_folder", [False, True])
 def test_imports_modules_first(text_to_text, tmp_path, monkeypatch, in_current_folder):
     (tmp_path / "module_of_the_user.py").write_text("raise ValueError('imported')")
@@ -59,7 +62,7 @@ def strays(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.skipif(ON_TENSORFLOW, reason="there is no child process")
+@with_a_child
 def test_runs_nothing_that_lies_in_the_current_folder(text_to_text, strays):
     (strays / "written").mkdir()
     child.run_under_tensorflow(

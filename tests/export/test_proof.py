@@ -37,6 +37,7 @@ def folder(text_to_text, tmp_path_factory):
     return export_saved_model(text_to_text, path, **options)
 
 
+@pytest.mark.once
 def test_reports_each_signature(folder):
     report = json.loads((folder / "assets.extra" / "report.json").read_text())
     assert report["texts"] == 3

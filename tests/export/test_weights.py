@@ -29,16 +29,13 @@ def text_to_text():
     return TextToText(tokenizer, tokenizer, model, max_length=8)
 
 
-def add_lora(model):
+def freeze_and_add_lora(model):
+    model.get_layer("encoder_block_0").trainable = False
     rng = np.random.default_rng(1)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Dense):
             layer.enable_lora(2)
             layer.lora_kernel_b.assign(rng.normal(size=layer.lora_kernel_b.shape))
-
-
-def freeze(model):
-    model.get_layer("encoder_block_0").trainable = False
 
 
 def quantize(model):
@@ -47,7 +44,7 @@ def quantize(model):
             layer.quantize("int8")
 
 
-@pytest.mark.parametrize("change", [add_lora, freeze, quantize])
+@pytest.mark.parametrize("change", [freeze_and_add_lora, quantize])
 def test_a_saved_model_is_what_the_model_is_now(change, text_to_text, tmp_path):
     model, tokenizer = text_to_text.model, text_to_text.source_tokenizer
     before, _ = text_to_text.generator.score([[4, 5, 2]], [[6, 7, 2]])
@@ -63,7 +60,7 @@ def test_a_saved_model_is_what_the_model_is_now(change, text_to_text, tmp_path):
     received = signatures["score"](**texts)["score"].numpy()
     expected, _ = again.generator.score([[4, 5, 2]], [[6, 7, 2]])
     np.testing.assert_allclose(received, expected, atol=1e-4)
-    assert np.allclose(before, expected, atol=1e-4) == (change is freeze)
+    assert not np.allclose(before, expected, atol=1e-4)
 
 
 @pytest.mark.once

@@ -50,12 +50,19 @@ class Transliteration:
     source: list
     target: list
     words: list
+    searches: dict = dataclasses.field(default_factory=dict)
 
     def ours(self, *args, **options):
         return self.search(*args, **options)()
 
     def search(self, sampler, words, prefix=None, n=1, processors=()):
-        """Returns a function that searches, which is compiled once."""
+        """Returns a function that searches, which is compiled once for all tests."""
+        key = repr((sampler, words, prefix, n, processors))
+        if key not in self.searches:
+            self.searches[key] = self._search(sampler, words, prefix, n, processors)
+        return self.searches[key]
+
+    def _search(self, sampler, words, prefix, n, processors):
         processors = [SuppressTokens([0, self.target.index("")]), *processors]
         generator = Generator(self.model, sampler, processors=processors)
         sources = [[self.source.index(letter) for letter in word] for word in words]

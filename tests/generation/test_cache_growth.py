@@ -69,9 +69,9 @@ def test_a_cache_of_another_kind_stays_as_it_is():
     ids=["greedy", "random", "beams", "groups", "contrastive", "speculative"],
 )
 def test_growing_changes_nothing(small_model, monkeypatch, sampler, positions, options):
-    model = small_model(num_layers=2, positions=positions)
+    model = small_model(positions=positions)
     if "num_draft_tokens" in options:
-        options = {**options, "draft_model": small_model(2, num_layers=2)}
+        options = {**options, "draft_model": small_model(2)}
 
     # Each part would ask for lengths.
     monkeypatch.setattr(

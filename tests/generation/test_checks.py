@@ -90,39 +90,46 @@ SAMPLERS = {
 }
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("options", SAMPLERS.values(), ids=SAMPLERS)
-def test_logits_that_are_no_numbers_are_raised(options, value):
+@pytest.mark.parametrize(
+    ("name", "value", "at"),
+    [
+        *((name, np.nan, None) for name in SAMPLERS),
+        *((name, np.inf, 5) for name in SAMPLERS),
+        ("greedy", np.nan, 5),
+        ("beams", np.inf, None),
+    ],
+)
+def test_logits_that_are_no_numbers_are_raised(name, value, at):
+    options = SAMPLERS[name]
     sources, limits = [[4, 2], [7, 2], [5, 2]], [6, 6, 5]
-    for at in (None, 5):
-        model = Nan(7, value, at)
-        if "num_draft_tokens" in options:
-            options = {**options, "draft_model": model}
-        generator = Generator(model, **options)
-        message = "nan or infinite for 1 of 3 rows, since step 3 of row 1"
+    model = Nan(7, value, at)
+    if "num_draft_tokens" in options:
+        options = {**options, "draft_model": model}
+    generator = Generator(model, **options)
+    message = "nan or infinite for 1 of 3 rows, since step 3 of row 1"
+    with pytest.raises(FloatingPointError, match=message):
+        generator(sources, limits)
+    with pytest.raises(FloatingPointError, match="since step 3 of row 0"):
+        generator([[7, 2]], 6, return_scores=True)
+    if generator.sampler.one_token_a_step:
+        stream, told = generator.stream(sources, limits), []
         with pytest.raises(FloatingPointError, match=message):
-            generator(sources, limits)
-        with pytest.raises(FloatingPointError, match="since step 3 of row 0"):
-            generator([[7, 2]], 6, return_scores=True)
-        if generator.sampler.one_token_a_step:
-            stream, told = generator.stream(sources, limits), []
-            with pytest.raises(FloatingPointError, match=message):
-                told.extend(stream)
-            assert len(told) <= 3
-        # Rows that end before, others, and those that fill up the batch.
-        found = generator(sources, [6, 3, 5], return_scores=True)
-        assert np.isfinite(found.scores).all() and (found.ids >= 0).all()
-        # In a graph that cannot raise, the row ends.
-        ids = generate(
-            model,
-            generator.sampler,
-            ops.array(sources, "int32"),
-            ops.array([6, 6, 5], "int32"),
-            row_seeds(0, 3),
-            max_length=6,
-        ).ids
-        ids = ops.convert_to_numpy(ids)
-        assert (ids >= 0).all() and not ids[1, :, 3:].any()
+            told.extend(stream)
+        assert len(told) <= 3
+    # Rows that end before, others, and those that fill up the batch.
+    found = generator(sources, [6, 3, 5], return_scores=True)
+    assert np.isfinite(found.scores).all() and (found.ids >= 0).all()
+    # In a graph that cannot raise, the row ends.
+    ids = generate(
+        model,
+        generator.sampler,
+        ops.array(sources, "int32"),
+        ops.array([6, 6, 5], "int32"),
+        row_seeds(0, 3),
+        max_length=6,
+    ).ids
+    ids = ops.convert_to_numpy(ids)
+    assert (ids >= 0).all() and not ids[1, :, 3:].any()
 
 
 def test_given_pairs_raise_too(small_model):

@@ -139,6 +139,7 @@ def test_needs_neither_folder_nor_validation():
     assert not are_equal(before, weights_of(text_to_text))
 
 
+@pytest.mark.once
 def test_stops_when_nothing_gets_better():
     logs = train(
         untrained(),
@@ -362,7 +363,9 @@ def test_what_is_overwritten_is_there_until_an_epoch_is_finished(error, tmp_path
     ]
 
 
-@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize(
+    "validated", [False, pytest.param(True, marks=pytest.mark.once)]
+)
 def test_a_training_that_diverges_is_no_success(validated, tmp_path):
     text_to_text = untrained()
     before = weights_of(text_to_text)

@@ -128,6 +128,7 @@ def test_goes_on_exactly(tmp_path, make):
         assert_same(*(map(keras.ops.convert_to_numpy, part) for part in (left, right)))
 
 
+@pytest.mark.once
 def test_keeps_the_newest(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2, monitor="loss")
     fit(dense(), checkpoints)
@@ -139,6 +140,7 @@ def test_keeps_the_newest(tmp_path):
     assert history == checkpoints.history
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mode, best, saved", [("max", 2, [0, 1, 2]), ("min", 0, [0])])
 def test_saves_the_best_and_knows_it_again(tmp_path, mode, best, saved):
     seen = []
@@ -153,6 +155,7 @@ def test_saves_the_best_and_knows_it_again(tmp_path, mode, best, saved):
     assert again.restore(dense()[0]) == 4 and again.best_epoch == best
 
 
+@pytest.mark.once
 def test_a_loss_that_is_no_number_is_never_the_best(tmp_path):
     checkpoints = Checkpoints(tmp_path, monitor="x")
     losses = [5.0, float("nan"), 4.0, float("inf")]
@@ -160,6 +163,7 @@ def test_a_loss_that_is_no_number_is_never_the_best(tmp_path):
     assert checkpoints.best_epoch == 2
 
 
+@pytest.mark.once
 def test_of_logs_that_are_no_numbers_none_is_the_best(tmp_path):
     seen = []
     options = {"monitor": "x", "patience": 2, "save_best": lambda: seen.append(1)}
@@ -173,6 +177,7 @@ def test_of_logs_that_are_no_numbers_none_is_the_best(tmp_path):
         assert not checkpoints.is_better(float(value))
 
 
+@pytest.mark.once
 def test_patience_counts_over_an_interruption(tmp_path):
     logs = Logs(x=[1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
     options = {"monitor": "x", "patience": 3}
@@ -200,6 +205,7 @@ def test_mean_of_weights(tmp_path):
         np.testing.assert_allclose(mean, np.mean(weights, axis=0), atol=1e-6)
 
 
+@pytest.mark.once
 def test_refuses_what_does_not_fit(tmp_path):
     fit(dense(), Checkpoints(tmp_path, monitor="loss"), epochs=1)
     checkpoints = Checkpoints(tmp_path, monitor="loss")
@@ -243,6 +249,7 @@ def damage(path, how="empty"):
     path.write_bytes(DAMAGES[how](path.read_bytes()))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", DAMAGES)
 def test_goes_on_from_the_one_before_a_damaged_one(tmp_path, how):
     options = {"monitor": "loss", "keep": 2}
@@ -261,6 +268,7 @@ def test_goes_on_from_the_one_before_a_damaged_one(tmp_path, how):
     assert [path.name for path in again.paths] == [path.name for path in whole.paths]
 
 
+@pytest.mark.once
 def test_what_is_damaged_is_not_kept_for_what_is_whole(tmp_path):
     first = Checkpoints(tmp_path, monitor="loss", keep=3)
     fit(dense(), first)
@@ -341,6 +349,7 @@ def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
     ]
 
 
+@pytest.mark.once
 def test_refuses_a_log_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="monitor='val_bleu' and the logs loss"):
         fit(dense(), Checkpoints(tmp_path, monitor="val_bleu"), epochs=1)
