@@ -38,7 +38,7 @@ def transliteration(shared_data, load_test_module):
     letters = [letter for letter in source[3:40] if len(letter) == 1]
     drawn = [
         "".join(rng.choice(letters, rng.integers(1, 20)))
-        for _ in range(200 - len(names))
+        for _ in range(100 - len(names))
     ]
     return Transliteration(model, theirs, source, target, names + drawn)
 
@@ -195,7 +195,7 @@ def test_processors_are_those_of_ctranslate2(transliteration, name):
     options, processors = PROCESSORS[name]
     if callable(processors):
         processors = processors(transliteration.target.index)
-    words = transliteration.words[:100]
+    words = transliteration.words[:60]
     theirs = transliteration.ctranslate2(
         words, beam_size=4, num_hypotheses=4, **options
     )
@@ -213,7 +213,7 @@ def test_greedy_is_that_of_ctranslate2(transliteration):
 
 
 def test_prefixes_are_those_of_ctranslate2(transliteration):
-    words = transliteration.words[:100]
+    words = transliteration.words[:60]
     prefixes = ["mo", "", "fa", "a", "el", "n", "yu"]
     prefixes = [prefixes[i % 7] for i in range(len(words))]
     theirs = transliteration.ctranslate2(
