@@ -23,10 +23,8 @@ from keras_encdec.generation.inputs import (
     row_limits,
     seeds_of_rows,
 )
-from keras_encdec.generation.interface import Sampler
-from keras_encdec.generation.keras_hub_sampler import KerasHubSampler, is_keras_hub
+from keras_encdec.generation.named_samplers import sampler_of
 from keras_encdec.generation.programs import Programs
-from keras_encdec.generation.samplers import GreedySampler
 from keras_encdec.generation.scoring import align, score
 from keras_encdec.generation.side_by_side import side_by_side
 from keras_encdec.generation.special_ids import (
@@ -53,7 +51,8 @@ class Generator:
     Args:
         model: An `EncoderDecoder`, or any object with its `encode`, `new_cache` and
             `step`.
-        sampler: A `Sampler`, by default greedy; or one of `keras_hub.samplers`.
+        sampler: A `Sampler`, or its name with usual options: `"greedy"`, which is the
+            default, `"beam"`, `"top_k"` ...; or one of `keras_hub.samplers`.
         processors: Functions `(ids, logits, step) -> logits`, such as
             `NoRepeatNGram(3)`, applied in turn before the sampler.
         start_id: The id that the target begins with.
@@ -93,7 +92,7 @@ class Generator:
         ValueError: If the source is not 2D integer ids of the model's vocabulary, or
             too long for its positions, or another argument is out of range or cannot
             be met, or a special id is not the model's.
-        TypeError: If the sampler is not a `Sampler`, or a processor not a function.
+        TypeError: If the sampler is no sampler, or a processor not a function.
         FloatingPointError: In a call, if the model's logits are nan or infinite.
 
     Example:
@@ -120,14 +119,7 @@ class Generator:
         jit_compile="auto",
     ):
         require_one_of("jit_compile", jit_compile, (True, False, "auto"))
-        sampler = GreedySampler() if sampler is None else sampler
-        if is_keras_hub(sampler):
-            sampler = KerasHubSampler(sampler)
-        if not isinstance(sampler, Sampler):
-            raise TypeError(
-                "sampler must be a Sampler, an object such as GreedySampler() or "
-                f"TopKSampler(k=5), or one of keras_hub.samplers; received {sampler!r}."
-            )
+        sampler = sampler_of(sampler)
         for processor in processors:
             if isinstance(processor, type) or not callable(processor):
                 raise TypeError(

@@ -513,9 +513,9 @@ def test_refuses_seeds(greedy, seed, message):
         greedy([[5, 2], [6, 2]], 4, seed=seed)
 
 
-@pytest.mark.parametrize("sampler", ["greedy", 5, TopKSampler, lambda x, u: x])
+@pytest.mark.parametrize("sampler", [5, TopKSampler, lambda x, u: x])
 def test_refuses_what_is_no_sampler(table, sampler):
-    with pytest.raises(TypeError, match="sampler must be a Sampler.*received"):
+    with pytest.raises(TypeError, match="sampler must be an object.*received"):
         Generator(table, sampler)
 
 
