@@ -1,23 +1,35 @@
 """Text to text: tokenizers, a model and a sampler as one function of strings."""
 
-import contextlib
 import importlib
 import itertools
 import json
-import pathlib
-import warnings
-import zipfile
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 import keras_encdec.model
 import keras_encdec.text  # noqa: F401  (with `model`, registers what `load` reads)
+from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import Generator, GreedySampler, row_seeds
+from keras_encdec.generation import Generator, row_seeds
 from keras_encdec.generation.checks import require_size
+from keras_encdec.saved_parts import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    config_of,
+    from_config,
+    naming,
+    saved_folder,
+)
 
-MODEL_FILE = "model.keras"
-CONFIG_FILE = "text_to_text.json"
+
+class Alignment(NamedTuple):
+    """Where a model looks in a source text for each token of a target text."""
+
+    source_tokens: list  # S, str
+    target_tokens: list  # T, str
+    weights: Any  # (T, S), float32
 
 
 class TextToText:
@@ -29,7 +41,8 @@ class TextToText:
         source_tokenizer: A `Tokenizer` of the sources.
         target_tokenizer: A `Tokenizer` of the targets; it may be the same.
         model: An `EncoderDecoder` for the ids of these tokenizers.
-        sampler: A `Sampler`, such as `BeamSampler(4)`; by default greedy.
+        sampler: As of `Generator`: such as `BeamSampler(4)`, or `"beam"`; by default
+            greedy.
         processors: What may follow a row, such as `[NoRepeatNGram(3)]`.
         max_length: The largest number of tokens to generate, unless a call gives its
             own.
@@ -84,7 +97,6 @@ class TextToText:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.model = model
-        self.sampler = GreedySampler() if sampler is None else sampler
         require_size("max_length", max_length)
         self.max_length = max_length
         for side, tokenizer, size in (
@@ -106,13 +118,18 @@ class TextToText:
                 )
         self.generator = Generator(
             model,
-            self.sampler,
+            sampler,
             processors=processors,
             start_id=target_tokenizer.start_id,
             end_id=target_tokenizer.end_id,
             padding_id=target_tokenizer.padding_id,
             jit_compile=jit_compile,
         )
+
+    @property
+    def sampler(self):
+        """The `Sampler`."""
+        return self.generator.sampler
 
     def __repr__(self):
         parts = "source_tokenizer", "target_tokenizer", "model", "sampler", "max_length"
@@ -164,7 +181,7 @@ class TextToText:
         """Returns the same `TextToText` with another sampler; the model is shared.
 
         Args:
-            sampler: A `Sampler`.
+            sampler: As of the constructor.
             max_length: The largest number of tokens to generate, if another one too.
             jit_compile: As of `Generator`, likewise.
 
@@ -230,9 +247,124 @@ class TextToText:
         if len(text) > len(told):
             yield text[len(told) :]
 
-    def _encode(self, texts):
+    def score(self, sources, targets, *, batch_size=64):
+        """Returns how likely the model finds each target text, its end included.
+
+        Args:
+            sources: A list of source texts, `str` or UTF-8 `bytes`.
+            targets: A list of target texts, as many.
+            batch_size: The number of pairs scored at once.
+
+        Returns:
+            The log-probabilities, in nats, a NumPy array `(N,)` of float32.
+
+        Raises:
+            ValueError: If there are not as many, or a text is longer than the model's
+                positions.
+
+        Example:
+            ```python
+            from keras_encdec import ByteTokenizer, build
+
+            small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+            text_to_text = build(ByteTokenizer(), ByteTokenizer(), **small)
+            print(text_to_text.score(["one"], ["eins"]))
+            ```
+        """
+        scores = [np.zeros(0, "float32")]
+        for source, target in self._batches(sources, targets, batch_size):
+            scores.append(self.generator.score(source, target)[0])
+        return np.concatenate(scores)
+
+    def align(self, sources, targets, *, layer=-1, heads=None, batch_size=64):
+        """Returns where the model looks in each source for each token of its target.
+
+        Args:
+            sources: As of `score`.
+            targets: As of `score`.
+            layer: As of `Generator.align`.
+            heads: As of `Generator.align`.
+            batch_size: As of `score`.
+
+        Returns:
+            A list of `Alignment`, `(source_tokens, target_tokens, weights)`: tokens,
+            also the special ones around a text, and the attention `(T, S)` of each of
+            the T target tokens to the S source tokens, a NumPy array of float32.
+
+        Raises:
+            ValueError: As `score` does, or if there are no such heads or layer.
+
+        Example:
+            ```python
+            from keras_encdec import ByteTokenizer, build
+
+            small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+            text_to_text = build(ByteTokenizer(), ByteTokenizer(), **small)
+            (aligned,) = text_to_text.align(["one"], ["eins"])
+            print(aligned.target_tokens, aligned.weights.shape)
+            ```
+        """
+        weights = []
+        for source, target in self._batches(sources, targets, batch_size):
+            found = self.generator.align(source, target, layer=layer, heads=heads)
+            for row, x, y in zip(found, source, target, strict=True):
+                weights.append(row[: len(y), : len(x)])
+        tokens = (
+            _tokens(self.source_tokenizer, sources),
+            _tokens(self.target_tokenizer, targets),
+        )
+        return [Alignment(*each) for each in zip(*tokens, weights, strict=True)]
+
+    def evaluate(self, sources, targets, *, tokenize="13a", lowercase=False, **call):
+        """Generates a text for each source, and scores them against the true ones.
+
+        Args:
+            sources: A list of source texts.
+            targets: The true target texts, as many. Equal sources are one with several
+                targets in the error rates, of which any is right.
+            tokenize: As of `evaluate_texts`.
+            lowercase: As of `evaluate_texts`.
+            **call: Arguments of a call, such as `max_length` and `batch_size`.
+
+        Returns:
+            An `Evaluation`: `bleu`, `chrf`, error rates, and a `report` to print.
+
+        Raises:
+            ValueError: As a call and `evaluate_texts` do.
+
+        Example:
+            ```python
+            from keras_encdec import ByteTokenizer, build
+
+            small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+            text_to_text = build(ByteTokenizer(), ByteTokenizer(), **small)
+            print(text_to_text.evaluate(["one"], ["eins"], max_length=4).chrf)
+            ```
+        """
+        options = {"tokenize": tokenize, "lowercase": lowercase}
+        # Before the work, not after it.
+        evaluate_texts(sources, targets, targets, **options)
+        texts = self(sources, **call)
+        return evaluate_texts(
+            sources, texts, self.target_tokenizer.join(targets), **options
+        )
+
+    def _batches(self, sources, targets, batch_size):
+        """Yields the ids of pairs of texts, lists of rows."""
+        require_size("batch_size", batch_size)
+        if len(sources) != len(targets):
+            raise ValueError(
+                "There must be a target for each source; received "
+                f"{len(sources)} sources and {len(targets)} targets. Pair them."
+            )
+        sources, targets = self._encode(sources), self._encode(targets, "target")
+        for start in range(0, len(sources), batch_size):
+            some = slice(start, start + batch_size)
+            yield sources[some], targets[some]
+
+    def _encode(self, texts, side="source"):
         """The ids of each text, NumPy arrays, none longer than the positions."""
-        encoded = self.source_tokenizer.encode(texts)
+        encoded = getattr(self, f"{side}_tokenizer")(texts)
         ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
         rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
         largest = self.model.max_length
@@ -263,11 +395,11 @@ class TextToText:
         """
         config = {
             "format": FORMAT,
-            "source_tokenizer": _config_of("source_tokenizer", self.source_tokenizer),
-            "target_tokenizer": _config_of("target_tokenizer", self.target_tokenizer),
-            "sampler": _config_of("sampler", self.sampler),
+            "source_tokenizer": config_of("source_tokenizer", self.source_tokenizer),
+            "target_tokenizer": config_of("target_tokenizer", self.target_tokenizer),
+            "sampler": config_of("sampler", self.sampler),
             "processors": [
-                _config_of("processors", processor)
+                config_of("processors", processor)
                 for processor in self.generator.processors
             ],
             "max_length": self.max_length,
@@ -281,7 +413,7 @@ class TextToText:
         """Reads what `save` wrote; nothing in it can run code.
 
         Args:
-            folder: The folder.
+            folder: The folder, or that of a training, whose best model it then is.
             modules: Modules to import before, by name, that register custom objects
                 with `keras.saving.register_keras_serializable`: no other code than
                 theirs, Keras's and this library's can be named by what is read.
@@ -295,62 +427,26 @@ class TextToText:
         """
         for module in modules:
             importlib.import_module(module)
-        folder = pathlib.Path(folder)
-        for file in (MODEL_FILE, CONFIG_FILE):
-            if not (folder / file).is_file():
-                raise FileNotFoundError(
-                    f"A saved folder holds {MODEL_FILE} and {CONFIG_FILE}; {file} is "
-                    f"missing in {str(folder)!r}. Give the folder that was saved, or "
-                    "save it again."
-                )
-        with _naming(folder):
+        folder = saved_folder(folder)
+        with naming(folder):
             config = dict(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
         check_format(config.pop("format", None), folder / CONFIG_FILE)
-        with _naming(folder):
+        with naming(folder):
             max_length = config.pop("max_length")
-            processors = [_from_config(part) for part in config.pop("processors", [])]
-            parts = {name: _from_config(part) for name, part in config.items()}
+            processors = [from_config(part) for part in config.pop("processors", [])]
+            parts = {name: from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
             return cls(
                 model=model, processors=processors, max_length=max_length, **parts
             )
 
 
-def _from_config(config):
-    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+def _tokens(tokenizer, texts):
+    """The tokens of each text, one for each id that `encode` gives."""
 
+    def special(ids):
+        named = {tokenizer.start_id: "<s>", tokenizer.end_id: "</s>"}
+        return [named.get(id, f"<{id}>") for id in ids]
 
-def _config_of(name, part):
-    """The config of a part, from which it can be made again without running code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of a lambda, which is refused here.
-        config = keras.saving.serialize_keras_object(part)
-    try:
-        _from_config(config)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"What is saved must be read again without running code of its own; "
-            f"received {name}={part!r:.200}, which cannot: {error} Make it a class or "
-            "function decorated by keras.saving.register_keras_serializable."
-        ) from error
-    return config
-
-
-@contextlib.contextmanager
-def _naming(folder):
-    """Names the folder and the remedy in an error of what is read from it."""
-    try:
-        yield
-    except (
-        AttributeError,
-        KeyError,
-        OSError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ValueError(
-            f"{str(folder)!r} must hold what TextToText.save wrote; it could not be "
-            f"read: {error} Save it again, or name the module that registers its own "
-            "classes in `modules`."
-        ) from error
+    before, behind = special(tokenizer.prefix_ids), special(tokenizer.suffix_ids)
+    return [[*before, *map(str, x), *behind] for x in tokenizer.split(texts)]

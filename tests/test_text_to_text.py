@@ -234,8 +234,8 @@ def test_refuses_a_tokenizer_larger_than_the_vocabulary():
 @pytest.mark.once
 def test_refuses_what_is_no_sampler(text_to_text):
     tokenizer = text_to_text.source_tokenizer
-    with pytest.raises(TypeError, match="sampler must be a Sampler.*received 'greedy'"):
-        TextToText(tokenizer, tokenizer, text_to_text.model, "greedy")
+    with pytest.raises(TypeError, match="sampler must be an object.*received <class"):
+        TextToText(tokenizer, tokenizer, text_to_text.model, GreedySampler)
 
 
 # Saved and loaded
@@ -610,3 +610,71 @@ def test_streams_one_text_and_no_beams(text_to_text):
     beams = TextToText(*parts, text_to_text.model, BeamSampler(2))
     with pytest.raises(ValueError, match="settles each token"):
         beams.stream("text")
+
+
+def test_scores_texts_as_the_generator_scores_their_ids(text_to_text):
+    tokenizer, generator = TOKENIZERS["characters"], text_to_text.generator
+    targets = LINES[::-1]
+    expected = [
+        generator.score(*(tokenizer([text]).to_list() for text in pair))[0][0]
+        for pair in zip(LINES, targets, strict=True)
+    ]
+    for batch_size in (1, 3, 64):
+        scores = text_to_text.score(LINES, targets, batch_size=batch_size)
+        np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    assert text_to_text.score([], []).shape == (0,)
+    with pytest.raises(ValueError, match="received 2 sources and 1 targets. Pair them"):
+        text_to_text.score(["a", "b"], ["a"])
+
+
+def test_what_is_generated_has_the_score_it_was_given(text_to_text):
+    greedy = text_to_text.with_sampler("greedy", max_length=300)
+    texts, scores = zip(*greedy(LINES, return_scores=True), strict=True)
+    ended = [i for i, text in enumerate(texts) if len(text) < 250]
+    given = greedy.score([LINES[i] for i in ended], [texts[i] for i in ended])
+    np.testing.assert_allclose(given, [scores[i] for i in ended], rtol=1e-4)
+
+
+def test_aligns_each_token_with_the_source(text_to_text):
+    sources, targets = ["a man", "two men"], ["Mann", "Herd am"]
+    pairs = text_to_text.align(sources, targets, batch_size=2)
+    for source, target, pair in zip(sources, targets, pairs, strict=True):
+        assert pair.source_tokens == [*source, "</s>"]
+        assert pair.target_tokens == [*target, "</s>"]
+        assert pair.weights.shape == (len(target) + 1, len(source) + 1)
+        np.testing.assert_allclose(pair.weights.sum(axis=1), 1, rtol=1e-5)
+        (alone,) = text_to_text.align([source], [target], layer=0, heads=2)
+        np.testing.assert_allclose(pair.weights, alone.weights, atol=1e-6)
+    assert text_to_text.align([], []) == []
+
+
+def test_aligned_tokens_name_what_stands_around_a_text():
+    tokenizer = WordTokenizer(["a", "b"], prefix_ids=[6], suffix_ids=[2, 7])
+    (pair,) = text_to_text_of(tokenizer, tokenizer).align(["a b"], ["c"])
+    assert pair.source_tokens == ["<6>", "a", "b", "</s>", "<7>"]
+    assert pair.weights.shape == (4, 5)
+
+
+def test_evaluates_what_it_generates(text_to_text):
+    greedy = text_to_text.with_sampler("greedy")
+    texts = greedy(LINES, max_length=4)
+    scores = greedy.evaluate(LINES, texts, max_length=4, batch_size=3)
+    assert scores.sequence_error_rate == scores.character_error_rate == 0
+    assert scores.chrf == pytest.approx(100)
+    assert greedy.evaluate(LINES, LINES, max_length=4).sequence_error_rate == 1
+    with pytest.raises(ValueError, match="at least one"):
+        greedy.evaluate([], [])
+
+
+def test_a_run_is_loaded_by_its_best_model(text_to_text, tmp_path):
+    text_to_text.save(tmp_path / "run" / "best")
+    assert TextToText.load(tmp_path / "run")(LINES) == text_to_text(LINES)
+
+
+def test_a_sampler_has_a_name(text_to_text):
+    beams = text_to_text.with_sampler("beam")
+    assert beams.sampler == beams.generator.sampler == BeamSampler()
+    tokenizer = TOKENIZERS["characters"]
+    named = TextToText(tokenizer, tokenizer, text_to_text.model, "top-k")
+    assert named.sampler == TopKSampler()
+    assert "sampler=TopKSampler(temperature=1.0, k=" in repr(named)

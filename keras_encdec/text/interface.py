@@ -19,7 +19,7 @@ tf = import_tensorflow()
 
 
 class Tokenizer(tf.Module):
-    """The common interface of all tokenizers: `encode` and `decode`.
+    """The common interface of all tokenizers: `encode`, which a call is, and `decode`.
 
     A subclass defines `_to_ids(texts)`, from strings `(B,)` to ragged int32 ids
     `(B, None)` without special ids; `_to_texts(ids)`, from ragged int64 ids
@@ -128,6 +128,10 @@ class Tokenizer(tf.Module):
             ValueError: If `texts` is a tensor or array of another rank than 1.
         """
         return self._enclosed(self._to_ids(as_string_tensor(texts)))
+
+    def __call__(self, texts):
+        """Returns what `encode` does."""
+        return self.encode(texts)
 
     def _enclosed(self, ids):
         """Ragged ids `(B, None)` of texts between prefix and suffix ids."""

@@ -36,6 +36,7 @@ def test_encode_closes_each_row(tokenizer):
     assert ids.dtype == tf.int32
     assert ids.to_list() == [[4, 5, 3, 2], [2]]
     assert tokenizer.encode([]).shape.as_list() == [0, None]
+    assert tokenizer(["Ab!", ""]).to_list() == ids.to_list()
 
 
 @pytest.mark.parametrize(

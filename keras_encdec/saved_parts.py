@@ -1,0 +1,89 @@
+"""What a saved `TextToText` is: its folder, its files, and the configs of its parts."""
+
+import contextlib
+import pathlib
+import warnings
+import zipfile
+
+import keras
+
+MODEL_FILE = "model.keras"
+CONFIG_FILE = "text_to_text.json"
+
+
+def saved_folder(folder):
+    """Returns the folder that holds a saved `TextToText`: in that of a run, its best.
+
+    Args:
+        folder: A folder, `str` or `Path`: that `TextToText.save` wrote, or that of a
+            training, whose `best/` is meant.
+
+    Returns:
+        A `Path`.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+
+    Example:
+        ```python
+        import tempfile
+        from keras_encdec.saved_parts import saved_folder
+
+        try:
+            saved_folder(tempfile.mkdtemp())
+        except FileNotFoundError as error:
+            print(error)
+        ```
+    """
+    given = pathlib.Path(folder)
+    best = given / "best"
+    folder = best if best.is_dir() and not (given / CONFIG_FILE).exists() else given
+    for file in (MODEL_FILE, CONFIG_FILE):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(
+                f"A saved folder holds {MODEL_FILE} and {CONFIG_FILE}; {file} is "
+                f"missing in {str(folder)!r}. Give the folder that was saved, or that "
+                "of a training that has finished an epoch."
+            )
+    return folder
+
+
+def from_config(config):
+    """Returns the part that `config_of` described."""
+    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
+
+def config_of(name, part):
+    """The config of a part, from which it can be made again without running code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of a lambda, which is refused here.
+        config = keras.saving.serialize_keras_object(part)
+    try:
+        from_config(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"What is saved must be read again without running code of its own; "
+            f"received {name}={part!r:.200}, which cannot: {error} Make it a class or "
+            "function decorated by keras.saving.register_keras_serializable."
+        ) from error
+    return config
+
+
+@contextlib.contextmanager
+def naming(folder):
+    """Names the folder and the remedy in an error of what is read from it."""
+    try:
+        yield
+    except (
+        AttributeError,
+        KeyError,
+        OSError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(
+            f"{str(folder)!r} must hold what TextToText.save wrote; it could not be "
+            f"read: {error} Save it again, or name the module that registers its own "
+            "classes in `modules`."
+        ) from error
