@@ -1,86 +1,46 @@
 """Encoder-decoder Transformers for Keras 3, from `fit` to TF Serving.
 
-What works on text needs TensorFlow and is imported when first used, so that the rest
-runs where it is not installed.
+What it takes is imported when a name is first used, Keras too; TensorFlow only by what
+works on text. Where Keras is there already, `import keras_encdec` is enough for
+`keras.saving.load_model` to read this library's models.
 """
 
 import importlib
-
-from keras_encdec import generation, layers, training
-from keras_encdec.generation import (
-    BeamSampler,
-    ContrastiveSampler,
-    Generator,
-    GreedySampler,
-    MinPSampler,
-    RandomSampler,
-    Sampler,
-    TopKSampler,
-    TopPSampler,
-    TypicalSampler,
-)
-from keras_encdec.layers import (
-    Attention,
-    DecoderBlock,
-    EncoderBlock,
-    FeedForward,
-    TokenEmbedding,
-)
-from keras_encdec.model import EncoderDecoder
-from keras_encdec.training import (
-    InverseSquareRoot,
-    Perplexity,
-    TokenAccuracy,
-    TokenCrossEntropy,
-)
+import re
+import sys
 
 __version__ = "0.2.0"
 
-_NEED_TENSORFLOW = {
-    "ByteTokenizer": "keras_encdec.text",
-    "CharacterTokenizer": "keras_encdec.text",
-    "SentencePieceTokenizer": "keras_encdec.text",
-    "TextToText": "keras_encdec.text_to_text",
-    "WordTokenizer": "keras_encdec.text",
-    "export_saved_model": "keras_encdec.export",
-    "read_pairs": "keras_encdec.text",
-    "teacher_forcing": "keras_encdec.text",
-    "text_dataset": "keras_encdec.text",
+# The stub beside this file is the one list of what is public, and of where it is.
+_stub = __spec__.loader.get_data(f"{__path__[0]}/__init__.pyi").decode()
+_places = {
+    name: place
+    for place, name in re.findall(r"^from (\S+) import (\w+) as \2$", _stub, re.M)
 }
-
-__all__ = [
-    "Attention",
-    "BeamSampler",
-    "ContrastiveSampler",
-    "DecoderBlock",
-    "EncoderBlock",
-    "EncoderDecoder",
-    "FeedForward",
-    "Generator",
-    "GreedySampler",
-    "InverseSquareRoot",
-    "MinPSampler",
-    "Perplexity",
-    "RandomSampler",
-    "Sampler",
-    "TokenAccuracy",
-    "TokenCrossEntropy",
-    "TokenEmbedding",
-    "TopKSampler",
-    "TopPSampler",
-    "TypicalSampler",
-    "generation",
-    "layers",
-    "training",
-    *_NEED_TENSORFLOW,
-]
+__all__ = sorted(_places)
 
 
 def __getattr__(name):
-    if name not in _NEED_TENSORFLOW:
+    if name not in _places:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_NEED_TENSORFLOW[name]), name)
+    _register()
+    if _places[name] == __name__:
+        return importlib.import_module(f"{__name__}.{name}")
+    found = getattr(importlib.import_module(_places[name]), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]
+
+
+def _register():
+    """Imports what is registered with Keras and needs no TensorFlow."""
+    # The first of them looks for the backend.
+    for room in ("backend", "generation", "model", "training"):
+        importlib.import_module(f"{__name__}.{room}")
+
+
+if "keras" in sys.modules:
+    _register()

@@ -9,6 +9,7 @@ import time
 from keras_encdec.backend import running_backend
 from keras_encdec.export import export_saved_model
 from keras_encdec.files import new_folder
+from keras_encdec.printing import tell
 from keras_encdec.recipe import build, make_tokenizer
 from keras_encdec.run import train
 from keras_encdec.text import sequence_error_rate, token_error_rate
@@ -131,7 +132,7 @@ def run_demo(
     held, rest = names[:held_out], names[held_out:]
     pairs = [(word, phonemes) for word in rest for phonemes in known[word]]
     sources, targets = map(list, zip(*pairs, strict=True))
-    print(
+    tell(
         f"CMUdict: training on {len(pairs):,} pronunciations of {len(rest):,} words; "
         f"{len(held):,} words held out. Backend: {running_backend()}."
     )
@@ -154,7 +155,7 @@ def run_demo(
         seed=seed,
     )
     training_seconds = time.perf_counter() - start
-    print(
+    tell(
         f"Trained {text_to_text.model.count_params():,} parameters in "
         f"{training_seconds / 60:.1f} minutes."
     )
@@ -168,7 +169,7 @@ def run_demo(
         "training_seconds": training_seconds,
     }
     _print_table(held[:12], predicted, references)
-    print(
+    tell(
         f"Held-out words: phoneme error rate {results['phoneme_error_rate']:.1%}, word "
         f"error rate {results['word_error_rate']:.1%} ({len(held):,} words in "
         f"{seconds:.1f} s)."
@@ -204,8 +205,8 @@ def _print_table(words, predicted, references):
         for word, phonemes, true in zip(words, predicted, references, strict=False)
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    print()
+    tell("")
     for row in rows:
         right = " " if row[0] == "word" or row[1] in row[2].split(" | ") else "x"
-        print(f" {right} {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}")
-    print(" (x: none of the true pronunciations)\n")
+        tell(f" {right} {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}")
+    tell(" (x: none of the true pronunciations)\n")

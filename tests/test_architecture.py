@@ -14,13 +14,30 @@ IMPORTS = {
     "backend": set(),
     "files": set(),
     "interrupts": set(),
+    "printing": set(),
+    "saved_parts": set(),
+    "training_options": set(),
     "text": {"backend"},
     "layers": {"backend"},
     "model_checks": {"backend", "files"},
-    "training": {"backend", "files", "interrupts", "model_checks"},
+    "training": {
+        "backend",
+        "files",
+        "interrupts",
+        "model_checks",
+        "printing",
+        "training_options",
+    },
     "generation": {"backend"},
     "model": {"backend", "files", "layers", "model_checks"},
-    "text_to_text": {"backend", "files", "text", "model", "generation"},
+    "text_to_text": {
+        "evaluation",
+        "files",
+        "generation",
+        "model",
+        "saved_parts",
+        "text",
+    },
     "serving": set(),
     "export": {
         "backend",
@@ -38,11 +55,13 @@ IMPORTS = {
         "evaluation",
         "files",
         "interrupts",
+        "printing",
         "text",
         "text_to_text",
         "training",
+        "training_options",
     },
-    "demo": {"backend", "files", "text", "export", "recipe", "run"},
+    "demo": {"backend", "files", "printing", "text", "export", "recipe", "run"},
 }
 # The doors of the house see every room.
 DOORS = {"keras_encdec", "cli", "__main__"}
@@ -55,7 +74,7 @@ MAY_IMPORT = {
     "tensorflow_text": {"backend", "text", "export"},
     "keras_hub": {"backend", "text", "export"},
 }
-MAX_LINES = 400
+MAX_LINES = 350
 
 
 def room(module):
@@ -140,10 +159,14 @@ def backend_questions(path, source):
 
 
 def length(path, source):
-    """Files too long to be read at a sitting."""
+    """Files too long to be read at a sitting, what they say of themselves left out."""
     lines = len(source.splitlines())
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+            if ast.get_docstring(node) is not None:
+                lines -= node.body[0].end_lineno - node.body[0].lineno + 1
     if lines > MAX_LINES:
-        yield f"{path}: {lines} lines, at most {MAX_LINES}: split it"
+        yield f"{path}: {lines} lines without docstrings, at most {MAX_LINES}: split it"
 
 
 def missing_docstrings(path, source):
@@ -274,6 +297,10 @@ def test_finds_questions_about_the_backend(path, source, found):
 def test_finds_long_files():
     assert not list(length("keras_encdec/a.py", "\n" * MAX_LINES))
     assert list(length("keras_encdec/a.py", "\n" * (MAX_LINES + 1)))
+    words = '"""\n\n\n"""'
+    documented = f"{words}\nclass A:\n    {words}\n    def f():\n        {words}\n"
+    assert not list(length("keras_encdec/a.py", documented + "\n" * (MAX_LINES - 2)))
+    assert list(length("keras_encdec/a.py", documented + "\n" * (MAX_LINES - 1)))
 
 
 def test_finds_missing_docstrings():

@@ -3,6 +3,7 @@
 Everything else is written with `keras.ops`, and calls these where they truly differ.
 """
 
+from keras_encdec.backend.choice import check_backend  # First, as it says.
 from keras_encdec.backend.compilation import (
     compile_function,
     compile_train_step,
@@ -36,6 +37,7 @@ __all__ = [
     "RecentlyUsed",
     "are_the_same",
     "calls_at_a_time",
+    "check_backend",
     "compile_function",
     "compile_train_step",
     "drop_out",

@@ -1,11 +1,31 @@
 """The command line: demo, vocabulary, train, evaluate, generate, export."""
 
-import argparse
+import contextlib
+import importlib
 import re
 import sys
 
+import keras_encdec
 from keras_encdec.cli import export, learn, use
+from keras_encdec.cli.arguments import Parser
+from keras_encdec.cli.process import set_environment
 from keras_encdec.interrupts import interrupts_kept
+
+EPILOG = """\
+examples:
+  %(prog)s demo
+  %(prog)s train --help
+
+environment:
+  KERAS_BACKEND    tensorflow, jax or torch
+
+exit status:
+  0    success
+  1    a training diverged, or a model answers with what is no number
+  2    an error that you can mend
+  130  Ctrl-C
+  141  nobody reads the output further
+"""
 
 
 def main(arguments=None):
@@ -30,23 +50,24 @@ def main(arguments=None):
             print(leaving.code)
         ```
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="keras-encdec",
         description="Encoder-decoder Transformers for Keras 3.",
-        epilog="Choose the backend with KERAS_BACKEND=tensorflow, jax or torch. Exit "
-        "status: 0 after success, 1 if a training diverged or a model answers with "
-        "what is no number, 2 after an error that you can mend, 130 after Ctrl-C, 141 "
-        "where nobody reads its output further.",
+        epilog=EPILOG,
     )
+    version = f"%(prog)s {keras_encdec.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.commands = commands.choices
     learn.add_commands(commands)
     use.add_commands(commands)
     export.add_commands(commands)
     options = vars(parser.parse_args(arguments))
-    command = options.pop("command")
+    command, quiet = options.pop("command"), options.pop("quiet")
     try:
+        set_environment()
         with interrupts_kept(until_checked=False):
-            command(**options)
+            _run(command, options, quiet)
     except FloatingPointError as error:
         return _failed(1, f"error: {_as_typed(error, options)}")
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -54,6 +75,15 @@ def main(arguments=None):
     except KeyboardInterrupt as interrupt:
         return _failed(130, _as_typed(interrupt, options) or "Interrupted.")
     return 0
+
+
+def _run(command, options, quiet):
+    # The first that imports Keras: it tells of a backend that is not there.
+    importlib.import_module("keras_encdec.backend")
+    from keras_encdec.printing import silent
+
+    with silent() if quiet else contextlib.nullcontext():
+        command(**options)
 
 
 def _failed(status, words):

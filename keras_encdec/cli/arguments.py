@@ -1,15 +1,18 @@
-"""Arguments that several commands take."""
+"""The parser of the command line, and the arguments that several commands take."""
 
 import argparse
+import difflib
 import functools
+import inspect
 import os
-import pathlib
 import sys
 
-from keras_encdec.training.options import POSITIVE, SHARE, Numbers
+from keras_encdec.training_options import POSITIVE, SHARE, Numbers
 
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter):
+class _Help(
+    argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
+):
     """Tells the defaults that say something: no False of a switch, and no None."""
 
     def _get_help_string(self, action):
@@ -18,15 +21,75 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def add_command(commands, function, summary):
-    """Adds the command of a function, under its name, described by its docstring."""
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, and what was meant.
+
+    Args:
+        **options: Those of `argparse.ArgumentParser`.
+
+    Example:
+        ```python
+        from keras_encdec.cli.arguments import Parser
+
+        try:
+            Parser(prog="it").parse_args(["--hepl"])
+        except SystemExit as leaving:  # It has said that --help was meant.
+            print(leaving.code)
+        ```
+    """
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=_Help, **options)
+        self.commands = {}
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parses; what is unknown is told before what is missing."""
+        args = sys.argv[1:] if args is None else list(args)
+        options = self._option_string_actions
+        for word in args:
+            name = word.partition("=")[0]
+            if word == "--" or (self.commands and name in self.commands):
+                break
+            if name.startswith("--") and " " not in name:
+                # The beginning of an option stands for it.
+                if not any(option.startswith(name) for option in options):
+                    self._refuse("option", name, options)
+            elif self.commands and not name.startswith("-"):
+                self._refuse("command", name, self.commands)
+        return super().parse_known_args(args, namespace)
+
+    def _refuse(self, kind, name, known):
+        near = difflib.get_close_matches(name, known, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        self.error(f"there is no {kind} {name}{meant}")
+
+    def error(self, message):
+        """Ends the program with status 2, and one line."""
+        self.exit(2, f"{self.prog}: error: {message} (--help tells all)\n")
+
+
+def add_command(commands, function, summary, *examples):
+    """Adds the command of a function, under its name, described by its docstring.
+
+    Args:
+        commands: What `add_subparsers` returned.
+        function: The function, whose arguments are those of the command.
+        summary: What the program's `--help` says of it.
+        *examples: What may stand behind its name.
+
+    Returns:
+        The `Parser` of the command.
+    """
     added = commands.add_parser(
         function.__name__,
         help=summary,
-        description=function.__doc__,
-        formatter_class=_Help,
+        description=inspect.getdoc(function),
+        epilog="\n".join(["examples:", *(f"  %(prog)s {words}" for words in examples)]),
     )
     added.set_defaults(command=_while_it_is_read(function))
+    added.add_argument(
+        "--quiet", action="store_true", help="print results, warnings and errors alone"
+    )
     return added
 
 
@@ -58,14 +121,15 @@ def add_pairs(parser):
         required=True,
         help="file of source texts, a line each; or of source<tab>target; .gz too",
     )
-    parser.add_argument("--target", help="file of target texts, a line each")
+    parser.add_argument(
+        "--target",
+        help="file of target texts, a line each; not needed for source<tab>target",
+    )
 
 
 def add_saved(parser):
     """Adds the folder of a trained model."""
-    parser.add_argument(
-        "saved", type=saved_folder, help="folder that train or demo wrote"
-    )
+    parser.add_argument("saved", help="folder that train or demo wrote")
     parser.add_argument(
         "--module",
         action="append",
@@ -75,22 +139,16 @@ def add_saved(parser):
     )
 
 
-def saved_folder(text):
-    """The folder of the model itself: in that of a run, that of its best epoch."""
-    best = pathlib.Path(text, "best")
-    return str(best) if best.is_dir() else text
-
-
 def within(bounds):
     """Returns the type of an argument that lies within bounds.
 
     Args:
-        bounds: What it may be, as of `training.options`: `Numbers` or `Names`.
+        bounds: What it may be, as of `training_options`: `Numbers` or `Names`.
 
     Example:
         ```python
         from keras_encdec.cli.arguments import within
-        from keras_encdec.training.options import Numbers
+        from keras_encdec.training_options import Numbers
 
         print(within(Numbers(kind=int, least=1))("3"))
         ```

@@ -12,27 +12,42 @@ OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
 
 def add_commands(commands):
     """Adds this command to a parser."""
-    added = add_command(commands, export, "write a SavedModel: strings in, strings out")
+    added = add_command(
+        commands,
+        export,
+        "write a SavedModel: strings in, strings out",
+        "runs/en-de saved_models/en-de --version 2 --beams 5",
+        "runs/en-de en-de.onnx --format onnx",
+    )
     add_saved(added)
     added.add_argument(
         "path",
         help="folder of the versions, saved_models/en-de; of another format the "
         "folder to write",
     )
-    added.add_argument("--format", choices=FORMATS, default="saved-model")
+    added.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="saved-model",
+        help="what to write; all but saved-model take ids or tokens, not strings",
+    )
     added.add_argument(
         "--version",
         type=positive,
         help="number of the folder to write in it, 1 if not given; TF Serving serves "
         "the largest",
     )
-    add_beams(added, "answer by beam search, with so many hypotheses")
-    added.add_argument("--max-length", type=positive, help="largest number of tokens")
+    add_beams(added, "answer by beam search, of so many; as saved if not given")
+    added.add_argument(
+        "--max-length",
+        type=positive,
+        help="largest number of tokens; as saved if not given",
+    )
     added.add_argument(
         "--signatures",
         nargs="+",
         help="which of serving_default, generate, beam, sample, score, logits, encode; "
-        "by default all",
+        "all if not given",
     )
     added.add_argument(
         "--jit",
@@ -49,10 +64,11 @@ def add_commands(commands):
     added.add_argument(
         "--texts",
         help="file of source texts, as of generate, on whose first lines the proof is "
-        "made",
+        "made; some of its own if not given",
     )
     added.add_argument(
-        "--quantization", help="of the weights of ctranslate2: int8, float16 ..."
+        "--quantization",
+        help="of the weights of ctranslate2: int8, float16 ...; none if not given",
     )
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
@@ -96,6 +112,7 @@ def export(saved, module, path, format, max_length, beams, length_penalty, **opt
 
 def _export_other(text_to_text, modules, path, format, quantization, overwrite):
     from keras_encdec import export
+    from keras_encdec.printing import tell
 
     options = {"overwrite": overwrite}
     if format == "ctranslate2":
@@ -104,9 +121,9 @@ def _export_other(text_to_text, modules, path, format, quantization, overwrite):
     else:
         options["modules"] = modules
     folder = getattr(export, f"export_{format}")(text_to_text, path, **options)
-    print(f"Wrote {folder}:")
+    tell(f"Wrote {folder}:")
     for file in sorted(folder.iterdir()):
-        print(f"  {file.stat().st_size / 1e6:8.2f} MB  {file.name}")
+        tell(f"  {file.stat().st_size / 1e6:8.2f} MB  {file.name}")
 
 
 def _export_saved_model(
@@ -122,6 +139,7 @@ def _export_saved_model(
 ):
     from keras_encdec.export import SIGNATURES, export_saved_model
     from keras_encdec.export.proof import REPORT, TEXTS
+    from keras_encdec.printing import tell
     from keras_encdec.text import read_sources
 
     folder = export_saved_model(
@@ -135,22 +153,22 @@ def _export_saved_model(
         overwrite=overwrite,
     )
     report = json.loads((folder / REPORT).read_text())
-    print(
+    tell(
         f"Wrote {folder}: {report['parameters']:,} parameters, "
         f"{report['megabytes']:.1f} MB, loaded in {report['load_seconds']:.1f} s by a "
         f"process without Keras, which answers {report['texts']} texts as Python does."
     )
     for name, signature in report["signatures"].items():
-        print(
+        tell(
             f"\n{name}: {signature['milliseconds_for_one']:.1f} ms for one text, "
             f"{signature['milliseconds_for_all']:.1f} ms for all"
         )
         if signature["rounded"]:
-            print(f"  rounding chose another text {signature['rounded']} times")
+            tell(f"  rounding chose another text {signature['rounded']} times")
         for side in ("inputs", "outputs"):
             for tensor, described in sorted(signature[side].items()):
-                print(f"  {side[:-1]:6} {tensor:12} {described}")
-    print(
+                tell(f"  {side[:-1]:6} {tensor:12} {described}")
+    tell(
         "\nNext:\n"
         f"  saved_model_cli show --dir {folder} --all\n"
         f'  docker run -p 8501:8501 -v "{pathlib.Path(path).absolute()}:'

@@ -2,19 +2,16 @@
 
 from keras_encdec.cli.arguments import finite, int32, portion, positive, positive_real
 
-# For each sampler its class, and its options by the names of the class's arguments.
+# For each sampler its options, by the names of its class's arguments.
 _TEMPERATURE = {"temperature": "temperature"}
 SAMPLERS = {
-    "greedy": ("GreedySampler", {}),
-    "beam": (
-        "BeamSampler",
-        {"beams": "num_beams", "length_penalty": "length_penalty"},
-    ),
-    "random": ("RandomSampler", _TEMPERATURE),
-    "top-k": ("TopKSampler", {**_TEMPERATURE, "k": "k"}),
-    "top-p": ("TopPSampler", {**_TEMPERATURE, "p": "p"}),
-    "min-p": ("MinPSampler", {**_TEMPERATURE, "p": "p"}),
-    "typical": ("TypicalSampler", {**_TEMPERATURE, "p": "p"}),
+    "greedy": {},
+    "beam": {"beams": "num_beams", "length_penalty": "length_penalty"},
+    "random": _TEMPERATURE,
+    "top-k": {**_TEMPERATURE, "k": "k"},
+    "top-p": {**_TEMPERATURE, "p": "p"},
+    "min-p": {**_TEMPERATURE, "p": "p"},
+    "typical": {**_TEMPERATURE, "p": "p"},
 }
 
 
@@ -23,7 +20,8 @@ def add_search(parser):
     parser.add_argument(
         "--sampler",
         choices=tuple(SAMPLERS),
-        help="beam with --beams, else that of the model: greedy after train",
+        help="how to choose tokens; if not given beam with --beams, else as saved: "
+        "greedy after train",
     )
     add_beams(parser, "of beam: the number of hypotheses, 4 if not given")
     parser.add_argument(
@@ -37,9 +35,15 @@ def add_search(parser):
         type=portion,
         help="of top-p and typical, 0.9 if not given, and of min-p, 0.1",
     )
-    parser.add_argument("--seed", type=int32, default=0)
-    parser.add_argument("--max-length", type=positive, help="largest number of tokens")
-    parser.add_argument("--batch-size", type=positive, default=64)
+    parser.add_argument("--seed", type=int32, default=0, help="of what is drawn")
+    parser.add_argument(
+        "--max-length",
+        type=positive,
+        help="largest number of tokens; as saved if not given",
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, default=64, help="texts generated at once"
+    )
 
 
 def add_beams(parser, words):
@@ -70,22 +74,22 @@ def make_sampler(sampler=None, **options):
         print(make_sampler(beams=8))
         ```
     """
-    from keras_encdec import generation
+    from keras_encdec.generation.named_samplers import sampler_of
 
     given = {name: value for name, value in options.items() if value is not None}
     if sampler is None and "beams" in given:
         sampler = "beam"
-    name, takes = SAMPLERS.get(sampler, (None, {}))
+    takes = SAMPLERS.get(sampler, {})
     for option in given:
         if option not in takes:
-            samplers = [name for name in SAMPLERS if option in SAMPLERS[name][1]]
+            samplers = [name for name in SAMPLERS if option in SAMPLERS[name]]
             raise ValueError(
                 f"--{option.replace('_', '-')} is an option of --sampler "
                 f"{' or '.join(samplers)}; received it with "
                 f"{f'--sampler {sampler}' if sampler else 'no --sampler'}. Give both, "
                 "or leave it out."
             )
-    if name is None:
+    if sampler is None:
         return None
     arguments = {takes[option]: value for option, value in given.items()}
-    return getattr(generation, name)(**arguments)
+    return sampler_of(sampler, **arguments)

@@ -12,10 +12,18 @@ from keras_encdec.interrupts import check_interrupt
 
 def add_commands(commands):
     """Adds these commands to a parser."""
-    added = add_command(commands, evaluate, "score generated texts against true ones")
+    added = add_command(
+        commands,
+        evaluate,
+        "score generated texts against true ones",
+        "runs/en-de --source test.en --target test.de --beams 5",
+        "runs/words --source test.tsv --output generated.txt",
+    )
     add_saved(added)
     add_pairs(added)
-    added.add_argument("--output", help="file for the generated texts, a line each")
+    added.add_argument(
+        "--output", help="file for the generated texts, a line each; none if not given"
+    )
     added.add_argument(
         "--bleu-tokenize",
         default="13a",
@@ -26,7 +34,13 @@ def add_commands(commands):
     )
     add_search(added)
 
-    added = add_command(commands, generate, "generate a text for each line")
+    added = add_command(
+        commands,
+        generate,
+        "generate a text for each line",
+        "runs/en-de --beams 5 < test.en",
+        "runs/en-de --source test.en --output test.de --n-best 4 --beams 5",
+    )
     add_saved(added)
     added.add_argument(
         "--source",
@@ -80,6 +94,7 @@ def generate(saved, module, source, output, n_best, **search):
 
     With --n-best each text has a line `line number<tab>score<tab>text`.
     """
+    from keras_encdec.printing import tell
     from keras_encdec.text import read_sources
 
     with _writer(output) as write:
@@ -97,7 +112,7 @@ def generate(saved, module, source, output, n_best, **search):
             ]
         write(results)
     rate = len(lines) / seconds if lines else 0
-    print(f"{len(lines):,} texts in {seconds:.1f} s, {rate:,.1f}/s", file=sys.stderr)
+    tell(f"{len(lines):,} texts in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
 
 
 def _searching(
@@ -139,6 +154,7 @@ def _check_n_best(sampler, n_best):
 
 def _check_texts(text_to_text, sources, references=()):
     """Refuses texts that are too long, and tells what the model does not know."""
+    from keras_encdec.printing import tell
     from keras_encdec.text import unknown_tokens
 
     largest = text_to_text.model.max_length
@@ -154,9 +170,11 @@ def _check_texts(text_to_text, sources, references=()):
             )
     for side, texts in (("source", sources), ("target", references)):
         unknown = unknown_tokens(getattr(text_to_text, f"{side}_tokenizer"), texts)
-        if unknown.count:
-            words = "warning: " if unknown.many else ""
-            print(f"keras-encdec: {words}{unknown.message(side)}", file=sys.stderr)
+        if unknown.many:
+            warning = f"keras-encdec: warning: {unknown.message(side)}"
+            print(warning, file=sys.stderr)
+        elif unknown.count:
+            tell(f"keras-encdec: {unknown.message(side)}", sys.stderr)
 
 
 @contextlib.contextmanager
@@ -184,7 +202,9 @@ def _lines(texts):
 
 
 def _show_progress(done, total):
+    import keras
+
     check_interrupt()  # If a library lost the one that came.
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and keras.config.is_interactive_logging_enabled():
         end = "\n" if done == total else ""
         print(f"\r{done:,}/{total:,} texts", end=end, file=sys.stderr, flush=True)

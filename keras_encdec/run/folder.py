@@ -19,7 +19,7 @@ from keras_encdec.files import (
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.checkpoints import checkpoints_in
-from keras_encdec.training.options import TrainingOptions
+from keras_encdec.training_options import TrainingOptions
 
 RECORD_FILE = "options.json"
 LOG_FILE = "log.csv"
@@ -35,6 +35,10 @@ _OURS = (
     "best",
     "checkpoints",
     "tensorboard",
+)
+_COSINE = (
+    ", where a cosine schedule ends (to train longer, begin another folder with the "
+    "best model of this one as `initial`)"
 )
 _OPTIONS = {field.name: field.default for field in dataclasses.fields(TrainingOptions)}
 _DIGESTS = {
@@ -111,12 +115,15 @@ class RunFolder:
             record: What `make_record` returned.
             text_to_text: The `TextToText` to train, or None to compare it not.
 
+        Returns:
+            The number of epochs that it was begun for, which the record tells: more or
+            fewer may be wanted now, where its schedule does not end with them.
+
         Raises:
-            ValueError: If anything differs, or a later version began the training.
+            ValueError: If anything else differs, or a later version began the training.
         """
-        changes = []
-        if self.has_record:
-            changes += _changes(self._read_record(), record)
+        before = self._read_record() if self.has_record else record
+        changes = _changes(before, record)
         if text_to_text is not None and self.epochs_done:
             changes += _other_parts(TextToText.load(self.best), text_to_text)
         if changes:
@@ -125,6 +132,8 @@ class RunFolder:
                 f"{str(self.path)!r} {'; '.join(changes)}. Give the same, choose "
                 "another folder, or start anew with `overwrite`."
             )
+        begun = before if self.epochs_done else record
+        return {**_OPTIONS, **begun["options"]}["epochs"]
 
     def begin(self, record, text_to_text, *, overwrite=False):
         """Writes down what a training begins with.
@@ -304,10 +313,16 @@ def _changes(before, now):
             continue
         # An option that was not there yet had its default: what was done without it.
         known = {**_OPTIONS, **before[part]} if part == "options" else before[part]
-        changes += [
-            f"{name} was {known.get(name)!r} and is {now[part].get(name)!r}"
+        changed = [
+            name
             for name in sorted({*known, *now[part]})
             if known.get(name) != now[part].get(name)
+        ]
+        changes += [
+            f"{name} was {known.get(name)!r} and is {now[part].get(name)!r}"
+            + (_COSINE if name == "epochs" else "")
+            for name in changed
+            if name != "epochs" or known.get("schedule") == "cosine"
         ]
     # What a record does not tell is not compared.
     changes += [

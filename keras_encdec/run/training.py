@@ -8,6 +8,7 @@ import keras
 
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
+from keras_encdec.printing import as_shown, tell
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
 from keras_encdec.text_to_text import TextToText
@@ -27,7 +28,7 @@ from keras_encdec.training import (
     average_weights,
     averaged_weights,
 )
-from keras_encdec.training.options import MONITORS, TrainingOptions
+from keras_encdec.training_options import MONITORS, TrainingOptions
 
 
 def train(
@@ -49,7 +50,8 @@ def train(
     Adam with the moments of Vaswani et al. 2017, label smoothing, batches of about as
     many tokens each. After each epoch the validation texts are generated and scored.
     With a folder, a training that was interrupted, even by a kill, goes on from its
-    last epoch when the same call is made again, and ends with the same weights.
+    last epoch when the same call is made again, and ends with the same weights. With
+    more `epochs` it goes on too, unless its schedule is the cosine's, which ends.
 
     Nothing is written, or overwritten, before all that it was given is checked and
     built. However it ends, `text_to_text` has the weights of the best epoch so far; if
@@ -68,7 +70,8 @@ def train(
         teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
             learn from, token by token.
         callbacks: Further Keras callbacks.
-        verbose: As of `keras.Model.fit`.
+        verbose: As of `keras.Model.fit`; "auto" is a progress bar in a terminal or a
+            notebook, a line for each epoch elsewhere. 0 prints nothing.
         recipe: None, or what `text_to_text` was made of, a dict that JSON can hold: a
             part of the folder's record, and compared like all of it.
         **options: The arguments of `TrainingOptions`.
@@ -111,6 +114,7 @@ def train(
     record = make_record(
         options, (sources, targets), validation, teacher=teacher, recipe=recipe
     )
+    begun_for = options.epochs
     with contextlib.ExitStack() as stack:
         if folder is None:
             place = RunFolder(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -119,7 +123,7 @@ def train(
             place.recover()
             place.check_place()
             if not overwrite:
-                place.check_same(record, text_to_text)
+                begun_for = place.check_same(record, text_to_text)
         batches = _batches(
             text_to_text,
             sources,
@@ -131,19 +135,22 @@ def train(
         )
         steps = options.updates_per_epoch or len(batches)
         if verbose:
-            print(
+            tell(
                 f"{len(sources):,} pairs; a pass over them is {len(batches):,} batches "
                 f"of {len(batches.shapes)} shapes, {batches.padding:.1%} padding."
             )
         judges = []
         if validation is not None:
-            judges = _judges(text_to_text, *validation, options)
+            judges = _judges(text_to_text, *validation, options, 3 if verbose else 0)
         guard = StopDivergence(None if judges else _example(batches))
-        trained = _compiled(model, teacher, options, steps)
+        trained = _compiled(model, teacher, options, steps, begun_for * steps)
         checkpoints = _checkpoints(place, text_to_text, trained, options, judges)
         done = 0 if overwrite else checkpoints.restore(trained)
-        if verbose and done:
-            print(f"Going on with {place.path} after epoch {done} of {options.epochs}.")
+        over = done >= options.epochs or checkpoints.is_over
+        if verbose and over:
+            tell(f"Nothing is left to train in {place.path} after epoch {done}.")
+        elif verbose and done:
+            tell(f"Going on with {place.path} after epoch {done} of {options.epochs}.")
         if verbose and not done:
             _print_unknown(text_to_text, "", sources, targets)
             if validation is not None:
@@ -153,7 +160,7 @@ def train(
         if not (done and place.has_record):
             place.begin(record, text_to_text, overwrite=overwrite)
         with _best_in_the_end(place, model, options, named=folder is not None):
-            if done < options.epochs and not checkpoints.is_over:
+            if not over:
 
                 def write_log(epoch, logs):
                     place.let_go()
@@ -173,7 +180,7 @@ def train(
                         keras.callbacks.LambdaCallback(on_epoch_end=write_log),
                     ],
                     shuffle=False,
-                    verbose=verbose,
+                    verbose=as_shown(verbose),
                 )
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)
@@ -234,7 +241,7 @@ def _set_best(model, place):
 def _print_unknown(text_to_text, kind, sources, targets):
     for side, texts in (("source", sources), ("target", targets)):
         tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-        print(unknown_tokens(tokenizer, texts).message(kind + side))
+        tell(unknown_tokens(tokenizer, texts).message(kind + side))
 
 
 def _check_validation(validation):
@@ -300,7 +307,7 @@ def _example(batches):
     return source[:1].numpy(), target[:1].numpy()
 
 
-def _judges(text_to_text, sources, targets, options):
+def _judges(text_to_text, sources, targets, options, examples):
     """What judges the model after each epoch: by a loss, and by what it generates."""
 
     def score(hypotheses, references):
@@ -314,12 +321,12 @@ def _judges(text_to_text, sources, targets, options):
     references = text_to_text.target_tokenizer.join(targets)
     return [
         HeldOutLoss(batches.dataset(count=len(batches))),
-        GenerationScores(generate, sources, references, score),
+        GenerationScores(generate, sources, references, score, examples=examples),
     ]
 
 
-def _compiled(model, teacher, options, steps):
-    """The model in its objective, compiled."""
+def _compiled(model, teacher, options, steps, planned):
+    """The model in its objective, compiled for a schedule of `planned` batches."""
     accumulate = options.accumulate if options.accumulate > 1 else None
     shares = {"weights_are_shares": accumulate is not None}
     if options.r_drop is not None:
@@ -339,7 +346,7 @@ def _compiled(model, teacher, options, steps):
         )
     trained.compile(
         keras.optimizers.Adam(
-            _schedule(options, batches, model.target_embedding.hidden_dim),
+            _schedule(options, planned, model.target_embedding.hidden_dim),
             beta_2=0.98,
             epsilon=1e-9,
             weight_decay=options.weight_decay,

@@ -8,8 +8,8 @@ from keras_encdec.training.interruption import InterruptBetweenBatches
 from keras_encdec.training.losses import TokenCrossEntropy
 from keras_encdec.training.metrics import Perplexity, TokenAccuracy
 from keras_encdec.training.objectives import ProjectedLoss, RDrop, WordDistillation
-from keras_encdec.training.options import TrainingOptions
 from keras_encdec.training.schedules import InverseSquareRoot
+from keras_encdec.training_options import TrainingOptions
 
 __all__ = [
     "Checkpoints",

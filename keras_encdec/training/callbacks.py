@@ -3,6 +3,7 @@
 import keras
 
 from keras_encdec.backend import random_state, set_random_state
+from keras_encdec.printing import as_line, tell
 from keras_encdec.training.averaging import averaged_weights
 from keras_encdec.training.interruption import InterruptBetweenBatches
 
@@ -76,7 +77,7 @@ class GenerationScores(_Judge):
         score: A function of the generated texts and the references that returns a dict
             of numbers, such as `{"bleu": 41.0}`, logged as `val_bleu`.
         examples: How many sources to print with what was generated for them, the same
-            ones each time.
+            ones each time, each text in a line; as far as Keras prints.
 
     Raises:
         ValueError: If the numbers of sources and references differ, or there are none.
@@ -122,7 +123,13 @@ class GenerationScores(_Judge):
         texts = self.generate(self.sources)
         shown = zip(self.sources, self.references, texts, strict=True)
         for source, reference, text in list(shown)[: self.examples]:
-            print(f"\n  source     {source}\n  reference  {reference}")
-            print(f"  generated  {text}")
+            tell("")
+            for name, each in (
+                ("source", source),
+                ("reference", reference),
+                ("generated", text),
+            ):
+                head = f"  {name:10} "
+                tell(head + as_line(str(each), len(head)))
         scores = self.score(texts, self.references)
         return {f"val_{name}": float(value) for name, value in scores.items()}

@@ -14,7 +14,6 @@ from keras_encdec.training.losses import (
     counted_labels,
     token_weights,
 )
-from keras_encdec.training.memory import keep_freed_memory
 from keras_encdec.training.metrics import is_best
 from keras_encdec.training.projected_loss import projected_cross_entropy
 
@@ -132,7 +131,6 @@ class ProjectedLoss(CheckedModel, keras.Model):
                 "Leave them out (token_accuracy is logged), or compile the model."
             )
         super().compile(optimizer, loss, **kwargs)
-        keep_freed_memory()
         self._train_step = compile_train_step(
             super().train_step,
             self._training_loss,

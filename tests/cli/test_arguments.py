@@ -5,13 +5,13 @@ import argparse
 import pytest
 
 from keras_encdec.cli.arguments import (
+    Parser,
     add_command,
     finite,
     int32,
     portion,
     positive,
     positive_real,
-    saved_folder,
     share,
 )
 
@@ -49,18 +49,62 @@ def test_what_is_beyond_the_bounds_is_refused(read, text, says):
     assert len(str(caught.value)) < 120
 
 
-def test_help_tells_the_defaults_that_say_something():
+@pytest.fixture
+def parser():
     def act():
         """Acts."""
 
-    parser = argparse.ArgumentParser()
-    added = add_command(parser.add_subparsers(), act, "act")
+    parser = Parser(prog="it")
+    parser.add_argument("--version", action="store_true", help="that of it")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.commands = commands.choices
+    added = add_command(commands, act, "act", "one", "--beams 3 two")
+    added.add_argument("what", help="to act on")
     added.add_argument("--sizes", type=int, default=3, help="of all")
     added.add_argument("--beams", type=int, help="of beam")
     added.add_argument("--fast", action="store_true", help="faster")
     added.add_argument("--slow", dest="fast", action="store_false", help="slower")
-    printed = added.format_help()
+    return parser
+
+
+def test_help_tells_examples_and_the_defaults_that_say_something(parser):
+    printed = parser.commands["act"].format_help()
     assert "of all (default: 3)" in printed and printed.count("default") == 1
+    assert printed.endswith("examples:\n  it act one\n  it act --beams 3 two\n")
+    assert "\n\nActs.\n" in printed and "--quiet" in printed
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (
+            "act one --beems 3",
+            "it act: error: there is no option --beems; did you",
+        ),
+        ("act --baems=3", "no option --baems; did you mean --beams?"),
+        ("act one --xyz", "it act: error: there is no option --xyz (--help "),
+        (
+            "--verison",
+            "no option --verison; did you mean --version?",
+        ),
+        ("atc one", "it: error: there is no command atc; did you mean act?"),
+        ("act", "it act: error: the following arguments are required: what"),
+        ("act one --sizes x", "argument --sizes: invalid int value: 'x'"),
+        ("", "it: error: the following arguments are required: COMMAND"),
+    ],
+)
+def test_says_in_one_line_what_was_meant(words, says, parser, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(words.split())
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line and line.endswith(" (--help tells all)")
+
+
+def test_the_beginning_of_an_option_stands_for_it_and_text_is_no_option(parser):
+    assert parser.parse_args(["act", "one", "--be", "4"]).beams == 4
+    assert parser.parse_args(["act", "--beams=4", "--", "--two"]).what == "--two"
+    assert parser.parse_args(["act", "--no option"]).what == "--no option"
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "ten", str(2**31)])
@@ -73,9 +117,3 @@ def test_what_is_not_positive_is_refused(text):
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="less than 1"):
         share(text)
-
-
-def test_the_folder_of_a_run_stands_for_its_best_model(tmp_path):
-    assert saved_folder(str(tmp_path)) == str(tmp_path)
-    (tmp_path / "best").mkdir()
-    assert saved_folder(str(tmp_path)) == str(tmp_path / "best")

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 import keras_encdec.run
 from keras_encdec.cli import main
+from keras_encdec.cli.program import program
 from keras_encdec.recipe import build
 from keras_encdec.text import (
     ByteTokenizer,
@@ -117,7 +118,10 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
         *("--monitor", "chrf", "--average", 2, "--ema", 0.5, *SMALL),
         "--tensorboard",
     ]
-    assert f"Going on with {output}" in run(*again).out
+    printed = run(*again).out
+    assert f"Nothing is left to train in {output} after epoch 2.\n" in printed
+    longer = f"To train longer: {program()} train --initial {output} --output ANOTHER "
+    assert longer in printed and "\x1b" not in printed and "\b" not in printed
     after = safetensors.numpy.load_file(
         output / "checkpoints" / "epoch-00002.safetensors"
     )
@@ -382,7 +386,7 @@ def test_train_may_replace_what_it_starts_from(tmp_path, run):
     more = ["--initial", output, "--teacher", output]
     run(*command, *more, "--overwrite")
     # Given again, it goes on, and finds nothing left to do.
-    assert f"Going on with {output} after epoch 1 of 1." in run(*command, *more).out
+    assert f"left to train in {output} after epoch 1." in run(*command, *more).out
     run(*command, "--vocabulary", output / "source.model", "--overwrite")
     loaded = TextToText.load(output / "best")
     assert loaded.source_tokenizer.proto == model.read_bytes()

@@ -4,6 +4,7 @@ import pytest
 
 from keras_encdec import BeamSampler, GreedySampler, TopKSampler
 from keras_encdec.cli.search import SAMPLERS, make_sampler
+from keras_encdec.generation.named_samplers import sampler_of
 
 pytestmark = pytest.mark.once
 
@@ -22,10 +23,10 @@ def test_what_is_asked_for_is_made():
 @pytest.mark.parametrize("option", VALUES)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_option_counts_or_is_refused(sampler, option):
-    name, takes = SAMPLERS[sampler]
+    takes = SAMPLERS[sampler]
     if option in takes:
         made = make_sampler(sampler, **{option: VALUES[option]})
-        assert type(made).__name__ == name
+        assert type(made) is type(sampler_of(sampler))
         assert getattr(made, takes[option]) == VALUES[option]
         assert getattr(make_sampler(sampler), takes[option]) != VALUES[option]
     else:

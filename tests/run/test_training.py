@@ -111,7 +111,32 @@ def test_learns_and_keeps_the_best(tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert [float(row["val_chrf"]) for row in rows] == [log["val_chrf"] for log in logs]
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
-    assert "generated" in capsys.readouterr().out
+    # Told to say nothing.
+    assert capsys.readouterr().out == ""
+
+
+def test_with_more_epochs_it_trains_longer_unless_a_schedule_ended(tmp_path, capsys):
+    options = {"updates_per_epoch": 12, "schedule": "inverse-square-root", **QUICK}
+    parts, whole = untrained(), untrained()
+    keras.utils.set_random_seed(0)
+    train(parts, SOURCES, TARGETS, folder=tmp_path / "parts", epochs=1, **options)
+    # The warm-up stays a tenth of what it was begun for.
+    more = {**options, "verbose": 2}
+    logs = train(parts, SOURCES, TARGETS, folder=tmp_path / "parts", epochs=2, **more)
+    assert "parts after epoch 1 of 2" in capsys.readouterr().out
+    keras.utils.set_random_seed(0)
+    expected = train(whole, SOURCES, TARGETS, epochs=2, warmup=2, **options)
+    np.testing.assert_allclose(logs[1]["loss"], expected[1]["loss"], rtol=1e-5)
+    for epochs in (1, 2):
+        folder = tmp_path / "parts"
+        train(parts, SOURCES, TARGETS, folder=folder, epochs=epochs, **more)
+        said = f"Nothing is left to train in {folder} after epoch 2.\n"
+        assert said in capsys.readouterr().out
+    # That of the cosine is 0 at its end.
+    options["schedule"] = "cosine"
+    train(parts, SOURCES, TARGETS, folder=tmp_path / "ended", epochs=1, **options)
+    with pytest.raises(ValueError, match="1 and is 2, where a cosine .* as `initial`"):
+        train(parts, SOURCES, TARGETS, folder=tmp_path / "ended", epochs=2, **options)
 
 
 def test_goes_on_after_an_interruption_with_the_same_end(tmp_path):

@@ -14,7 +14,7 @@ pytestmark = [
 PROGRAM = """
 import resource, sys
 if sys.argv[1] == "kept":
-    from keras_encdec.training.memory import keep_freed_memory
+    from keras_encdec.cli.process import keep_freed_memory
     keep_freed_memory()
 
 def step():

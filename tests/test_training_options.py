@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_encdec.training.options import (
+from keras_encdec.training_options import (
     MONITORS,
     SCHEDULES,
     Names,

@@ -29,7 +29,7 @@ class Numbers:
 
     Example:
         ```python
-        from keras_encdec.training.options import Numbers
+        from keras_encdec.training_options import Numbers
 
         share = Numbers(kind=float, least=0, below=1)
         assert 0.1 in share and 1 not in share and "0.1" not in share
@@ -90,7 +90,7 @@ class Names:
 
     Example:
         ```python
-        from keras_encdec.training.options import Names
+        from keras_encdec.training_options import Names
 
         print(Names(("cosine", "constant")))  # one of cosine, constant
         ```
@@ -237,7 +237,7 @@ def bounds_of(name):
 
     Example:
         ```python
-        from keras_encdec.training.options import bounds_of
+        from keras_encdec.training_options import bounds_of
 
         assert bounds_of("epochs").read("20") in bounds_of("epochs")
         ```

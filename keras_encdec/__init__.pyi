@@ -1,0 +1,51 @@
+"""Where each public name is: read by type checkers, and by `__init__.py`."""
+
+from keras_encdec import evaluation as evaluation
+from keras_encdec import export as export
+from keras_encdec import generation as generation
+from keras_encdec import layers as layers
+from keras_encdec import recipe as recipe
+from keras_encdec import run as run
+from keras_encdec import serving as serving
+from keras_encdec import text as text
+from keras_encdec import training as training
+from keras_encdec.evaluation import evaluate_texts as evaluate_texts
+from keras_encdec.export import export_saved_model as export_saved_model
+from keras_encdec.generation import BeamSampler as BeamSampler
+from keras_encdec.generation import ContrastiveSampler as ContrastiveSampler
+from keras_encdec.generation import Generator as Generator
+from keras_encdec.generation import GreedySampler as GreedySampler
+from keras_encdec.generation import MinPSampler as MinPSampler
+from keras_encdec.generation import RandomSampler as RandomSampler
+from keras_encdec.generation import Sampler as Sampler
+from keras_encdec.generation import TopKSampler as TopKSampler
+from keras_encdec.generation import TopPSampler as TopPSampler
+from keras_encdec.generation import TypicalSampler as TypicalSampler
+from keras_encdec.layers import Attention as Attention
+from keras_encdec.layers import DecoderBlock as DecoderBlock
+from keras_encdec.layers import EncoderBlock as EncoderBlock
+from keras_encdec.layers import FeedForward as FeedForward
+from keras_encdec.layers import TokenEmbedding as TokenEmbedding
+from keras_encdec.model import EncoderDecoder as EncoderDecoder
+from keras_encdec.recipe import build as build
+from keras_encdec.run import train as train
+from keras_encdec.text import ByteTokenizer as ByteTokenizer
+from keras_encdec.text import CharacterTokenizer as CharacterTokenizer
+from keras_encdec.text import SentencePieceTokenizer as SentencePieceTokenizer
+from keras_encdec.text import TokenBatches as TokenBatches
+from keras_encdec.text import WordTokenizer as WordTokenizer
+from keras_encdec.text import read_pairs as read_pairs
+from keras_encdec.text import teacher_forcing as teacher_forcing
+from keras_encdec.text import text_dataset as text_dataset
+from keras_encdec.text_to_text import TextToText as TextToText
+from keras_encdec.training import Checkpoints as Checkpoints
+from keras_encdec.training import GenerationScores as GenerationScores
+from keras_encdec.training import HeldOutLoss as HeldOutLoss
+from keras_encdec.training import InverseSquareRoot as InverseSquareRoot
+from keras_encdec.training import Perplexity as Perplexity
+from keras_encdec.training import ProjectedLoss as ProjectedLoss
+from keras_encdec.training import StopDivergence as StopDivergence
+from keras_encdec.training import TokenAccuracy as TokenAccuracy
+from keras_encdec.training import TokenCrossEntropy as TokenCrossEntropy
+
+__version__: str

@@ -1,0 +1,189 @@
+"""The arguments of a training."""
+
+from keras_encdec.cli.arguments import add_pairs, positive, share, within
+from keras_encdec.training_options import Names, TrainingOptions, bounds_of
+
+TOKENIZERS = ("sentencepiece", "word", "character", "byte")
+MODEL_OPTIONS = (
+    "hidden_dim",
+    "intermediate_dim",
+    "num_heads",
+    "num_layers",
+    "num_decoder_layers",
+    "positions",
+    "activation",
+    "normalize_first",
+    "dropout",
+    "attention_dropout",
+    "dtype",
+)
+VOCABULARY_OPTIONS = (
+    "tokenizer",
+    "source_tokenizer",
+    "target_tokenizer",
+    "vocabulary",
+    "vocabulary_size",
+    "shared_vocabulary",
+    "continuation",
+)
+
+
+def add_training_option(parser, name, words, **changes):
+    """Adds an option of a training, with its bounds and its default.
+
+    Args:
+        parser: The parser, or a group of it.
+        name: The name of the option, as of `TrainingOptions`.
+        words: What `--help` says of it.
+        **changes: What `add_argument` is given in place of these.
+    """
+    bounds = bounds_of(name)
+    default = getattr(TrainingOptions(), name)
+    options = {"type": within(bounds), "default": default, "help": words, **changes}
+    if isinstance(bounds, Names):
+        options["choices"] = bounds.names
+    parser.add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+def add_training(parser):
+    """Adds all arguments of the command train."""
+    add_pairs(parser)
+    parser.add_argument(
+        "--validation-source",
+        help="texts to evaluate on after each epoch; none if not given",
+    )
+    parser.add_argument(
+        "--validation-target", help="their targets, as --target those of --source"
+    )
+    parser.add_argument("--output", required=True, help="folder of the run: runs/en-de")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the folder, start anew"
+    )
+    add_training_option(parser, "seed", "of the weights and the order")
+
+    group = parser.add_argument_group("vocabulary")
+    group.add_argument(
+        "--tokenizer",
+        choices=TOKENIZERS,
+        default="sentencepiece",
+        help="how texts are split into tokens",
+    )
+    for side in ("source", "target"):
+        group.add_argument(
+            f"--{side}-tokenizer",
+            choices=TOKENIZERS,
+            help=f"of {side}s alone; --tokenizer if not given",
+        )
+    group.add_argument(
+        "--vocabulary",
+        help="SentencePiece model for both sides, as the command vocabulary writes it; "
+        "learned from the texts if not given",
+    )
+    group.add_argument(
+        "--vocabulary-size", type=positive, default=8000, help="largest number of ids"
+    )
+    group.add_argument(
+        "--shared-vocabulary",
+        action="store_true",
+        help="one vocabulary and one embedding table for source and target",
+    )
+    group.add_argument(
+        "--continuation",
+        help="what ends a piece of a word in texts that are split already, such as @@; "
+        "nothing if not given",
+    )
+    add_training_option(group, "max_length", "longer texts are cut", default=256)
+    add_training_option(
+        group,
+        "sampling",
+        "draw other subwords each time: probability to leave out a merge (BPE), or "
+        "smoothing (unigram); the same each time if not given",
+    )
+
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--initial",
+        help="trained model to go on from, with its vocabulary, sizes and dropout; an "
+        "untrained one if not given",
+    )
+    for option, default, words in (
+        ("--hidden-dim", 256, "size of embeddings and hidden states"),
+        ("--intermediate-dim", 1024, "size in the middle of feed-forward layers"),
+        ("--num-heads", 4, "attention heads"),
+        ("--num-layers", 3, "encoder blocks, and decoder blocks"),
+    ):
+        group.add_argument(option, type=positive, default=default, help=words)
+    group.add_argument(
+        "--num-decoder-layers",
+        type=positive,
+        help="decoder blocks; --num-layers if not given",
+    )
+    group.add_argument(
+        "--positions",
+        choices=("sinusoidal", "rotary", "relative"),
+        default="sinusoidal",
+        help="how a model knows them",
+    )
+    group.add_argument("--activation", default="relu", help="or gelu, silu ...")
+    group.add_argument(
+        "--post-norm",
+        dest="normalize_first",
+        action="store_false",
+        help="normalize after each residual connection, not before each sublayer",
+    )
+    group.add_argument(
+        "--dropout", type=share, default=0.1, help="of embeddings and sublayers"
+    )
+    group.add_argument(
+        "--attention-dropout", type=share, default=0.0, help="of attention weights"
+    )
+    group.add_argument(
+        "--dtype",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+        help="of what is computed; weights are float32",
+    )
+
+    group = parser.add_argument_group("training")
+    for name, words in (
+        ("epochs", "how often to evaluate, and to keep the model if it is better"),
+        (
+            "updates_per_epoch",
+            "batches of an epoch; a pass over the pairs if not given",
+        ),
+        ("batch_tokens", "most tokens of a batch"),
+        (
+            "num_shapes",
+            "most shapes of batches: fewer compile sooner, more have less padding",
+        ),
+        ("accumulate", "batches for one update"),
+        ("schedule", "of the learning rate"),
+        ("learning_rate", "its peak; 0.001 if not given"),
+        ("warmup", "batches until the peak; a tenth, at most 4000, if not given"),
+        ("clip_norm", "largest norm of the gradients; any if not given"),
+        ("weight_decay", "apart from the gradients; none if not given"),
+        ("label_smoothing", "probability that is spread over all tokens"),
+        ("ema", "momentum of a moving average of weights, as 0.999; none if not given"),
+        ("average", "epochs whose mean to try in the end"),
+        ("r_drop", "weight of R-Drop, as 5; none if not given"),
+    ):
+        add_training_option(group, name, words)
+    group.add_argument(
+        "--teacher",
+        help="trained model to distil, of the same vocabulary; none if not given",
+    )
+    for name, words in (
+        ("teacher_weight", "its share of the loss"),
+        ("temperature", "of the teacher"),
+        ("monitor", "what the best epoch is chosen by"),
+        (
+            "patience",
+            "epochs without a better one to stop after; all are trained if not given",
+        ),
+    ):
+        add_training_option(group, name, words)
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="log for TensorBoard too; needs the extra tensorboard",
+    )

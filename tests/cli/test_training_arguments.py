@@ -1,0 +1,56 @@
+"""The arguments of all commands, and what `--help` says of them."""
+
+import pytest
+
+from keras_encdec.cli import export, learn, use
+from keras_encdec.cli.arguments import Parser
+from keras_encdec.cli.training_arguments import MODEL_OPTIONS, VOCABULARY_OPTIONS
+
+pytestmark = pytest.mark.once
+
+COMMANDS = ("demo", "vocabulary", "train", "evaluate", "generate", "export")
+
+
+@pytest.fixture
+def commands():
+    added = Parser(prog="keras-encdec").add_subparsers()
+    for module in (learn, use, export):
+        module.add_commands(added)
+    assert tuple(added.choices) == COMMANDS
+    return added.choices
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_argument_says_what_it_is_and_what_it_is_else(command, commands):
+    for action in commands[command]._actions:
+        said = f"{action.option_strings or action.dest}: {action.help}"
+        assert action.help, said
+        needs_words = (
+            action.default is None and not action.required and action.nargs != 0
+        )
+        assert (
+            not needs_words
+            or "not given" in action.help
+            or "if" in action.help
+            or (action.dest in ("target", "validation_target"))
+        ), said
+    printed = commands[command].format_help()
+    assert "default: True" not in printed and "default: False" not in printed
+    examples = printed.partition("\nexamples:\n")[2].splitlines()
+    assert len(examples) == 2
+    assert all(line.startswith(f"  keras-encdec {command}") for line in examples)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_are_what_the_command_takes(command, commands):
+    import shlex
+
+    printed = commands[command].format_help()
+    for line in printed.partition("\nexamples:\n")[2].splitlines():
+        words = shlex.split(line.partition("<")[0])[2:]
+        commands[command].parse_args(words)
+
+
+def test_a_recipe_is_of_options(commands):
+    known = {action.dest for action in commands["train"]._actions}
+    assert {*MODEL_OPTIONS, *VOCABULARY_OPTIONS} < known
