@@ -178,6 +178,11 @@ class TokenEmbedding(keras.layers.Layer):
             x = self.position_layer(x, start=start)
         return self.dropout_layer(x, training=training)
 
+    def count_params(self):
+        """Returns the number of parameters, but those of a table that is another's."""
+        others = self.table.count_params() if self._shares_table else 0
+        return super().count_params() - others
+
     def projection(self):
         """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
         if self.table.quantization_mode is None:

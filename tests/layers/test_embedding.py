@@ -99,6 +99,8 @@ def test_shared_table_is_one_table():
     )
     source.table.embeddings.assign(np.full((10, 16), 2.0))
     np.testing.assert_array_equal(to_numpy(target(IDS)), 2.0)
+    # A summary, which has a line for each, counts it once.
+    assert (source.count_params(), target.count_params()) == (160, 0)
 
 
 def test_one_layer_serves_both_ends_of_a_saved_model(tmp_path):
