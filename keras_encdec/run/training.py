@@ -166,19 +166,15 @@ def train(
                     place.let_go()
                     place.write_log(checkpoints.history)
 
+                log = keras.callbacks.LambdaCallback(on_epoch_end=write_log)
                 # Before the guard what adds a loss, after it what uses the model.
-                order = [*judges[:1], guard, *judges[1:], *callbacks]
+                order = [*judges[:1], guard, *judges[1:], *callbacks, checkpoints]
                 trained.fit(
                     batches.dataset(first=done * steps, accumulate=options.accumulate),
                     steps_per_epoch=steps,
                     epochs=options.epochs,
                     initial_epoch=done,
-                    callbacks=[
-                        InterruptBetweenBatches(),
-                        *order,
-                        checkpoints,
-                        keras.callbacks.LambdaCallback(on_epoch_end=write_log),
-                    ],
+                    callbacks=[InterruptBetweenBatches(), *order, log],
                     shuffle=False,
                     verbose=as_shown(verbose),
                 )
