@@ -86,8 +86,8 @@ def new_folder(path, *, overwrite=False):
                 parent.rmdir()
 
 
-def recover_folder(path):
-    """Brings a folder back that a kill caught while `new_folder` replaced it.
+def recover(path):
+    """Brings a folder or a file back that a kill caught while it was replaced.
 
     What killed writers left beside it is removed, and nothing else: no other process
     may be writing it.
@@ -98,23 +98,40 @@ def recover_folder(path):
     Example:
         ```python
         import tempfile
-        from keras_encdec.files import recover_folder
+        from keras_encdec.files import recover
 
-        recover_folder(tempfile.mkdtemp() + "/run")
+        recover(tempfile.mkdtemp() + "/run")
         ```
     """
     place = _end_of_links(path)
-    ours = re.compile(re.escape(f".{place.name}.") + r"[0-9a-f]{8}\.part")
-    if not place.parent.is_dir():
-        return
-    for work in list(place.parent.iterdir()):
-        if not ours.fullmatch(work.name):
-            continue
+    for work in _works(place):
         if _olds(work) and not place.exists():
-            # The old one is put aside only when the new one is whole.
-            new = work / "new"
-            os.rename(new if new.exists() else _olds(work)[-1], place)
+            os.rename(_whole(work), place)
         _remove(work)
+
+
+def whole_folder(path):
+    """Returns where a folder is, read only: also if a kill caught its replacement.
+
+    Args:
+        path: The place of the folder, `str` or `Path`.
+
+    Returns:
+        A `Path`: the place; or that of what `recover` would bring there.
+
+    Example:
+        ```python
+        from keras_encdec.files import whole_folder
+
+        print(whole_folder("saved"))  # saved
+        ```
+    """
+    place = _end_of_links(path)
+    if not place.exists():
+        for work in _works(place):
+            if _olds(work):
+                return _whole(work)
+    return pathlib.Path(path)
 
 
 @contextlib.contextmanager
@@ -193,6 +210,19 @@ def _status(place):
 
 def _beside(place):
     return place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+
+
+def _works(place):
+    """What writers that were killed left beside a place."""
+    ours = re.compile(re.escape(f".{place.name}.") + r"[0-9a-f]{8}\.part")
+    if not place.parent.is_dir():
+        return []
+    return [path for path in place.parent.iterdir() if ours.fullmatch(path.name)]
+
+
+def _whole(work):
+    # The old one is put aside only when the new one is whole.
+    return new if (new := work / "new").exists() else _olds(work)[-1]
 
 
 def _olds(work):

@@ -1,14 +1,19 @@
 """What a saved `TextToText` is: its folder, its files, and the configs of its parts."""
 
 import contextlib
-import pathlib
 import warnings
 import zipfile
 
 import keras
 
+from keras_encdec.files import whole_folder
+
 MODEL_FILE = "model.keras"
 CONFIG_FILE = "text_to_text.json"
+# Where an earlier training is until the one that overwrites it has finished an epoch;
+# and while it is moved there or back.
+ASIDE = ".overwritten.keras_encdec"
+MOVING = f"{ASIDE}.part"
 
 
 def saved_folder(folder):
@@ -16,7 +21,8 @@ def saved_folder(folder):
 
     Args:
         folder: A folder, `str` or `Path`: that `TextToText.save` wrote, or that of a
-            training, whose `best/` is meant.
+            training, whose `best/` is meant, also where a kill left it put aside.
+            It is only read.
 
     Returns:
         A `Path`.
@@ -35,9 +41,11 @@ def saved_folder(folder):
             print(error)
         ```
     """
-    given = pathlib.Path(folder)
-    best = given / "best"
-    folder = best if best.is_dir() and not (given / CONFIG_FILE).exists() else given
+    folder = given = whole_folder(folder)
+    if not (given / CONFIG_FILE).exists():
+        places = (given / aside / "best" for aside in ("", ASIDE, MOVING))
+        found = (best for best in map(whole_folder, places) if best.is_dir())
+        folder = next(found, given)
     for file in (MODEL_FILE, CONFIG_FILE):
         if not (folder / file).is_file():
             raise FileNotFoundError(

@@ -16,7 +16,7 @@ from keras_encdec.files import (
     check_format,
     new_file,
     new_folder,
-    recover_folder,
+    recover,
 )
 
 pytestmark = pytest.mark.once
@@ -124,7 +124,7 @@ def test_a_folder_is_recovered_after_a_kill_at_any_time(tmp_path, monkeypatch, r
         patched.setattr(shutil, "rmtree", lambda path: None)
         with contextlib.suppress(Killed):
             write_folder(place, "new", overwrite=True)
-    recover_folder(place)
+    recover(place)
     assert (place / "note.txt").read_text() == ("new" if renames else "old")
     assert os.listdir(tmp_path) == ["run"]
 
@@ -135,10 +135,10 @@ def test_a_folder_is_recovered_under_any_name(tmp_path):
         work = tmp_path / f".{name}.0123abcd.part"
         write_folder(work / "new", "new")
         write_folder(work / "old-0", "old")
-        recover_folder(tmp_path / name)
+        recover(tmp_path / name)
         assert (tmp_path / name / "note.txt").read_text() == "new"
         assert not work.exists()
-    recover_folder(tmp_path / "none" / "run")
+    recover(tmp_path / "none" / "run")
     assert not (tmp_path / "none").exists()
 
 
@@ -150,7 +150,7 @@ def test_what_is_not_ours_stays(tmp_path, name, there):
     for folder in (name, "best") if there else (name,):
         (tmp_path / folder / "new").mkdir(parents=True)
     before = contents(tmp_path)
-    recover_folder(tmp_path / "best")
+    recover(tmp_path / "best")
     assert contents(tmp_path) == before
 
 
@@ -161,7 +161,7 @@ def test_a_file_that_was_killed_leaves_nothing_after_recovery(tmp_path, monkeypa
             file.write_text("half")
             raise Killed
     assert len(os.listdir(tmp_path)) == 1
-    recover_folder(tmp_path / "note.txt")
+    recover(tmp_path / "note.txt")
     assert not os.listdir(tmp_path)
 
 
@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_put_back_is_named(tmp_path, monkeypatch):
     assert f"it is '{work / 'old-0'}'" in str(caught.value)
     assert (work / "old-0" / "note.txt").read_text() == "old"
     # So does who goes on later.
-    recover_folder(place)
+    recover(place)
     assert (place / "note.txt").read_text() == "new"
     assert os.listdir(tmp_path) == ["run"]
 
@@ -368,7 +368,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path, there):
     assert (tmp_path / "disk" / "run" / "note.txt").read_text() == "new"
     assert (tmp_path / "disk" / "note.txt").read_text() == "new"
     assert sorted(os.listdir(tmp_path / "disk")) == ["note.txt", "run"]
-    recover_folder(tmp_path / "run")
+    recover(tmp_path / "run")
     assert os.readlink(tmp_path / "run") == "link to run"
 
 

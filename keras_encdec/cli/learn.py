@@ -158,9 +158,8 @@ def train(
         _check_tensorboard()
     # A record tells the folder itself.
     initial, teacher = (x and str(saved_folder(x)) for x in (initial, teacher))
-    folder = run.RunFolder(output)
-    folder.recover()
-    folder.check_place()
+    with run.RunFolder(output).held() as folder:
+        folder.check_place()
     pairs = read_pairs(source, target)
     validation = None
     if validation_source is not None:

@@ -1,5 +1,6 @@
 """The folder of a training: what it was begun with, and what it has come to."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -14,8 +15,10 @@ from keras_encdec.files import (
     FORMAT,
     check_format,
     new_file,
-    recover_folder,
+    recover,
 )
+from keras_encdec.run.lock import held_folder
+from keras_encdec.saved_parts import ASIDE, MOVING
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.checkpoints import checkpoints_in
@@ -23,10 +26,6 @@ from keras_encdec.training_options import TrainingOptions
 
 RECORD_FILE = "options.json"
 LOG_FILE = "log.csv"
-# Of an earlier training, until the one that overwrites it has finished an epoch; and
-# while it is moved there or back.
-ASIDE = ".overwritten.keras_encdec"
-MOVING = f"{ASIDE}.part"
 _OURS = (
     RECORD_FILE,
     LOG_FILE,
@@ -83,10 +82,33 @@ class RunFolder:
         """The number of epochs that the last checkpoint tells of."""
         return max(checkpoints_in(self.checkpoints), default=0)
 
+    @contextlib.contextmanager
+    def held(self):
+        """Keeps other trainings off, and puts in order what a kill left half done.
+
+        The folder is made if it is missing, and removed in the end if it is empty.
+
+        Raises:
+            BlockingIOError: If another process trains in it.
+        """
+        recover(self.path)
+        missing = [x for x in (self.path, *self.path.parents) if not x.exists()]
+        try:
+            with contextlib.ExitStack() as stack:
+                if missing:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                if self.path.is_dir():
+                    stack.enter_context(held_folder(self.path))
+                    self.recover()
+                yield self
+        finally:
+            for folder in missing:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
     def recover(self):
         """Puts in order what a kill left half done."""
-        recover_folder(self.path)
-        recover_folder(self.best)
+        recover(self.best)
         if (self.path / MOVING).is_dir():
             self._move_back()
         elif not self.epochs_done:
@@ -234,12 +256,12 @@ class RunFolder:
         try:
             record = dict(json.loads(path.read_text("utf-8")))
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{str(path)!r} must hold the options of a training; it could not be "
-                f"read: {error}. Choose another folder, or start anew with `overwrite`."
-            ) from error
+            raise _damaged(path, error) from error
         if check_format(record.get("format"), path) > 1:
-            return record
+            options, recipe = (record.get(name, ...) for name in ("options", "recipe"))
+            if isinstance(options, dict) and isinstance(recipe, dict | None):
+                return record
+            raise _damaged(path, "it lacks `options` or `recipe`")
         # All in one, and nothing but the path of the teacher.
         record.pop("tensorboard", None)
         digests = {name: record.pop(name, None) for name in ("texts", "validation")}
@@ -248,6 +270,13 @@ class RunFolder:
             "recipe": record,
             **digests,
         }
+
+
+def _damaged(path, reason):
+    return ValueError(
+        f"{str(path)!r} must hold the options of a training; it could not be read: "
+        f"{reason}. Choose another folder, or start anew with `overwrite`."
+    )
 
 
 def make_record(options, pairs, validation=None, *, teacher=None, recipe=None):

@@ -9,12 +9,11 @@ import keras
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
 from keras_encdec.printing import as_shown, tell
+from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
-from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
     Checkpoints,
-    DivergenceError,
     GenerationScores,
     HeldOutLoss,
     InterruptBetweenBatches,
@@ -25,7 +24,6 @@ from keras_encdec.training import (
     TokenAccuracy,
     TokenCrossEntropy,
     WordDistillation,
-    average_weights,
     averaged_weights,
 )
 from keras_encdec.training_options import MONITORS, TrainingOptions
@@ -80,6 +78,7 @@ def train(
         The logs of the epochs, a list of dicts.
 
     Raises:
+        BlockingIOError: If another process trains in the folder.
         DivergenceError: If the loss, or what the model answers, is not finite.
         FileExistsError: If the folder is something else than a training's.
         KeyboardInterrupt: After Ctrl-C, between two batches, with what is kept; a
@@ -119,8 +118,7 @@ def train(
         if folder is None:
             place = RunFolder(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
-            place = RunFolder(folder)
-            place.recover()
+            place = stack.enter_context(RunFolder(folder).held())
             place.check_place()
             if not overwrite:
                 begun_for = place.check_same(record, text_to_text)
@@ -159,7 +157,7 @@ def train(
         stack.enter_context(interrupts_kept(until_checked=True))
         if not (done and place.has_record):
             place.begin(record, text_to_text, overwrite=overwrite)
-        with _best_in_the_end(place, model, options, named=folder is not None):
+        with best_in_the_end(place, model, options, named=folder is not None):
             if not over:
 
                 def write_log(epoch, logs):
@@ -181,57 +179,8 @@ def train(
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)
             if options.average > 1:
-                _try_mean(place, text_to_text, trained, checkpoints, judges)
+                try_mean(place, text_to_text, trained, checkpoints, judges)
     return checkpoints.history
-
-
-@contextlib.contextmanager
-def _best_in_the_end(place, model, options, *, named):
-    """Leaves the best weights in a model, however its training ends, and says so."""
-    before = None if place.epochs_done else model.get_weights()
-    try:
-        with interrupts_kept(until_checked=True):
-            yield
-    except BaseException as error:
-        done = place.epochs_done
-        if not done:
-            is_back = place.withdraw()
-            model.set_weights(before)
-            kept = "No epoch was finished; there is no model yet, and nothing is kept"
-            if is_back:
-                kept = f"No epoch was finished; {place.path} is as it was before"
-        else:
-            _set_best(model, place)
-            kept = f"The best of {done} finished epochs is kept"
-            if named:
-                kept = (
-                    f"{place.path} holds all up to epoch {done} of {options.epochs}, "
-                    f"and the best model of them in {place.best}"
-                )
-        if isinstance(error, KeyboardInterrupt):
-            more = ": the same again goes on from there" if done and named else ""
-            raise KeyboardInterrupt(f"Interrupted. {kept}{more}.") from None
-        if isinstance(error, DivergenceError):
-            more = ", with `overwrite` or in another folder" if done and named else ""
-            raise DivergenceError(
-                f"{error} {kept}. Begin anew{more}: with a lower `learning_rate`, a "
-                "longer `warmup`, or a `clip_norm` such as 1."
-            ) from error
-        raise
-    _set_best(model, place)
-
-
-def _set_best(model, place):
-    """Gives a model the best weights, in which LoRA is merged when they are saved."""
-    best = TextToText.load(place.best).model.get_weights()
-    adapters = [x for x in model.weights if x.name.startswith("lora_")]
-    adapted = {id(x) for x in adapters}
-    others = [x for x in model.weights if id(x) not in adapted]
-    for variable, weights in zip(others, best, strict=True):
-        variable.assign(weights)
-    for variable in adapters:
-        if variable.name.endswith("_b"):  # The other factor of their product.
-            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
 
 def _print_unknown(text_to_text, kind, sources, targets):
@@ -392,14 +341,3 @@ def _checkpoints(place, text_to_text, trained, options, judges):
         patience=options.patience,
         save_best=save_best,
     )
-
-
-def _try_mean(place, text_to_text, trained, checkpoints, judges):
-    """Keeps the mean of the last epochs' weights, if it is better than the best."""
-    average_weights(checkpoints.paths, trained)
-    logs = {}
-    for judge in judges:
-        logs.update(judge.measure(trained))
-    # Without validation there is nothing to tell which one is better.
-    if not judges or checkpoints.is_better(logs[checkpoints.monitor]):
-        text_to_text.save(place.best, overwrite=True)

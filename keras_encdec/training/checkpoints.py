@@ -13,7 +13,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from keras_encdec.backend import random_state, set_random_state
-from keras_encdec.files import FORMAT, check_format, new_file, recover_folder
+from keras_encdec.files import FORMAT, check_format, new_file, recover
 
 _RANDOM = "random/"
 
@@ -224,7 +224,7 @@ class Checkpoints(keras.callbacks.Callback):
         if self.save_best is not None and self.best_epoch == epoch:
             self.save_best()
         self.folder.mkdir(parents=True, exist_ok=True)
-        recover_folder(self._path(epoch + 1))  # From what a kill left of it.
+        recover(self._path(epoch + 1))  # From what a kill left of it.
         with new_file(self._path(epoch + 1)) as path:
             arrays = {
                 name: np.array(keras.ops.convert_to_numpy(variable), order="C")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder
 from keras_encdec.run.folder import make_record
+from keras_encdec.saved_parts import ASIDE, CONFIG_FILE, MOVING, saved_folder
 from keras_encdec.text import ByteTokenizer, SentencePieceTokenizer
 from keras_encdec.training import TrainingOptions
 
@@ -106,6 +108,9 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path, text_to_text):
         ("{", "must hold the options of a training"),
         ("[1]", "must hold the options of a training"),
         ('{"format": 99}', "is of format 99. Install"),
+        ('{"format": 2, "recipe": null}', "it lacks `options` or `recipe`"),
+        ('{"format": 2, "options": {}}', "it lacks `options` or `recipe`"),
+        ('{"format": 2, "options": [], "recipe": {}}', "lacks `options` or `rec"),
     ):
         (tmp_path / "options.json").write_text(text)
         with pytest.raises(ValueError, match=message) as error:
@@ -154,6 +159,40 @@ def test_a_kill_before_the_first_epoch_brings_an_earlier_training_back(overwritt
     (folder.path / "log.csv").touch()
     folder.recover()
     assert files_of(folder) == before
+
+
+def test_the_best_model_is_found_where_a_kill_left_it(overwritten):
+    folder, before = overwritten
+    config = folder.path / ASIDE / "best" / CONFIG_FILE
+    config.touch()
+    for aside in (ASIDE, MOVING):  # And while it is moved there or back.
+        if aside == MOVING:
+            os.rename(folder.path / ASIDE, folder.path / MOVING)
+        assert saved_folder(folder.path) == folder.path / aside / "best"
+    folder.recover()
+    (folder.best / CONFIG_FILE).unlink()
+    assert files_of(folder) == before
+    # A kill within the replacement of the best: the new one is whole.
+    work = folder.path / ".best.0123abcd.part"
+    shutil.copytree(folder.best, work / "new")
+    (work / "new" / CONFIG_FILE).touch()
+    os.rename(folder.best, work / "old-0")
+    assert saved_folder(folder.path) == saved_folder(folder.best) == work / "new"
+
+
+def test_one_training_holds_a_folder(tmp_path):
+    place = tmp_path / "new" / "run"
+    with RunFolder(place).held():
+        with pytest.raises(BlockingIOError, match="another one is writing .*run'"):
+            with RunFolder(place).held():
+                pass
+        assert place.is_dir()
+    # Where nothing was written nothing is left.
+    assert not os.listdir(tmp_path)
+    (tmp_path / "file").touch()
+    with RunFolder(tmp_path / "file").held() as folder:
+        with pytest.raises(FileExistsError):
+            folder.check_place()
 
 
 def test_a_kill_after_the_first_epoch_does_not(overwritten):

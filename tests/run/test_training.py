@@ -14,7 +14,7 @@ import keras_encdec.training.checkpoints
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.recipe import build
-from keras_encdec.run import train
+from keras_encdec.run import RunFolder, train
 from keras_encdec.text import CharacterTokenizer, SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
@@ -604,6 +604,14 @@ def test_goes_on_only_with_what_it_was_begun_with(tmp_path):
     train(untrained(), SOURCES, TARGETS, folder=place, overwrite=True, **options)
     record = json.loads((place / "options.json").read_text())
     assert record["format"] == 2 and record["options"]["learning_rate"] == 0.5
+
+
+@pytest.mark.once
+def test_two_trainings_in_one_folder_are_refused(tmp_path):
+    with RunFolder(tmp_path).held():
+        with pytest.raises(BlockingIOError, match="another one is writing"):
+            train(untrained(), SOURCES, TARGETS, folder=tmp_path, **QUICK)
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.once

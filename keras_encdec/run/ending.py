@@ -1,0 +1,82 @@
+"""The end of a training, whatever ends it: what is kept, and what is said of it."""
+
+import contextlib
+
+import keras
+
+from keras_encdec.interrupts import interrupts_kept
+from keras_encdec.text_to_text import TextToText
+from keras_encdec.training import DivergenceError, average_weights
+
+
+@contextlib.contextmanager
+def best_in_the_end(place, model, options, *, named):
+    """Leaves the best weights in a model, however its training ends, and says so.
+
+    An interrupt waits in the block for `check_interrupt`.
+
+    Args:
+        place: The `RunFolder` of the training.
+        model: The model that is trained.
+        options: The `TrainingOptions`.
+        named: Whether the folder is the user's, to be named.
+
+    Raises:
+        DivergenceError: If the block does, with what is kept.
+        KeyboardInterrupt: After an interrupt, likewise.
+    """
+    before = None if place.epochs_done else model.get_weights()
+    try:
+        with interrupts_kept(until_checked=True):
+            yield
+    except BaseException as error:
+        done = place.epochs_done
+        if not done:
+            is_back = place.withdraw()
+            model.set_weights(before)
+            kept = "No epoch was finished; there is no model yet, and nothing is kept"
+            if is_back:
+                kept = f"No epoch was finished; {place.path} is as it was before"
+        else:
+            _set_best(model, place)
+            kept = f"The best of {done} finished epochs is kept"
+            if named:
+                kept = (
+                    f"{place.path} holds all up to epoch {done} of {options.epochs}, "
+                    f"and the best model of them in {place.best}"
+                )
+        if isinstance(error, KeyboardInterrupt):
+            more = ": the same again goes on from there" if done and named else ""
+            raise KeyboardInterrupt(f"Interrupted. {kept}{more}.") from None
+        if isinstance(error, DivergenceError):
+            more = ", with `overwrite` or in another folder" if done and named else ""
+            raise DivergenceError(
+                f"{error} {kept}. Begin anew{more}: with a lower `learning_rate`, a "
+                "longer `warmup`, or a `clip_norm` such as 1."
+            ) from error
+        raise
+    _set_best(model, place)
+
+
+def _set_best(model, place):
+    """Gives a model the best weights, in which LoRA is merged when they are saved."""
+    best = TextToText.load(place.best).model.get_weights()
+    adapters = [x for x in model.weights if x.name.startswith("lora_")]
+    adapted = {id(x) for x in adapters}
+    others = [x for x in model.weights if id(x) not in adapted]
+    for variable, weights in zip(others, best, strict=True):
+        variable.assign(weights)
+    for variable in adapters:
+        if variable.name.endswith("_b"):  # The other factor of their product.
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+
+
+def try_mean(place, text_to_text, trained, checkpoints, judges):
+    """Keeps the mean of the last epochs' weights, if it is better than the best."""
+    average_weights(checkpoints.paths, trained)
+    logs = {}
+    for judge in judges:
+        logs.update(judge.measure(trained))
+    # Without validation there is nothing to tell which one is better.
+    if not judges or checkpoints.is_better(logs[checkpoints.monitor]):
+        text_to_text.save(place.best, overwrite=True)
