@@ -10,7 +10,13 @@ from keras import ops
 
 from keras_encdec.backend import write_at
 from keras_encdec.generation.interface import Sampler
-from keras_encdec.generation.task import Generated
+from keras_encdec.generation.processors import only
+from keras_encdec.generation.task import BROKEN, Generated
+from keras_encdec.generation.top_k import largest
+
+# What became of a row, in the order in which one takes the place of another: it goes
+# on, or after its end; no token may follow; its logits were nan, or infinite.
+_GOES_ON, _ENDED, _OVER, _BROKEN = range(4)
 
 
 def is_keras_hub(sampler):
@@ -75,17 +81,27 @@ class KerasHubSampler(Sampler):
             variable.assign(ops.zeros(variable.shape, variable.dtype) + first)
         start = ops.full((task.rows, 1), task.start_id, dtype="int32")
         prompt = ops.concatenate([start, task.new_ids()], axis=1)
+        # The start may be an id that ends a row.
+        given = ops.concatenate([start == start, task.new_ids() < 0], axis=1)
         cache = task.model.new_cache(task.rows, task.cache_length)
+        cache = cache, ops.full((task.rows,), _GOES_ON, dtype="int32")
         contrastive = hasattr(self.sampler, "alpha")
         options = {"return_hidden": True} if contrastive else {}
+        beyond = None  # The first id beyond the vocabulary, which stands for BROKEN.
 
         def following(prompt, cache, index):
+            nonlocal beyond
+            cache, fates = cache
             index = ops.cast(index, "int32")
             tokens = ops.take(prompt, index - 1, axis=1)
+            ended = ops.logical_and(task.is_end(tokens), index > 1)
+            fates = ops.maximum(fates, ops.where(ended, _ENDED, _GOES_ON))
+            tokens = ops.where(fates == _BROKEN, task.padding_id, tokens)
             memory, rows = task.memory, ops.shape(prompt)[0]
             logits, cache, *hidden = task.model.step(
                 tokens, index - 1, memory, cache, **options
             )
+            beyond = logits.shape[-1]
             times = rows // task.rows
             spread = dataclasses.replace(
                 task,
@@ -99,8 +115,15 @@ class KerasHubSampler(Sampler):
                     )
                 },
             )
-            logits = spread.process(prompt[:, 1:], logits, index - 1)
-            return logits, (hidden[0] if hidden else ()), cache
+            ids = ops.where(prompt == beyond, task.padding_id, prompt)
+            logits = spread.process(ids[:, 1:], logits, index - 1)
+            fates = _fates(fates, logits, times)
+            logits = _halted(logits, fates, task.padding_id)
+            if not hidden:
+                return logits, (), (cache, fates)
+            # All alike, so that only the logits decide.
+            hidden = ops.where(fates[:, None] >= _OVER, 1.0, hidden[0])
+            return logits, hidden, (cache, fates)
 
         hidden = None
         if contrastive:
@@ -108,16 +131,18 @@ class KerasHubSampler(Sampler):
             shape = (task.rows, task.max_length + 1, hidden.shape[-1])
             zeros = ops.zeros(shape, dtype=hidden.dtype)
             hidden = write_at(zeros, 0, hidden[:, None])
-        prompt = self.sampler(
+        found = self.sampler(
             next=following,
             prompt=prompt,
             cache=cache,
             index=1,
+            mask=given,
             stop_token_ids=task.end_ids,
             hidden_states=hidden,
             model=None,
         )
-        ids = prompt[:, 1:]
+        # With `return_all_beams` a pair: all sequences, the best first; and scores.
+        ids = found[0][:, 0, 1:] if isinstance(found, tuple) else found[:, 1:]
         # Its rows go on after their end.
         ends = ops.cast(task.is_end(ids), "int32")
         after = ops.cumsum(ends, axis=1) - ends > 0
@@ -125,5 +150,33 @@ class KerasHubSampler(Sampler):
             after,
             ops.arange(task.max_length, dtype="int32")[None] >= task.limits[:, None],
         )
+        ids = ops.where(ids == beyond, BROKEN, ids)
         ids = ops.where(after, task.padding_id, ids)
         return Generated(ids[:, None], (), ())
+
+
+def _fates(fates, logits, rows_per_source):
+    """Returns what becomes of rows that have these logits, `(R,)`, int32."""
+    sound = ops.sum(logits, axis=-1) < float("inf")
+    goes_on = ops.logical_and(sound, largest(logits) > -float("inf"))
+    # After its end nothing of a row counts.
+    over = ops.logical_or(sound, fates >= _ENDED)
+    halted = ops.maximum(fates, ops.where(over, _OVER, _BROKEN))
+    fates = ops.where(goes_on, fates, halted)
+    # The rows of a source are compared, which nan among them spoils.
+    of_source = ops.reshape(fates == _BROKEN, (-1, rows_per_source))
+    broken = ops.repeat(ops.any(of_source, axis=1), rows_per_source, axis=0)
+    return ops.where(broken, _BROKEN, fates)
+
+
+def _halted(logits, fates, padding_id):
+    """Returns logits `(R, V + 1)`: of one id alone where a row does not go on.
+
+    KerasHub hands out nothing but ids, among which there is none for what is broken.
+    """
+    size = logits.shape[-1]
+    never = ops.full_like(logits[:, :1], -float("inf"))
+    logits = ops.concatenate([logits, never], axis=1)
+    id_alone = ops.where(fates == _BROKEN, size, padding_id)[:, None]
+    id_alone = only(ops.arange(size + 1, dtype="int32") == id_alone)
+    return ops.where(fates[:, None] >= _OVER, id_alone, logits)

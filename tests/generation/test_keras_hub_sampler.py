@@ -139,3 +139,71 @@ def test_refuses_scores_and_several_sequences():
         generator(SOURCES, 5, num_return_sequences=2)
     with pytest.raises(ValueError, match="Only a sampler that settles each token"):
         generator.stream(SOURCES, 5)
+
+
+class Broken(Table):
+    """A table with rows of one number for a source: nan, or -inf for all tokens."""
+
+    def __init__(self, value, place):
+        super().__init__()
+        self.value, self.place = value, place
+
+    def step(self, tokens, index, memory, cache):
+        logits, cache = super().step(tokens, index, memory, cache)
+        times = ops.shape(tokens)[0] // ops.shape(memory)[0]
+        bad = ops.repeat(memory, times, axis=0) == sum(SOURCES[1])
+        bad = ops.logical_and(bad, index == self.place)[:, None]
+        return ops.where(bad, ops.cast(self.value, "float32"), logits), cache
+
+
+every_sampler = pytest.mark.parametrize(
+    "build",
+    [
+        lambda: samplers.GreedySampler(),
+        lambda: samplers.TopPSampler(p=0.9, seed=1),
+        lambda: samplers.BeamSampler(num_beams=2),
+    ],
+    ids=["greedy", "top p", "beams"],
+)
+
+
+@every_sampler
+def test_logits_that_are_not_numbers_are_told(build):
+    never_ends = [SuppressTokens([END])]
+    generator = Generator(Broken(np.nan, 2), build(), processors=never_ends)
+    with pytest.raises(FloatingPointError, match="1 of 4 rows, since step 2 of row 1"):
+        generator(SOURCES[:4], 5)
+    # After the last token of a row nothing of it counts.
+    check(generator(SOURCES[:4], [5, 2, 5, 5]), [5, 2, 5, 5])
+
+
+@every_sampler
+def test_a_row_that_no_token_may_follow_ends(build):
+    never_ends = [SuppressTokens([END])]
+    generator = Generator(Broken(-np.inf, 2), build(), processors=never_ends)
+    ids = generator(SOURCES[:4], 5)
+    assert np.array_equal((ids != 0).sum(1), [5, 2, 5, 5])
+    assert (ids[1, :2] != 0).all()
+
+
+def test_contrastive_search_tells_nan(model):
+    weights = model.get_weights()
+    model.set_weights([w * np.nan for w in weights])
+    generator = Generator(model, samplers.ContrastiveSampler(k=2, alpha=0.6))
+    with pytest.raises(FloatingPointError, match="for 1 of 1 rows, since step 0"):
+        generator(SOURCES[:1], 2)
+    model.set_weights(weights)
+
+
+def test_the_start_may_be_an_end():
+    generator = Generator(Table(), samplers.GreedySampler(), start_id=END)
+    ids = generator(SOURCES, LIMITS)
+    assert np.array_equal(ids, Generator(Table(), start_id=END)(SOURCES, LIMITS))
+    assert ids.any(axis=1).all()
+
+
+def test_of_all_beams_the_best_is_returned():
+    best = samplers.BeamSampler(num_beams=2)
+    every = samplers.BeamSampler(num_beams=2, return_all_beams=True)
+    expected = Generator(Table(), best)(SOURCES, LIMITS)
+    assert np.array_equal(Generator(Table(), every)(SOURCES, LIMITS), expected)
