@@ -26,8 +26,8 @@ def compile_function(function, inputs, variables=(), jit=False):
             TensorFlow then traces anew.
         variables: The Keras variables it reads, whose values may change: `variables_of`
             finds them. Where `structure_of` finds others, it must be compiled anew.
-        jit: Whether TensorFlow compiles it by XLA too, for each new set of shapes; with
-            "auto", on CPUs, for those that have come 32 times, if XLA can.
+        jit: Whether TensorFlow compiles it by XLA too, for each of the first 64 sets of
+            shapes; with "auto", on CPUs, for those that have come 32 times, if XLA can.
 
     Returns:
         A function with the same arguments and results.

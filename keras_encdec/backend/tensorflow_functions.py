@@ -19,12 +19,10 @@ MOST_COUNTED = 1024
 
 def tensorflow_function(function, inputs, jit):
     """Returns a function compiled by TensorFlow; see `backend.compile_function`."""
-    if jit != "auto":
-        return _tensorflow_function(function, inputs, jit)
     graph = _tensorflow_function(function, inputs, jit=False)
-    if not on_cpu():
+    if not jit or (jit == "auto" and not on_cpu()):
         return graph
-    return _ByXlaAfterCalls(graph, _tensorflow_function(function, inputs, jit=True))
+    return _ByXla(graph, _tensorflow_function(function, inputs, jit=True), jit)
 
 
 def _tensorflow_function(function, inputs, jit):
@@ -35,16 +33,20 @@ def _tensorflow_function(function, inputs, jit):
             return function(*args)
 
     signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
-    return tf.function(
+    compiled = tf.function(
         traced, input_signature=signature, autograph=False, jit_compile=jit or None
     )
+    # TensorFlow takes all that are made here for one, which is traced again and again.
+    compiled._omit_frequent_tracing_warning = True
+    return compiled
 
 
-class _ByXlaAfterCalls:
-    """A graph, and XLA's program for shapes it has been called with often."""
+class _ByXla:
+    """A graph, and XLA's program for shapes it has been called with often enough."""
 
-    def __init__(self, graph, program):
-        self._graph, self._program = graph, program
+    def __init__(self, graph, program, jit):
+        self._graph, self._program, self._jit = graph, program, jit
+        self._calls_before = CALLS_BEFORE_XLA if jit == "auto" else 0
         self._calls = RecentlyUsed(MOST_COUNTED)
         self._compiled = set()
 
@@ -53,7 +55,7 @@ class _ByXlaAfterCalls:
         # Threads call it side by side: what they share is changed in one step each.
         calls = next(self._calls.get(shapes, itertools.count))
         program = self._program
-        if calls == CALLS_BEFORE_XLA and len(self._compiled) < MOST_PROGRAMS:
+        if calls == self._calls_before and len(self._compiled) < MOST_PROGRAMS:
             self._compiled.add(shapes)
         if program is not None and shapes in self._compiled:
             import tensorflow as tf
@@ -61,6 +63,8 @@ class _ByXlaAfterCalls:
             try:
                 return program(*args)
             except tf.errors.OpError as error:
+                if self._jit is True:
+                    raise
                 self._program = None
                 warnings.warn(
                     "XLA can't compile a function, which runs on by TensorFlow alone "

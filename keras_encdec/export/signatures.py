@@ -9,7 +9,12 @@ import inspect
 import keras
 from keras import ops
 
-from keras_encdec.backend import calls_at_a_time, compile_function, import_tensorflow
+from keras_encdec.backend import (
+    calls_at_a_time,
+    compile_function,
+    import_tensorflow,
+    key_of,
+)
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -189,7 +194,7 @@ class Signatures:
 
     def _search(self, sampler, source, limits, seeds, *options):
         """The ids `(B, K, L)` and scores `(B, K)` that a sampler finds."""
-        key = repr(sampler)
+        key = key_of(sampler)
         if key not in self._searches:
             self._searches[key] = self._new_search(sampler, len(options))
         search = self._searches[key]

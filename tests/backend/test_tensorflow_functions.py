@@ -74,6 +74,28 @@ def test_what_xla_cannot_compile_runs_on_without():
         compile_function(add, INPUTS, jit=True)(ones(2), ones(2))
 
 
+@pytest.mark.parametrize("jit", [True, "auto"])
+def test_xlas_programs_are_not_without_end(jit, monkeypatch):
+    monkeypatch.setattr(tensorflow_functions, "CALLS_BEFORE_XLA", 0)
+    monkeypatch.setattr(tensorflow_functions, "MOST_PROGRAMS", 2)
+    traced = []
+    function = compile_function(
+        lambda x, y: traced.append(by_xla()) or x + y, INPUTS, jit=jit
+    )
+    for sizes, expected in (([2, 3, 2], [True]), ([4, 2, 5], [True, False])):
+        for size in sizes:
+            found = function(ones(size), ones(size))
+            np.testing.assert_array_equal(found, np.full(size, 2))
+        assert traced == expected
+
+
+def test_what_is_traced_once_is_not_told_to_be_traced_often(caplog):
+    for number in range(8):
+        function = compile_function(lambda x, y, number=number: x * number, INPUTS)
+        function(ones(2), ones(2))
+    assert not caplog.records
+
+
 def test_on_gpus_xla_is_not_asked(monkeypatch):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
     traced = []

@@ -1,5 +1,7 @@
 """What the signatures are built of; what they answer is in test_saved_model.py."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from keras_encdec import (
     BeamSampler,
     CharacterTokenizer,
     EncoderDecoder,
+    Sampler,
     TextToText,
     export_saved_model,
 )
@@ -48,6 +51,25 @@ def test_those_that_search_alike_share_a_function(text_to_text):
     for function in functions.values():
         function.get_concrete_function()
     assert len(signatures._searches) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Unlikely(Sampler):
+    """Takes a token that is not the likeliest, of which its name says nothing."""
+
+    place: int = dataclasses.field(repr=False)
+
+
+def test_what_searches_otherwise_by_the_same_name_has_its_own(
+    text_to_text, monkeypatch
+):
+    monkeypatch.setattr(
+        Signatures, "_new_search", lambda self, sampler, _: lambda *args: sampler.place
+    )
+    signatures = Signatures(text_to_text, 6, BeamSampler(2), jit=False)
+    found = [signatures._search(Unlikely(i), None, None, None) for i in (0, 1, 0)]
+    assert found == [0, 1, 0]
+    assert len(signatures._searches) == 2
 
 
 @pytest.mark.parametrize("rows_per_source", [1, 3])
