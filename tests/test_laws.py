@@ -93,7 +93,10 @@ def variant(name):
     [*((name, 3) for name in VARIANTS), ("sinusoidal", 1), ("two key heads", 1)],
 )
 def test_steps_give_the_logits_of_the_full_pass(name, beams):
-    model = variant(name)
+    check_steps(variant(name), beams)
+
+
+def check_steps(model, beams):
     rng = np.random.default_rng(2)
     target = rng.integers(1, 9, size=(len(SOURCE) * beams, 4)).astype("int32")
     expected = to_numpy(model((SOURCE.repeat(beams, 0), target)))
@@ -103,6 +106,46 @@ def test_steps_give_the_logits_of_the_full_pass(name, beams):
         tokens = ops.convert_to_tensor(target[:, index])
         logits, cache = model.step(tokens, index, memory, cache)
         np.testing.assert_allclose(to_numpy(logits), expected[:, index], atol=1e-4)
+
+
+@pytest.mark.parametrize("normalize_first", [True, False])
+def test_a_part_may_have_a_dtype_of_its_own(normalize_first):
+    options = {"positions": "relative", "gated": True, "tie_embeddings": False}
+    model = build(**options, num_layers=1, normalize_first=normalize_first)
+    (encoder,), (decoder,) = model.encoder_blocks, model.decoder_blocks
+    plain = to_numpy(model((SOURCE, TARGET)))
+    for part in (
+        encoder,
+        encoder.feed_forward.gate_dense,
+        decoder,
+        decoder.self_attention,
+        decoder.cross_attention.key_dense,
+        model.source_embedding.table,
+        model.decoder_bias,
+        model.logits_dense,
+    ):
+        part.dtype_policy = "mixed_bfloat16"
+        rounded = to_numpy(model((SOURCE, TARGET)))
+        change = np.abs(rounded - plain).max()
+        assert 0 < change < 0.05 * np.abs(plain).max(), part.path
+        check_steps(model, beams=2)
+        part.dtype_policy = "float32"
+
+
+def test_a_map_gives_parts_their_dtypes():
+    mixed = keras.DTypePolicy("mixed_bfloat16")
+    policies = keras.dtype_policies.DTypePolicyMap(
+        "float32", {"decoder_block_0.*": mixed, "decoder_block_1/cross.*": mixed}
+    )
+    model = build(dtype=policies)
+    blocks = model.decoder_blocks
+    assert [block.compute_dtype for block in blocks] == ["bfloat16", "float32"]
+    assert blocks[1].cross_attention.compute_dtype == "bfloat16"
+    check_steps(model, beams=2)
+    again = EncoderDecoder.from_config(model.get_config())
+    assert [each.compute_dtype for each in again._flatten_layers()] == [
+        each.compute_dtype for each in model._flatten_layers()
+    ]
 
 
 # 2. Padding never changes an answer; neither does the rest of the batch.

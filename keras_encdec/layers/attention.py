@@ -139,8 +139,10 @@ class Attention(keras.layers.Layer):
         dense.build(input_shape)
         return dense
 
-    def _split_heads(self, x, num_heads, start=None):
+    def _heads(self, dense, x, num_heads, start=None):
         batch_size, length = ops.shape(x)[:2]
+        # As `call` casts it; the projections may have dtypes of their own.
+        x = ops.cast(dense(ops.cast(x, self.compute_dtype)), self.compute_dtype)
         x = ops.reshape(x, (batch_size, length, num_heads, self._head_dim))
         if self.rotary and start is not None:
             x = rotate(x, start + ops.arange(length, dtype="int32"))
@@ -158,8 +160,8 @@ class Attention(keras.layers.Layer):
             A pair `(keys, values)`, each `(B, num_key_value_heads, S, H)`.
         """
         heads = self.num_key_value_heads
-        keys = self._split_heads(self.key_dense(memory), heads, start)
-        return keys, self._split_heads(self.value_dense(memory), heads)
+        keys = self._heads(self.key_dense, memory, heads, start)
+        return keys, self._heads(self.value_dense, memory, heads)
 
     def new_cache(self, batch_size, length):
         """Returns zeros in the place of what `remember` will return step by step.
@@ -200,8 +202,9 @@ class Attention(keras.layers.Layer):
         Returns:
             `(B, T, D)`, or a pair with the weights `(B, N, T, S)`.
         """
-        queries = self._split_heads(self.query_dense(x), self.num_heads, start)
+        queries = self._heads(self.query_dense, x, self.num_heads, start)
         keys, values = memory
+        bias = bias if bias is None else ops.cast(bias, self.compute_dtype)
         groups = self.num_heads // self.num_key_value_heads
         if groups > 1:
             keys = ops.repeat(keys, groups, axis=1)
@@ -218,7 +221,7 @@ class Attention(keras.layers.Layer):
         rows, length = ops.shape(x)[:2]
         y = ops.transpose(y, (0, 2, 1, 3))
         y = ops.reshape(y, (rows, length, self.num_heads * self._head_dim))
-        y = self.output_dense(y)
+        y = ops.cast(self.output_dense(y), self.compute_dtype)
         return (y, weights) if return_attention_weights else y
 
     def _weights(self, queries, keys, mask, bias):

@@ -73,10 +73,7 @@ class _Block(keras.layers.Layer):
 
     def _norm(self, name, x_shape):
         norm = make_normalization(
-            self.normalization,
-            epsilon=self.epsilon,
-            dtype=self.dtype_policy,
-            name=name,
+            self.normalization, epsilon=self.epsilon, dtype=self.dtype_policy, name=name
         )
         norm.build(x_shape)
         return norm
@@ -102,9 +99,11 @@ class _Block(keras.layers.Layer):
         )
 
     def _residual(self, x, norm, sublayer, training=None):
+        # As `call` casts it; the sublayers may have dtypes of their own.
+        x = ops.cast(x, self.compute_dtype)
         y = sublayer(norm(x) if self.normalize_first else x)
-        y = x + self.dropout_layer(y, training=training)
-        return y if self.normalize_first else norm(y)
+        y = x + ops.cast(self.dropout_layer(y, training=training), x.dtype)
+        return y if self.normalize_first else ops.cast(norm(y), x.dtype)
 
     def _feed_forward(self, x, training=None):
         return self._residual(
@@ -311,7 +310,7 @@ class DecoderBlock(_Block):
         Returns:
             A pair `(keys, values)`, each `(B, num_key_value_heads, S, H)`.
         """
-        return self.cross_attention.remember(memory)
+        return self.cross_attention.remember(ops.cast(memory, self.compute_dtype))
 
     def new_cache(self, batch_size, length):
         """Returns an empty cache of the target's keys and values.
@@ -352,6 +351,7 @@ class DecoderBlock(_Block):
             if asked for also the weights `(B * K, T, N, S)`.
         """
         rows, steps = ops.shape(x)[:2]
+        bias = bias if bias is None else ops.cast(bias, self.compute_dtype)
         weights = None
 
         def attend_to_target(y):

@@ -1,6 +1,7 @@
 """The position-wise feed-forward network, plain and gated."""
 
 import keras
+from keras import ops
 
 from keras_encdec.layers.checks import (
     require_number,
@@ -93,8 +94,10 @@ class FeedForward(keras.layers.Layer):
         """Applies the network to each position."""
         hidden = self.activation(self.intermediate_dense(x))
         if self.gated:
-            hidden = hidden * self.gate_dense(x)
-        return self.output_dense(self.dropout_layer(hidden, training=training))
+            # Each layer may have a dtype of its own.
+            hidden = hidden * ops.cast(self.gate_dense(x), hidden.dtype)
+        y = self.output_dense(self.dropout_layer(hidden, training=training))
+        return ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(self, x_shape):
         """Returns the shape of the output, which is that of the input."""
