@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_encdec.backend import refuse_replicas
+from keras_encdec.backend import part_averages, refuse_replicas
 from keras_encdec.files import new_file, portable_config
 
 
@@ -60,9 +60,9 @@ class CheckedModel:
                     measure = None if each in ("accuracy", "acc") else get(each)
                 self._check_measure(name, each, measure)
         super().compile(*args, **kwargs)
-        self._check_accumulation()
 
     def _check_accumulation(self):
+        # Not when it is compiled, for what was saved so can be loaded and evaluated.
         # Mixed precision wraps the optimizer that accumulates.
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         steps = getattr(optimizer, "gradient_accumulation_steps", None)
@@ -73,14 +73,20 @@ class CheckedModel:
                 f"accumulates; received gradient_accumulation_steps={steps}. Give it "
                 "their number, or leave weights_are_shares out."
             )
-        if steps and not shares:
-            warnings.warn(
-                f"Keras takes the mean of the means of {steps} batches, in which a "
-                "token of a batch with few tokens counts for more. For the update of "
-                "one batch of them all, train by an objective such as "
-                "ProjectedLoss(model, weights_are_shares=True) on "
-                f"TokenBatches.dataset(accumulate={steps}).",
-                stacklevel=3,
+        is_plain = self._of_ids() is self
+        reduction = getattr(self.loss, "reduction", None)
+        if steps and not shares and not (is_plain and reduction == "sum"):
+            # How many tokens there are is known when the last batch comes; then the
+            # optimizer alone could still weigh the others, and it keeps but their sum.
+            sums = 'TokenCrossEntropy(reduction="sum"), in which all count alike, or '
+            raise ValueError(
+                "Keras takes the mean of the means of accumulated batches, in which a "
+                "token of a batch with few tokens counts for more; received "
+                f"gradient_accumulation_steps={steps}. Train by "
+                f"{sums if is_plain else ''}an objective such as "
+                "ProjectedLoss(model, weights_are_shares=True), on "
+                f"TokenBatches.dataset(accumulate={steps}), for the update of one "
+                "batch of them all."
             )
 
     def save(self, filepath, *args, **kwargs):
@@ -140,8 +146,7 @@ class CheckedModel:
 
     def fit(self, *args, **kwargs):
         """Trains as `keras.Model.fit` does; arrays are checked first."""
-        refuse_replicas(self, self._of_ids())
-        given = self._checked(super().fit, args, kwargs)
+        given = self._checked_to_train(super().fit, args, kwargs)
         _, target = _pair(given.get("x"))
         _warn_of_no_shift(as_array(target), as_array(given.get("y")))
         if not isinstance(given.get("x"), np.ndarray | dict | list | tuple):
@@ -150,7 +155,7 @@ class CheckedModel:
         try:
             return super().fit(**given)
         finally:
-            self._part_averages()
+            part_averages(self.optimizer)
 
     def evaluate(self, *args, **kwargs):
         """Evaluates as `keras.Model.evaluate` does; arrays are checked first."""
@@ -162,12 +167,8 @@ class CheckedModel:
 
     def train_on_batch(self, *args, **kwargs):
         """Trains as `keras.Model.train_on_batch` does; arrays are checked first."""
-        refuse_replicas(self, self._of_ids())
-        given = self._checked(super().train_on_batch, args, kwargs)
-        try:
-            return super().train_on_batch(**given)
-        finally:
-            self._part_averages()
+        given = self._checked_to_train(super().train_on_batch, args, kwargs)
+        return super().train_on_batch(**given)
 
     def test_on_batch(self, *args, **kwargs):
         """Tests as `keras.Model.test_on_batch` does; arrays are checked first."""
@@ -179,13 +180,6 @@ class CheckedModel:
         given = self._checked(super().predict_on_batch, args, kwargs)
         return super().predict_on_batch(**given)
 
-    def _part_averages(self):
-        # JAX may keep a weight and its average in one buffer, which the next step, that
-        # gives its buffers away, would give away twice.
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        for average in getattr(optimizer, "_model_variables_moving_average", ()):
-            average.assign(keras.ops.copy(average.value))
-
     def _of_ids(self):
         # No property: Keras would follow it when it saves.
         return getattr(self, "model", self)
@@ -194,6 +188,11 @@ class CheckedModel:
         if hasattr(self._of_ids(), "check_ids"):
             ignored = getattr(getattr(self, "loss", None), "ignore_class", None)
             self._of_ids().check_ids(source, target, labels, ignore_class=ignored)
+
+    def _checked_to_train(self, verb, args, kwargs):
+        refuse_replicas(self, self._of_ids())
+        self._check_accumulation()
+        return self._checked(verb, args, kwargs)
 
     def _checked(self, verb, args, kwargs):
         """Returns the arguments of a verb, by name, when they have been checked."""
@@ -207,6 +206,7 @@ class CheckedModel:
             )
         given.update(self._checked_data(given))
         held_out = given.get("validation_data")
+        _refuse_nothing(held_out)
         if isinstance(held_out, tuple | list) and len(held_out) in (2, 3):
             data = dict(zip(("x", "y", "sample_weight"), held_out, strict=False))
             data.update(self._checked_data(data))
@@ -215,6 +215,7 @@ class CheckedModel:
 
     def _checked_data(self, data):
         """Checks `x`, `y` and `sample_weight`; returns the weights as they must be."""
+        _refuse_nothing(data.get("x"))
         source, target = map(as_array, _pair(data.get("x")))
         labels = as_array(data.get("y"))
         if labels is not None and labels.ndim > 2 and labels.dtype.kind == "f":
@@ -278,6 +279,24 @@ def _pair(x):
     if isinstance(x, tuple | list) and len(x) == 2:
         return tuple(x)
     return None, None
+
+
+def _refuse_nothing(data):
+    """Refuses no rows and no batches, which Keras misses when it looks for its logs."""
+    for x in (data, *_pair(data)):
+        if isinstance(x, tuple | dict) or not hasattr(x, "__len__"):
+            continue
+        try:
+            number = len(x)
+        except TypeError:  # Of a pipeline that does not know it, or has no end.
+            continue
+        if number == 0:
+            is_array = isinstance(x, list) or hasattr(x, "shape")
+            raise ValueError(
+                f"There must be at least one {'row' if is_array else 'batch'}; "
+                f"received {f'shape {np.shape(x)}' if is_array else repr(x):.200}. "
+                "Check what was read."
+            )
 
 
 def _warn_of_no_shift(target, labels):

@@ -6,6 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_encdec import EncoderDecoder, TokenAccuracy, TokenCrossEntropy
 from keras_encdec.model_checks import as_array
@@ -266,18 +267,64 @@ def test_trains_on_with_moving_averages(make, tmp_path):
     assert all(np.isfinite(w).all() for w in trained.get_weights())
 
 
-@pytest.mark.skipif(keras.config.backend() != "jax", reason="a fault under JAX")
-def test_keras_still_shares_a_buffer_with_an_average():
-    """If this fails, `CheckedModel._part_averages` is not needed any more."""
-    plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    data = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
-    plain.compile(keras.optimizers.SGD(0.1), "mse")
-    for _ in range(2):
-        plain.fit(*data, verbose=0)
-    plain.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
-    plain.fit(*data, verbose=0)
-    with pytest.raises((ValueError, RuntimeError, TypeError)):
-        plain.fit(*data, verbose=0)
+@pytest.mark.parametrize(
+    "verb, with_labels",
+    [
+        ("fit", True),
+        ("evaluate", True),
+        ("predict", False),
+        ("train_on_batch", True),
+        ("test_on_batch", True),
+        ("predict_on_batch", False),
+    ],
+)
+def test_refuses_no_rows(trained, verb, with_labels):
+    data = [(SOURCE[:0], TARGET[:0]), LABELS[:0]][: 1 + with_labels]
+    with pytest.raises(ValueError, match=r"at least one row.*\(0, 3\)"):
+        getattr(trained, verb)(*data)
+
+
+def test_refuses_a_pipeline_of_nothing(trained):
+    data = (SOURCE, TARGET), LABELS
+    empty = tf.data.Dataset.from_tensor_slices(data).take(0).batch(2)
+    with pytest.raises(ValueError, match="at least one batch; received .*Dataset"):
+        trained.fit(empty, verbose=0)
+    for nothing in (empty, ((SOURCE[:0], TARGET[:0]), LABELS[:0])):
+        with pytest.raises(ValueError, match="at least one (row|batch)"):
+            trained.fit(*data, validation_data=nothing, verbose=0)
+
+
+def test_a_model_saved_with_what_is_refused_is_loaded(tmp_path):
+    model = build()
+    adam = keras.optimizers.Adam(gradient_accumulation_steps=4)
+    model.compile(adam, TokenCrossEntropy())
+    adam.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    data = (SOURCE, TARGET), LABELS
+    loaded.evaluate(*data, verbose=0)
+    for verb in (loaded.fit, loaded.train_on_batch):
+        with pytest.raises(ValueError, match=r'"sum".*dataset\(accumulate=4\)'):
+            verb(*data)
+
+
+def test_accumulates_sums_over_tokens_exactly():
+    changed = []
+    labels = np.array([[7, 5, 2], [6, 2, 0]])
+    for steps in (None, 2):
+        keras.utils.set_random_seed(0)
+        model = build(dropout=0.0)
+        rate = 0.02 if steps else 0.01  # Keras takes the mean of two sums.
+        model.compile(
+            keras.optimizers.SGD(rate, gradient_accumulation_steps=steps),
+            TokenCrossEntropy(reduction="sum"),
+            jit_compile=False,
+        )
+        for rows in [[0], [1]] if steps else [[0, 1]]:
+            model.train_on_batch((SOURCE[rows], TARGET[rows]), labels[rows])
+        changed.append(model.get_weights())
+    for one, other in zip(*changed, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 # JAX has no float64 unless it is told to; it computes in float32 then.

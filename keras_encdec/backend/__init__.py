@@ -29,6 +29,7 @@ from keras_encdec.backend.kernels import (
     take_of_each,
     write_at,
 )
+from keras_encdec.backend.moving_averages import part_averages
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
 from keras_encdec.backend.random_state import random_state, set_random_state
 from keras_encdec.backend.recently_used import RecentlyUsed
@@ -46,6 +47,7 @@ __all__ = [
     "inference_mode",
     "key_of",
     "move_rows",
+    "part_averages",
     "random_state",
     "refuse_replicas",
     "running_backend",

@@ -315,7 +315,8 @@ def average_weights(paths, model):
                 )
             sums[name] = sums[name] + arrays[name].astype("float64")
     for name, variable in names.items():
-        variable.assign((sums[name] / len(paths)).astype("float32"))
+        # Summed in float64, which JAX has not.
+        variable.assign((sums[name] / len(paths)).astype(arrays[name].dtype))
 
 
 class _DamagedError(ValueError):
