@@ -99,6 +99,12 @@ def generate(saved, module, source, output, n_best, **search):
 
     with _writer(output) as write:
         lines = read_sources(source)
+        if not lines:
+            place = "Standard input" if source == "-" else repr(source)
+            print(
+                f"keras-encdec: warning: {place} holds no line; nothing is generated.",
+                file=sys.stderr,
+            )
         text_to_text, call = _searching(saved, module, len(lines), n_best, **search)
         _check_texts(text_to_text, lines)
         start = time.perf_counter()

@@ -349,6 +349,15 @@ def test_what_is_not_utf8_is_refused(data, saved, tmp_path, stdin, error_of):
 
 
 @pytest.mark.once
+def test_no_text_is_told(saved, tmp_path, run, stdin):
+    empty = write(tmp_path / "empty.txt", "")
+    told = run("generate", saved, "--source", empty)
+    assert told.out == "" and "empty.txt' holds no line" in told.err
+    stdin(b"")
+    assert "Standard input holds no line" in run("generate", saved).err
+
+
+@pytest.mark.once
 def test_a_text_too_long_is_named_before_any_is_generated(
     tmp_path, run, stdin, error_of, monkeypatch
 ):
