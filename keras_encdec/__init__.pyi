@@ -47,5 +47,6 @@ from keras_encdec.training import ProjectedLoss as ProjectedLoss
 from keras_encdec.training import StopDivergence as StopDivergence
 from keras_encdec.training import TokenAccuracy as TokenAccuracy
 from keras_encdec.training import TokenCrossEntropy as TokenCrossEntropy
+from keras_encdec.training import enable_lora as enable_lora
 
 __version__: str

@@ -46,7 +46,8 @@ class Generator:
     inputs are padded. It ends when every row has ended. A row's ids depend on its
     source, its seed and the sampler, not on other rows: on CPUs parts run side by side.
     A generator gives what the model is when it is called, whatever was loaded, adapted
-    or quantized since. Threads may share it, and it can be pickled.
+    or quantized since; an untrained one mostly repeats the start id, which texts leave
+    out. Threads may share it, and it can be pickled.
 
     Args:
         model: An `EncoderDecoder`, or any object with its `encode`, `new_cache` and

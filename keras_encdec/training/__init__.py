@@ -1,5 +1,6 @@
 """What `compile` and `fit` need: losses, metrics, schedules, callbacks, objectives."""
 
+from keras_encdec.training.adaptation import enable_lora
 from keras_encdec.training.averaging import averaged_weights
 from keras_encdec.training.callbacks import GenerationScores, HeldOutLoss
 from keras_encdec.training.checkpoints import Checkpoints, average_weights
@@ -28,4 +29,5 @@ __all__ = [
     "WordDistillation",
     "average_weights",
     "averaged_weights",
+    "enable_lora",
 ]

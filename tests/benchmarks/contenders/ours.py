@@ -88,6 +88,10 @@ def make_trainer(variant, size, weights, dropout):
 
         # As after the first of thousands of steps.
         torch_steps.STEPS_BEFORE_RECORD = 0
+    with contextlib.suppress(ImportError):
+        from keras_encdec.cli.process import keep_freed_memory
+
+        keep_freed_memory()  # As the command line does.
     model = ProjectedLoss(make_model(size, weights, dropout, mixed=True))
     if keras.config.backend() == "torch" and size.dtype != "float32":
         import torch
