@@ -93,11 +93,13 @@ def _failed(status, words):
 
 def _as_typed(error, options):
     """The message of an error, with options named as they are given here."""
-    # A word in backticks, or one with underscores that is no part of a path or a name.
+    # A word in backticks; or one with underscores, or before a value that was received,
+    # if it is no part of a path or a name.
     names = "|".join(options)
     long_names = "|".join(name for name in options if "_" in name) or "(?!)"
+    before, behind = r"(?<![\w`'\"./-])", r"(?![\w`'\"./-])"
     return re.sub(
-        rf"`({names})`|(?<![\w`'\"./-])({long_names})(?![\w`'\"./-])",
-        lambda found: f"--{(found[1] or found[2]).replace('_', '-')}",
+        rf"`({names})`|{before}({long_names}){behind}|{before}({names})(?==['\w])",
+        lambda found: f"--{(found[1] or found[2] or found[3]).replace('_', '-')}",
         str(error),
     )

@@ -127,6 +127,31 @@ def add_pairs(parser):
     )
 
 
+def some_pairs(purpose, source, target):
+    """Reads pairs of texts, at least one.
+
+    Args:
+        purpose: What they are for, as "a training".
+        source: What `add_pairs` calls so.
+        target: Likewise.
+
+    Returns:
+        The list of sources and the list of targets.
+
+    Raises:
+        ValueError: If there is none, or as of `read_pairs`.
+    """
+    from keras_encdec.text import read_pairs
+
+    pairs = read_pairs(source, target)
+    if not pairs[0]:
+        raise ValueError(
+            f"{purpose} needs at least one line; received none in {source}. Check the "
+            "file."
+        )
+    return pairs
+
+
 def add_saved(parser):
     """Adds the folder of a trained model."""
     parser.add_argument("saved", help="folder that train or demo wrote")

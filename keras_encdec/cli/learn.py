@@ -3,7 +3,7 @@
 import importlib.util
 import shlex
 
-from keras_encdec.cli.arguments import add_command, portion, positive
+from keras_encdec.cli.arguments import add_command, portion, positive, some_pairs
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
@@ -141,7 +141,6 @@ def train(
 
     from keras_encdec import run
     from keras_encdec.printing import tell
-    from keras_encdec.text import read_pairs
     from keras_encdec.text_to_text import TextToText, saved_folder
 
     # What can be seen at once, before texts are read and subwords learned.
@@ -156,14 +155,14 @@ def train(
         )
     if tensorboard:
         _check_tensorboard()
-    # A record tells the folder itself.
-    initial, teacher = (x and str(saved_folder(x)) for x in (initial, teacher))
     with run.RunFolder(output).held() as folder:
         folder.check_place()
-    pairs = read_pairs(source, target)
+    # A record tells the folder itself.
+    initial, teacher = (x and str(saved_folder(x)) for x in (initial, teacher))
+    pairs = some_pairs("A training", source, target)
     validation = None
     if validation_source is not None:
-        validation = read_pairs(validation_source, validation_target)
+        validation = some_pairs("A validation", validation_source, validation_target)
     if folder.epochs_done and not overwrite:
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:

@@ -4,7 +4,13 @@ import contextlib
 import sys
 import time
 
-from keras_encdec.cli.arguments import add_command, add_pairs, add_saved, positive
+from keras_encdec.cli.arguments import (
+    add_command,
+    add_pairs,
+    add_saved,
+    positive,
+    some_pairs,
+)
 from keras_encdec.cli.search import add_search, make_sampler
 from keras_encdec.files import new_file
 from keras_encdec.interrupts import check_interrupt
@@ -64,14 +70,8 @@ def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **
     the same source are alternatives: any of their targets is right.
     """
     from keras_encdec.evaluation import evaluate_texts
-    from keras_encdec.text import read_pairs
 
-    sources, references = read_pairs(source, target)
-    if not sources:
-        raise ValueError(
-            f"An evaluation needs at least one line; received none in {source}. Check "
-            "the file."
-        )
+    sources, references = some_pairs("An evaluation", source, target)
     options = {"tokenize": bleu_tokenize, "lowercase": lowercase}
     # Before the work, not after it.
     evaluate_texts(["one"], ["one"], ["one"], **options)

@@ -519,7 +519,18 @@ def test_goes_on_with_what_version_0_1_0_began(tmp_path, monkeypatch, run, lacks
         (["--source", "no_tab.txt"], "line 1 of 'no_tab.txt' has no tab"),
         (["--source", "pairs.tsv", "--target", "no_tab.txt"], "same number of lines"),
         (["--source", "latin.tsv"], "line 2 of 'latin.tsv'"),
-        (["--source", "empty.tsv"], ""),
+        (
+            ["--source", "empty.tsv"],
+            "A training needs at least one",
+        ),
+        (
+            ["--source", "pairs.tsv", "--validation-source", "empty.tsv"],
+            "A validation n",
+        ),
+        (
+            ["--source", "pairs.tsv", "--monitor", "bleu"],
+            "received --monitor='bleu'",
+        ),
         (["--source", "pairs.tsv", "--validation-target", "pairs.tsv"], "-source"),
         (["--source", "pairs.tsv", "--validation-source", "missing.tsv"], "missing"),
         (["--source", "pairs.tsv", "--epochs", "0"], "--epochs: must be"),
