@@ -270,6 +270,7 @@ def test_texts_are_ours(source, target, options, tokenizers, tmp_path):
     assert (folder / "target.model").exists() == (target == "pieces")
 
 
+@pytest.mark.once
 def test_tokens_stand_at_their_ids(pieces, tmp_path):
     text_to_text = text_to_text_of(pieces, WORD_TOKENIZER)
     folder = export_ctranslate2(text_to_text, tmp_path / "model")
@@ -285,6 +286,7 @@ def test_tokens_stand_at_their_ids(pieces, tmp_path):
     assert config["unk_token"] == "<<<unk>>>"
 
 
+@pytest.mark.once
 def test_a_model_may_have_more_ids_than_its_tokenizer(tmp_path):
     model = EncoderDecoder(14, 16, 24, num_heads=2, num_layers=1)
     text_to_text = TextToText(LETTERS, LETTERS, model)
@@ -365,6 +367,7 @@ def test_a_trained_model_comes_back(names, quantization, tmp_path):
         assert exported.compute_type == "int8_float32"
 
 
+@pytest.mark.once
 def test_coverage_is_of_all_heads(names, tmp_path):
     _, text_to_text, letters = names
     words = some_names(letters)[:20]
@@ -413,6 +416,7 @@ class OtherTokenizer(Tokenizer):
     vocabulary_size = 12
 
 
+@pytest.mark.once
 def test_all_that_is_unknown_is_told_at_once(tmp_path):
     model = EncoderDecoder(
         12,
@@ -443,6 +447,7 @@ def test_all_that_is_unknown_is_told_at_once(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.once
 def test_refuses_another_model(tmp_path):
     text_to_text = text_to_text_of(LETTERS, LETTERS)
     text_to_text.model = keras.Sequential()
@@ -450,6 +455,7 @@ def test_refuses_another_model(tmp_path):
         export_ctranslate2(text_to_text, tmp_path / "model")
 
 
+@pytest.mark.once
 def test_refuses_a_folder_that_is_there_and_replaces_it(tmp_path):
     text_to_text = text_to_text_of(LETTERS, LETTERS)
     (tmp_path / "model").mkdir()
@@ -464,6 +470,7 @@ def test_refuses_a_folder_that_is_there_and_replaces_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_failed_export_leaves_nothing(exists, tmp_path, monkeypatch):
     def fail(specification, folder):
