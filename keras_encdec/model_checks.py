@@ -4,6 +4,7 @@ In a compiled graph a bad id is a wrong answer, or an error that names an operat
 Shapes: B batch, T target, V vocabulary.
 """
 
+import contextlib
 import inspect
 import os
 import warnings
@@ -192,7 +193,19 @@ class CheckedModel:
     def _checked_to_train(self, verb, args, kwargs):
         refuse_replicas(self, self._of_ids())
         self._check_accumulation()
-        return self._checked(verb, args, kwargs)
+        given = self._checked(verb, args, kwargs)
+        self._build_optimizer()
+        return given
+
+    def _build_optimizer(self):
+        # TensorFlow would build it within the first step, and trace that step twice.
+        if self.optimizer is None or self.optimizer.built:
+            return
+        # An objective that has not been called is not built, but for its model.
+        if all(layer.built for layer in self.layers):
+            strategy = getattr(self, "distribute_strategy", None)
+            with strategy.scope() if strategy else contextlib.nullcontext():
+                self.optimizer.build(self.trainable_variables)
 
     def _checked(self, verb, args, kwargs):
         """Returns the arguments of a verb, by name, when they have been checked."""

@@ -252,6 +252,19 @@ def test_a_checked_model_can_be_saved_and_loaded_compiled(tmp_path):
     )
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("make", [OBJECTIVES["model"], ProjectedLoss])
+def test_a_step_is_traced_once(make):
+    """Twice, TensorFlow would take twice as long to begin."""
+    trained, steps = make(build(dropout=0.0)), []
+    step = trained.train_step
+    trained.train_step = lambda data: steps.append(1) or step(data)
+    trained.compile("adam", TokenCrossEntropy())
+    for _ in range(2):
+        trained.fit((SOURCE, TARGET), LABELS, verbose=0)
+    assert len(steps) == 1
+
+
 @pytest.mark.parametrize("make", OBJECTIVES.values())
 def test_trains_on_with_moving_averages(make, tmp_path):
     model = build()
