@@ -346,7 +346,7 @@ def check_format(number, path):
         number: The format the file names, `FORMAT` when it is written; None or 1 of a
             file that names none. What such a file lacks is filled up by what was the
             rule when it was written.
-        path: The file, to name it.
+        path: The file, or what else it is, to name it.
 
     Returns:
         The number, an int.

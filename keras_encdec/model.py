@@ -6,6 +6,7 @@ Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
 import keras
 from keras import ops
 
+from keras_encdec.files import FORMAT, check_format
 from keras_encdec.layers import (
     DecoderBlock,
     EncoderBlock,
@@ -128,6 +129,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
         config = dict(locals())  # The arguments, before there are other variables.
         del config["self"], config["__class__"]
         depth = num_layers if num_decoder_layers is None else num_decoder_layers
+        target_size = target_vocabulary_size or vocabulary_size
         checks.require_positive(
             vocabulary_size=vocabulary_size,
             hidden_dim=hidden_dim,
@@ -200,7 +202,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
 
         source_embedding = embedding(vocabulary_size, "source_embedding")
         target_embedding = embedding(
-            target_vocabulary_size or vocabulary_size,
+            target_size,
             "target_embedding",
             source_embedding.table if target_vocabulary_size is None else None,
             start_is_token=True,
@@ -209,10 +211,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
         logits_dense = None
         if not tie_embeddings:
             logits_dense = keras.layers.Dense(
-                target_embedding.vocabulary_size,
-                use_bias=output_bias,
-                dtype="float32",
-                name="logits",
+                target_size, use_bias=output_bias, dtype="float32", name="logits"
             )
         parts = {
             "source_embedding": source_embedding,
@@ -259,7 +258,12 @@ class EncoderDecoder(CheckedModel, keras.Model):
         """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
         if self.logits_dense is None:
             return self.target_embedding.projection()
-        return ops.transpose(self.logits_dense.kernel), self.logits_dense.bias
+        kernel, bias = self.logits_dense.kernel, self.logits_dense.bias
+        if not keras.backend.is_float_dtype(kernel.dtype):
+            # Its integers mean nothing without their scales, which the layer knows.
+            kernel = self.logits_dense(ops.eye(kernel.shape[0]))
+            kernel = kernel if bias is None else kernel - bias
+        return ops.transpose(kernel), bias
 
     def _logits(self, x):
         if self.logits_dense is None:
@@ -290,8 +294,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
         Returns:
             For each decoder block a pair of zeros `(B, N, length, H)`.
         """
-        blocks = self.decoder_blocks
-        return tuple(block.new_cache(batch_size, length) for block in blocks)
+        return tuple(x.new_cache(batch_size, length) for x in self.decoder_blocks)
 
     def step(
         self,
@@ -338,8 +341,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
             )
             written.append(past)
             weights += its_weights
-        if self.decoder_norm is not None:
-            x = self.decoder_norm(x)
+        x = x if self.decoder_norm is None else self.decoder_norm(x)
         outputs = self._logits(x), *((x,) if return_hidden else ()), *weights
         logits, *others = outputs if wide else (output[:, 0] for output in outputs)
         return logits, tuple(written), *others
@@ -358,9 +360,8 @@ class EncoderDecoder(CheckedModel, keras.Model):
                 than the positions, or of different batch sizes, or if there is not a
                 label for each position of the target.
         """
-        arrays = {"source": source, "target": target, "labels": labels}
-        arrays = {name: as_array(ids) for name, ids in arrays.items()}
-        arrays = {name: ids for name, ids in arrays.items() if ids is not None}
+        given = {"source": source, "target": target, "labels": labels}
+        arrays = {k: x for k, ids in given.items() if (x := as_array(ids)) is not None}
         for name, ids in arrays.items():
             side = "source" if name == "source" else "target"
             size = getattr(self, f"{side}_embedding").vocabulary_size
@@ -374,7 +375,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
     def get_config(self):
         """Returns the constructor's arguments, and what changed in parts since."""
         activation = checks.saved_activation(self._config["activation"])
-        config = {**self._config, "activation": activation}
+        config = {"format": FORMAT, **self._config, "activation": activation}
         changed = changed_states(self._states_when_built, part_states(self))
         return config | ({"parts": changed} if changed else {})
 
@@ -382,6 +383,7 @@ class EncoderDecoder(CheckedModel, keras.Model):
     def from_config(cls, config, custom_objects=None):
         """Builds a model from what `get_config` returned."""
         config = dict(config)
+        check_format(config.pop("format", None), f"The config of {cls.__name__}")
         parts = config.pop("parts", {})
         model = cls(**config)
         restore_part_states(model, parts)

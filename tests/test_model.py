@@ -315,6 +315,27 @@ def test_the_saved_optimizer_is_of_no_backend(dtype):
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tie_embeddings": False},
+        {"tie_embeddings": False, "dtype": "mixed_bfloat16"},
+    ],
+)
+def test_the_projection_of_a_quantized_model_is_that_of_its_logits(mode, options):
+    model = build(hidden_dim=64, output_bias=True, **options)
+    model.quantize(mode)
+    hidden = model.decode_hidden(TARGET, model.encode_hidden(SOURCE))
+    table, bias = (ops.cast(x, "float32") for x in model.projection())
+    found = ops.matmul(ops.cast(hidden, "float32"), ops.transpose(table)) + bias
+    expected = to_numpy(model((SOURCE, TARGET)))
+    # The layer rounds what comes in too.
+    np.testing.assert_allclose(to_numpy(found), expected, atol=0.05 * expected.std())
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("options", [{}, {"tie_embeddings": False}])
 def test_eight_bits_are_nearly_as_good(options):
     model = build(hidden_dim=64, intermediate_dim=128, num_heads=4, **options)

@@ -9,7 +9,7 @@ import pathlib
 
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.export.child import run_under_tensorflow
-from keras_encdec.files import new_folder
+from keras_encdec.files import FORMAT, new_folder
 from keras_encdec.generation import RandomSampler, generate
 from keras_encdec.generation.checks import require_size
 from keras_encdec.text import SentencePieceTokenizer
@@ -210,6 +210,7 @@ def write_tokenizers(text_to_text, folder, max_length):
     """
     source, target = text_to_text.source_tokenizer, text_to_text.target_tokenizer
     ids = {
+        "format": FORMAT,
         "source_prefix_ids": list(source.prefix_ids),
         "source_suffix_ids": list(source.suffix_ids),
         "start_id": target.start_id,

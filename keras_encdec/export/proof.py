@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.export.child import run_python
+from keras_encdec.files import FORMAT
 from keras_encdec.generation import RandomSampler
 
 tf = import_tensorflow()
@@ -188,6 +189,7 @@ def prove(text_to_text, folder, texts, signatures, max_length, beams):
     folder = pathlib.Path(folder)
     requests = example_requests(text_to_text, signatures, max_length, texts)
     report = {
+        "format": FORMAT,
         "texts": len(texts),
         "parameters": text_to_text.model.count_params(),
         "megabytes": sum(

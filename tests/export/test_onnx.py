@@ -55,6 +55,7 @@ def test_greedy(models, tmp_path):
     ]
     assert check_all(models, text_to_text, path) == ["source", "max_length"]
     assert json.loads((path / "ids.json").read_text()) == {
+        "format": 2,
         "source_prefix_ids": [],
         "source_suffix_ids": [2],
         "start_id": 1,

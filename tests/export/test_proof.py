@@ -40,6 +40,7 @@ def folder(text_to_text, tmp_path_factory):
 @pytest.mark.once
 def test_reports_each_signature(folder):
     report = json.loads((folder / "assets.extra" / "report.json").read_text())
+    assert report["format"] == 2
     assert report["texts"] == 3
     assert 0 < report["megabytes"] < 10
     assert 0 < report["load_seconds"] < 60

@@ -147,6 +147,26 @@ def test_saving_and_loading_add_nothing_to_a_config(tmp_path):
     assert words(loaded.get_config()) == words(model.get_config())
 
 
+@pytest.mark.once
+def test_a_model_of_a_later_version_is_refused(tmp_path):
+    model = build()
+    model.save(tmp_path / "model.keras")
+    assert model.get_config()["format"] == 2
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    for written in (b"", b'"format": 1, ', b'"format": 3, "more": 0, '):
+        config = parts["config.json"].replace(b'"format": 2, ', written)
+        with zipfile.ZipFile(tmp_path / "other.keras", "w") as file:
+            for name, content in {**parts, "config.json": config}.items():
+                file.writestr(name, content)
+        if b"3" not in written:
+            found = keras.saving.load_model(tmp_path / "other.keras")
+            np.testing.assert_allclose(logits(found), logits(model), atol=1e-6)
+            continue
+        with pytest.raises(ValueError, match="is of format 3. Install the version"):
+            keras.saving.load_model(tmp_path / "other.keras")
+
+
 def test_says_which_layer_there_is_not():
     with pytest.raises(ValueError, match=r"\['encoder_block_7'\].*does not have"):
         restore_part_states(build(), {"encoder_block_7": {"trainable": False}})
