@@ -283,7 +283,7 @@ def test_generate_keeps_the_number_of_lines(data, lines, saved, tmp_path, run, s
     stdin(data)
     printed = run("generate", saved, "--max-length", 2)
     assert printed.out.count("\n") == lines
-    assert printed.err.startswith(f"{lines} texts in ")
+    assert f"{lines} texts in " in printed.err
     file = write(tmp_path / "lines.txt", data)
     assert (
         run("generate", saved, "--max-length", 2, "--source", file).out.count("\n")
