@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_encdec.backend import part_averages, refuse_replicas
+from keras_encdec.backend import are_the_same, part_averages, refuse_replicas
 from keras_encdec.files import new_file, portable_config
 
 
@@ -107,13 +107,31 @@ class CheckedModel:
 
     def get_compile_config(self):
         """Returns what `compile` was given, in words that every backend understands."""
-        return portable_config(super().get_compile_config())
+        config = portable_config(super().get_compile_config())
+        if config and getattr(self, "optimizer", None) is not None:
+            config["optimizer_state"] = self._has_optimizer_state()
+        return config
+
+    def _has_optimizer_state(self):
+        """Whether the optimizer remembers what a loaded model trains."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        # LoRA is merged when it is saved.
+        lora = any(getattr(x, "lora_enabled", False) for x in self._flatten_layers())
+        trained = getattr(optimizer, "_trainable_variables", [])
+        fits = are_the_same(trained, self.trainable_variables)
+        return bool(optimizer.built and fits and not lora)
 
     def compile_from_config(self, config):
         """Compiles as a saved model was, by what `get_compile_config` returned."""
+        config = dict(config)
+        had_state = config.pop("optimizer_state", True)
         # Keras's own leaves a model whose `compile` is not its own uncompiled.
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
+        if self.optimizer is None:
+            return
+        if not had_state:
+            _begin_anew(self.optimizer)
+        elif self.built:
             self.optimizer.build(self.trainable_variables)
 
     def _check_measure(self, name, given, measure):
@@ -247,6 +265,15 @@ class CheckedModel:
             )
         # Always of one shape: TensorFlow keeps the graph of the first call.
         return {"sample_weight": np.broadcast_to(weights, labels.shape)}
+
+
+def _begin_anew(optimizer):
+    """Passes over a state that is of other variables, or of none, when it is loaded."""
+    # Keras warns of as many as it does not expect, and else loads them or fails.
+    for each in {optimizer, getattr(optimizer, "inner_optimizer", optimizer)}:
+        each.load_own_variables = lambda store, each=each: vars(each).pop(
+            "load_own_variables"
+        )
 
 
 def as_array(x):

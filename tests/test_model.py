@@ -314,6 +314,19 @@ def test_the_saved_optimizer_is_of_no_backend(dtype):
     assert again.optimizer.get_config() == model.optimizer.get_config()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_a_model_that_was_compiled_and_not_trained_is_loaded_silently(dtype, tmp_path):
+    model = build(dtype=dtype)
+    model.compile(keras.optimizers.SGD(0.5, momentum=0.9), TokenCrossEntropy())
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    losses = [
+        [each.train_on_batch((SOURCE, TARGET), LABELS) for _ in range(2)]
+        for each in (model, again)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 @pytest.mark.parametrize(

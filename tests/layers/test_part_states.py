@@ -127,6 +127,25 @@ def test_lora_is_merged_when_it_is_saved(tmp_path):
     assert trainable(found) == before
 
 
+def test_what_was_trained_as_lora_is_loaded_and_trained_on(tmp_path):
+    model = build()
+    for block in model.encoder_blocks + model.decoder_blocks:
+        block.self_attention.query_dense.enable_lora(2)
+    for weight in model.trainable_weights:
+        # As many as there will be without LoRA, of other shapes.
+        weight.trainable = "lora" in weight.name
+    model.compile("adam", TokenCrossEntropy())
+    model.fit((SOURCE, TARGET), LABELS, verbose=0)
+    found = saved(model, tmp_path)
+    np.testing.assert_allclose(logits(found), logits(model), atol=1e-5)
+    found.fit((SOURCE, TARGET), LABELS, verbose=0)
+    # Now it remembers what it trains.
+    again = saved(found, tmp_path)
+    for each in (found, again):
+        each.fit((SOURCE, TARGET), LABELS, verbose=0)
+    np.testing.assert_allclose(logits(again), logits(found), atol=1e-5)
+
+
 @pytest.mark.once
 def test_an_unchanged_model_has_no_states():
     model = build(dtype="mixed_bfloat16", tie_embeddings=False)
