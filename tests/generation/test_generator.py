@@ -538,15 +538,21 @@ def test_refuses_more_than_the_positions(small_model):
 
 FAST = {
     "greedy": (GreedySampler(), {}, {}),
-    "random": (RandomSampler(temperature=0.8), {}, {"num_return_sequences": 2}),
-    "top-p": (TopPSampler(p=0.9), {}, {"prefix": [[5, 6], [], [3], [4]]}),
-    "beams": (BeamSampler(3), {}, {"num_return_sequences": 3}),
+    "top-p": (
+        TopPSampler(p=0.9),
+        {},
+        {"prefix": [[5, 6], [], [3], [4]], "num_return_sequences": 2},
+    ),
     "beams of all kinds": (
         BeamSampler(4, coverage_penalty=0.3, num_groups=2, diversity_penalty=0.5),
         {"processors": [NoRepeatNGram(2)]},
         {},
     ),
-    "phrases": (BeamSampler(4), {}, {"phrases": [[[7, 8]], [], [[3]], [[4, 5]]]}),
+    "phrases": (
+        BeamSampler(4),
+        {},
+        {"phrases": [[[7, 8]], [], [[3]], [[4, 5]]], "num_return_sequences": 3},
+    ),
     "contrastive": (ContrastiveSampler(k=3), {}, {}),
     "speculative": (GreedySampler(), {"draft": True}, {}),
 }
