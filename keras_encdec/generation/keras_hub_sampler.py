@@ -6,6 +6,7 @@ Legend of shapes: B batch, L largest length, D model.
 import dataclasses
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_encdec.backend import write_at
@@ -25,6 +26,7 @@ def is_keras_hub(sampler):
     return "keras_hub" in names
 
 
+@keras.saving.register_keras_serializable(package="keras_encdec")
 @dataclasses.dataclass(frozen=True)
 class KerasHubSampler(Sampler):
     """Runs a sampler of KerasHub.
@@ -38,6 +40,15 @@ class KerasHubSampler(Sampler):
     """
 
     sampler: Any
+
+    def get_config(self):
+        """Returns the config of KerasHub's sampler."""
+        return {"sampler": keras.saving.serialize_keras_object(self.sampler)}
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds a sampler from its config."""
+        return cls(keras.saving.deserialize_keras_object(config["sampler"]))
 
     @property
     def one_token_a_step(self):

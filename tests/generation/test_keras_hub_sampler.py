@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_encdec import ContrastiveSampler, EncoderDecoder, Generator
+from keras_encdec import (
+    ByteTokenizer,
+    ContrastiveSampler,
+    EncoderDecoder,
+    Generator,
+    TextToText,
+    build,
+)
 from keras_encdec.backend import tensorflow_functions
 from keras_encdec.generation import SuppressTokens
 
@@ -207,3 +214,12 @@ def test_of_all_beams_the_best_is_returned():
     every = samplers.BeamSampler(num_beams=2, return_all_beams=True)
     expected = Generator(Table(), best)(SOURCES, LIMITS)
     assert np.array_equal(Generator(Table(), every)(SOURCES, LIMITS), expected)
+
+
+def test_is_saved_with_a_text_to_text(tmp_path):
+    tokenizer, small = ByteTokenizer(), {"hidden_dim": 16, "intermediate_dim": 32}
+    text_to_text = build(tokenizer, tokenizer, num_layers=1, **small)
+    sampler = samplers.TopKSampler(k=3)
+    text_to_text.with_sampler(sampler).save(tmp_path / "saved")
+    loaded = TextToText.load(tmp_path / "saved").sampler.sampler
+    assert type(loaded) is samplers.TopKSampler and loaded.k == 3
