@@ -26,6 +26,8 @@ from keras_encdec.layers import DecoderBlock as DecoderBlock
 from keras_encdec.layers import EncoderBlock as EncoderBlock
 from keras_encdec.layers import FeedForward as FeedForward
 from keras_encdec.layers import TokenEmbedding as TokenEmbedding
+from keras_encdec.model import Decoder as Decoder
+from keras_encdec.model import Encoder as Encoder
 from keras_encdec.model import EncoderDecoder as EncoderDecoder
 from keras_encdec.recipe import build as build
 from keras_encdec.run import train as train

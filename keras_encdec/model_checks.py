@@ -139,7 +139,7 @@ class CheckedModel:
         if measure is None or not hasattr(model, "check_ids"):
             return
         ignored = getattr(measure, "ignore_class", None)
-        size = model.target_embedding.vocabulary_size
+        size = model.target_vocabulary_size
         if ignored is not None and ignored != model.padding_id and 0 <= ignored < size:
             raise ValueError(
                 "The label to leave out must be the model's padding id, or no id of "

@@ -100,8 +100,8 @@ class TextToText:
         require_size("max_length", max_length)
         self.max_length = max_length
         for side, tokenizer, size in (
-            ("source", source_tokenizer, model.source_embedding.vocabulary_size),
-            ("target", target_tokenizer, model.target_embedding.vocabulary_size),
+            ("source", source_tokenizer, model.source_vocabulary_size),
+            ("target", target_tokenizer, model.target_vocabulary_size),
         ):
             if tokenizer.vocabulary_size > size:
                 raise ValueError(

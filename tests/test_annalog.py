@@ -83,7 +83,7 @@ def model(shared_data):
             dense(block.feed_forward.intermediate_dense, f"{feed_forward}.fc_1")
             dense(block.feed_forward.output_dense, f"{feed_forward}.fc_2")
             norm(block.feed_forward_norm, f"{name}.ff_layer_norm")
-    dense(model.logits_dense, "decoder.fc_out")
+    dense(model.decoder.logits_dense, "decoder.fc_out")
     assert not weights
     return model
 

@@ -17,6 +17,7 @@ IMPORTS = {
     "printing": set(),
     "saved_parts": {"files"},
     "training_options": set(),
+    "protocol": set(),
     "text": {"backend"},
     "layers": {"backend"},
     "model_checks": {"backend", "files"},
@@ -28,7 +29,7 @@ IMPORTS = {
         "printing",
         "training_options",
     },
-    "generation": {"backend"},
+    "generation": {"backend", "protocol"},
     "model": {"backend", "files", "layers", "model_checks"},
     "text_to_text": {
         "evaluation",

@@ -121,8 +121,8 @@ def test_a_part_may_have_a_dtype_of_its_own(normalize_first):
         decoder.self_attention,
         decoder.cross_attention.key_dense,
         model.source_embedding.table,
-        model.decoder_bias,
-        model.logits_dense,
+        model.decoder.relative_bias,
+        model.decoder.logits_dense,
     ):
         part.dtype_policy = "mixed_bfloat16"
         rounded = to_numpy(model((SOURCE, TARGET)))

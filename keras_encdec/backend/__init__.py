@@ -22,6 +22,7 @@ from keras_encdec.backend.environment import (
     import_tensorflow,
     running_backend,
 )
+from keras_encdec.backend.keras_masks import carried_mask
 from keras_encdec.backend.kernels import (
     drop_out,
     fused_attention,
@@ -38,6 +39,7 @@ __all__ = [
     "RecentlyUsed",
     "are_the_same",
     "calls_at_a_time",
+    "carried_mask",
     "check_backend",
     "compile_function",
     "compile_train_step",

@@ -13,7 +13,8 @@ from keras_encdec.layers import (
     SinusoidalPosition,
     sinusoidal_positions,
 )
-from keras_encdec.model import EncoderDecoder
+from keras_encdec.model import Encoder, EncoderDecoder
+from keras_encdec.model.weights import canonical_weights
 from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -160,19 +161,25 @@ def _unsupported(specs, text_to_text, quantization):
     if not isinstance(model, EncoderDecoder):
         yield f"model={type(model).__name__}; it knows EncoderDecoder"
         return
-    config = model.get_config()
-    if _activation(model) is None:
+    if not isinstance(model.encoder, Encoder):
+        yield f"encoder={model.encoder.name}; it knows Encoder"
+        return
+    stacks = model.encoder, model.decoder
+    for activation in {x.blocks[0].activation: x for x in stacks if not _activation(x)}:
         yield (
-            f"activation={config['activation']!r}; it knows relu, gelu (exact, by "
-            "tanh, by sigmoid), silu, tanh, sigmoid"
+            f"activation={activation.__name__!r}; it knows relu, gelu "
+            "(exact, by tanh, by sigmoid), silu, tanh, sigmoid"
         )
     known = type(None), SinusoidalPosition, LearnedPosition
-    positions = model.source_embedding.position_layer
-    if type(positions) not in known:
-        yield (
-            f"positions={type(positions).__name__}; it knows sinusoidal, learned, "
-            "rotary, relative, None"
-        )
+    for positions in {type(x.embedding.position_layer) for x in stacks}:
+        if positions not in known:
+            yield (
+                f"positions={positions.__name__}; it knows sinusoidal, learned, "
+                "rotary, relative, None"
+            )
+    epsilons = {x.blocks[0].epsilon for x in stacks}
+    if len(epsilons) > 1:
+        yield f"epsilon={' and '.join(map(str, epsilons))}; it knows one for both"
     if not all(keras.backend.is_float_dtype(weight.dtype) for weight in model.weights):
         yield (
             "weights that Keras has quantized; it knows float ones, which it quantizes "
@@ -180,11 +187,11 @@ def _unsupported(specs, text_to_text, quantization):
         )
 
 
-def _activation(model):
-    """Returns CTranslate2's name of the model's activation, None if it has none."""
+def _activation(stack):
+    """Returns CTranslate2's name of a stack's activation, None if it has none."""
     # By its values: there are functions of one name, and names of one function.
     x = ops.linspace(-6.0, 6.0, 64)[None]
-    values = ops.convert_to_numpy(model.encoder_blocks[0].activation(x))
+    values = ops.convert_to_numpy(stack.blocks[0].activation(x))
     for name, formula in ACTIVATIONS.items():
         if np.allclose(values, ops.convert_to_numpy(formula(x)), atol=1e-5):
             return name
@@ -266,119 +273,121 @@ def _register_vocabularies(specification, text_to_text):
 
 def _specification(specs, text_to_text):
     model = text_to_text.model
-    config = model.get_config()
-    options = {
-        "num_heads": config["num_heads"],
-        "num_heads_kv": config["num_key_value_heads"],
-        "head_dim": config["head_dim"],
-        "pre_norm": config["normalize_first"],
-        "rms_norm": config["normalization"] == "rms",
-        "activation": specs.Activation[_activation(model)],
-        "ffn_glu": config["gated"],
-        "relative_attention_bias": model.encoder_bias is not None,
-        # 0 turns all features; ours are paired with those of the other half.
-        "rotary_dim": 0 if config["positions"] == "rotary" else None,
-        "rotary_interleave": False,
-    }
-    encoder = specs.TransformerEncoderSpec(len(model.encoder_blocks), **options)
-    # The mean of all heads, as in the coverage penalty of BeamSampler.
-    options["alignment_heads"] = config["num_heads"]
-    decoder = specs.TransformerDecoderSpec(len(model.decoder_blocks), **options)
+    weights = canonical_weights(model)
+    encoder = specs.TransformerEncoderSpec(
+        len(model.encoder.blocks), **_options(specs, model.encoder)
+    )
+    decoder = specs.TransformerDecoderSpec(
+        len(model.decoder.blocks),
+        **_options(specs, model.decoder),
+        # The mean of all heads, as in the coverage penalty of BeamSampler.
+        alignment_heads=model.decoder.blocks[0].num_heads,
+    )
     number = max(NUM_POSITIONS, text_to_text.max_length)
-    _fill_stack(encoder, model.source_embedding, number, model.encoder_bias)
-    _fill_stack(decoder, model.target_embedding, number, model.decoder_bias)
     # There may be several source embeddings, the features of a token.
-    encoder.embeddings[0].weight = _array(model.source_embedding.table.embeddings)
-    decoder.embeddings.weight = _array(model.target_embedding.table.embeddings)
-    _fill_blocks(encoder.layer, model.encoder_blocks)
-    _fill_blocks(decoder.layer, model.decoder_blocks)
-    for spec, block in zip(decoder.layer, model.decoder_blocks, strict=True):
-        _fill_norm(spec.attention.layer_norm, block.cross_attention_norm)
-        _fill_attention(spec.attention, block.cross_attention)
-    if config["normalize_first"]:
-        _fill_norm(encoder.layer_norm, model.encoder_norm)
-        _fill_norm(decoder.layer_norm, model.decoder_norm)
-    _fill_projection(decoder, model)
+    encoder.embeddings[0].weight = weights["encoder.embedding"]
+    decoder.embeddings.weight = weights["decoder.embedding"]
+    for name, spec, stack in (
+        ("encoder", encoder, model.encoder),
+        ("decoder", decoder, model.decoder),
+    ):
+        _fill_stack(spec, stack, number, weights, name)
+    _fill_projection(decoder, model, weights)
     specification = specs.TransformerSpec(encoder, decoder)
-    specification.config.layer_norm_epsilon = config["epsilon"]
+    specification.config.layer_norm_epsilon = model.decoder.blocks[0].epsilon
     _register_vocabularies(specification, text_to_text)
     return specification
 
 
-def _fill_stack(spec, embedding, num_positions, bias):
-    spec.scale_embeddings = embedding.scale
+def _options(specs, stack):
+    block = stack.blocks[0]
+    return {
+        "num_heads": block.num_heads,
+        "num_heads_kv": block.num_key_value_heads,
+        "head_dim": block.head_dim,
+        "pre_norm": block.normalize_first,
+        "rms_norm": block.normalization == "rms",
+        "activation": specs.Activation[_activation(stack)],
+        "ffn_glu": block.gated,
+        "relative_attention_bias": stack.relative_bias is not None,
+        # 0 turns all features; ours are paired with those of the other half.
+        "rotary_dim": 0 if block.rotary else None,
+        "rotary_interleave": False,
+    }
+
+
+def _fill_stack(spec, stack, num_positions, weights, name):
+    spec.scale_embeddings = stack.embedding.scale
     if hasattr(spec, "position_encodings"):
-        positions = _positions(embedding, num_positions)
+        positions = weights.get(f"{name}.positions")
+        if positions is None:
+            positions = _positions(stack.embedding, num_positions)
         spec.position_encodings.encodings = positions
-    if bias is not None:
-        for layer in spec.layer:
-            attention = layer.self_attention
-            attention.relative_attention_bias = _array(bias.bucket_biases)
-            attention.relative_attention_max_distance = np.int32(bias.max_distance)
+    for i, layer in enumerate(spec.layer):
+        block = f"{name}.blocks.{i}"
+        if stack.relative_bias is not None:
+            attention, bias = layer.self_attention, weights[f"{name}.relative_bias"]
+            attention.relative_attention_bias = bias
+            attention.relative_attention_max_distance = np.int32(
+                stack.relative_bias.max_distance
+            )
+        _fill_attention(layer.self_attention, weights, f"{block}.self_attention")
+        if name == "decoder":
+            _fill_attention(layer.attention, weights, f"{block}.cross_attention")
+        feed_forward = f"{block}.feed_forward"
+        _fill_norm(layer.ffn.layer_norm, weights, f"{feed_forward}.norm")
+        _fill_dense(layer.ffn.linear_0, weights, f"{feed_forward}.intermediate")
+        if f"{feed_forward}.gate.kernel" in weights:
+            _fill_dense(layer.ffn.linear_0_noact, weights, f"{feed_forward}.gate")
+        _fill_dense(layer.ffn.linear_1, weights, f"{feed_forward}.output")
+    if stack.norm is not None:
+        _fill_norm(spec.layer_norm, weights, f"{name}.norm")
 
 
 def _positions(embedding, number):
     layer = embedding.position_layer
     if layer is None:
         return np.zeros((number, embedding.hidden_dim), "float32")
-    if isinstance(layer, LearnedPosition):
-        return _array(layer.position_vectors)
-    return _array(
-        sinusoidal_positions(
-            layer.first + ops.arange(number),
-            embedding.hidden_dim,
-            interleaved=layer.interleaved,
-            endpoint=layer.endpoint,
-        )
+    positions = sinusoidal_positions(
+        layer.first + ops.arange(number),
+        embedding.hidden_dim,
+        interleaved=layer.interleaved,
+        endpoint=layer.endpoint,
     )
+    return np.array(ops.convert_to_numpy(positions), "float32")
 
 
-def _fill_projection(decoder, model):
+def _fill_projection(decoder, model, weights):
     spec = decoder.projection
-    if model.logits_dense is not None:
-        _fill_dense(spec, model.logits_dense)
+    if "logits.kernel" in weights:
+        _fill_dense(spec, weights, "logits")
     else:
         spec.weight = decoder.embeddings.weight
-        if model.target_embedding.output_bias:
-            spec.bias = _array(model.target_embedding.bias)
-    if not spec.has_bias():
-        spec.bias = np.zeros(len(spec.weight), "float32")
+    bias = np.zeros(len(spec.weight), "float32")
+    spec.bias = weights.get("logits.bias", bias)
     # Ours is kept from it by the generator.
     spec.bias[model.padding_id] = NEVER
 
 
-def _fill_blocks(layers, blocks):
-    for spec, block in zip(layers, blocks, strict=True):
-        _fill_norm(spec.self_attention.layer_norm, block.self_attention_norm)
-        _fill_attention(spec.self_attention, block.self_attention)
-        _fill_norm(spec.ffn.layer_norm, block.feed_forward_norm)
-        _fill_dense(spec.ffn.linear_0, block.feed_forward.intermediate_dense)
-        if block.gated:
-            _fill_dense(spec.ffn.linear_0_noact, block.feed_forward.gate_dense)
-        _fill_dense(spec.ffn.linear_1, block.feed_forward.output_dense)
-
-
-def _fill_attention(spec, layer):
-    query, key, value = layer.query_dense, layer.key_dense, layer.value_dense
+def _fill_attention(spec, weights, name):
+    _fill_norm(spec.layer_norm, weights, f"{name}.norm")
+    query, key, value, output = (
+        f"{name}.{part}" for part in ("query", "key", "value", "output")
+    )
     # One matrix for all that is projected from one sequence.
     first = [[query, key, value]] if len(spec.linear) == 2 else [[query], [key, value]]
-    for linear, denses in zip(spec.linear, [*first, [layer.output_dense]], strict=True):
-        _fill_dense(linear, *denses)
+    for linear, names in zip(spec.linear, [*first, [output]], strict=True):
+        _fill_dense(linear, weights, *names)
 
 
-def _fill_dense(spec, *denses):
-    spec.weight = np.concatenate([_array(dense.kernel).T for dense in denses])
-    if denses[0].use_bias:
-        spec.bias = np.concatenate([_array(dense.bias) for dense in denses])
+def _fill_dense(spec, weights, *names):
+    spec.weight = np.concatenate([weights[f"{name}.kernel"].T for name in names])
+    if f"{names[0]}.bias" in weights:
+        spec.bias = np.concatenate([weights[f"{name}.bias"] for name in names])
 
 
-def _fill_norm(spec, norm):
+def _fill_norm(spec, weights, name):
+    spec.gamma = weights[f"{name}.scale"]
     # RMS normalization has a scale alone.
-    names = ("gamma", "beta")[: len(norm.weights)]
-    for name, weight in zip(names, norm.weights, strict=True):
-        setattr(spec, name, _array(weight))
-
-
-def _array(tensor):
-    # A copy whatever the backend gives: CTranslate2 quantizes in place.
-    return np.array(ops.convert_to_numpy(tensor), "float32")
+    if f"{name}.bias" in weights:
+        spec.beta = weights[f"{name}.bias"]

@@ -16,12 +16,13 @@ from keras_encdec.generation.inputs import (
     pad_pairs,
     pad_phrases,
     pad_prefixes,
-    pad_rows,
+    pad_sources,
     pad_to_few_sizes,
     require_room,
     room_for,
     row_limits,
     seeds_of_rows,
+    source_lengths,
 )
 from keras_encdec.generation.named_samplers import sampler_of
 from keras_encdec.generation.programs import Programs
@@ -31,10 +32,10 @@ from keras_encdec.generation.special_ids import (
     padding_of,
     require_draft,
     require_special_ids,
-    target_vocabulary_size,
 )
 from keras_encdec.generation.speculative import SpeculativeSampler
 from keras_encdec.generation.task import BROKEN, Generated, as_tuple, make_task
+from keras_encdec.protocol import facts_of, largest_lengths
 
 
 class Generator:
@@ -50,8 +51,8 @@ class Generator:
     out. Threads may share it, and it can be pickled.
 
     Args:
-        model: An `EncoderDecoder`, or any object with its `encode`, `new_cache` and
-            `step`.
+        model: An `EncoderDecoder`, or any object that keeps to
+            `keras_encdec.protocol.GenerationModel`.
         sampler: A `Sampler`, or its name with usual options: `"greedy"`, which is the
             default, `"beam"`, `"top_k"` ...; or one of `keras_hub.samplers`.
         processors: Functions `(ids, logits, step) -> logits`, such as
@@ -70,7 +71,8 @@ class Generator:
 
     Call arguments:
         source: Source ids: `(B, S)`, integer, or a list of lists of any lengths, or a
-            ragged or nested tensor.
+            ragged or nested tensor; for a model of features `(B, S, F)`, float, or a
+            list of `(S, F)`.
         max_length: The largest number of tokens to generate, the end id included: an
             int, or `(B,)`, one of its own for each row.
         seed: The seed of random samplers: a 32-bit int, or `(B,)`, one of its own
@@ -139,8 +141,8 @@ class Generator:
         self.end_id = end_id
         self.padding_id = padding_id
         self.jit_compile = jit_compile
-        positions = (getattr(x, "max_length", None) for x in (model, draft_model))
-        self._largest = min((x for x in positions if x is not None), default=None)
+        models = (model,) if draft_model is None else (model, draft_model)
+        self._largest = largest_lengths(models)
         self._programs = Programs()
 
     def __repr__(self):
@@ -172,7 +174,7 @@ class Generator:
         )
         rows = len(arrays["source"])
         if rows:
-            arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
+            arrays = pad_to_few_sizes(arrays, self.padding_id, **self._largest)
             compiled = self._compile("generate", self._generate, arrays, options)
 
             def run(arrays):
@@ -230,7 +232,7 @@ class Generator:
         rows = len(arrays["source"])
         if not rows:
             return
-        arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
+        arrays = pad_to_few_sizes(arrays, self.padding_id, **self._largest)
         tensors = tuple(map(_tensor, arrays.values()))
         start = self._compile("start", self._start, arrays, options)
         memory, state = start(*tensors)
@@ -303,11 +305,11 @@ class Generator:
 
     def _teacher_forced(self, function, source, target, **options):
         arrays = pad_pairs(self.model, source, target, self.padding_id)
-        (rows, sources), (_, targets) = (array.shape for array in arrays.values())
+        (rows, sources), (_, targets) = (array.shape[:2] for array in arrays.values())
         if not rows or not targets:
             lengths = rows, targets, sources
             return np.zeros(lengths[: 2 if function is score else 3], "float32")
-        arrays = pad_to_few_sizes(arrays, self.padding_id, self._largest)
+        arrays = pad_to_few_sizes(arrays, self.padding_id, **self._largest)
         options.update(start_id=self.start_id, padding_id=self.padding_id)
 
         def of_model(source, target, **options):
@@ -330,22 +332,20 @@ class Generator:
         return_scores=False,
     ):
         """Returns a call's checked arrays, its static options, its largest length."""
-        source = pad_rows("source", source, self.padding_id)
+        source = pad_sources(self.model, source, self.padding_id)
         limits = row_limits(max_length, len(source))
         seeds = seeds_of_rows(seed, len(source))
         require_size("num_return_sequences", number)
         self.sampler.rows_per_source(number)
-        if hasattr(self.model, "check_ids"):
-            self.model.check_ids(source)
-        arrays = {"source": source.astype("int32"), "limits": limits, "seeds": seeds}
+        arrays = {"source": source, "limits": limits, "seeds": seeds}
         longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)
-        room = room_for(longest, self._largest, self.sampler)
-        lengths = (source != self.padding_id).sum(axis=1)
+        room = room_for(longest, self._largest["max_length"], self.sampler)
+        lengths = source_lengths(source, self.padding_id)
         for processor in self.processors:
             if hasattr(processor, "check"):
                 processor.check(limits, lengths)
-        ends, size = as_tuple(self.end_id), target_vocabulary_size(self.model)
-        special = ends, self.padding_id, size
+        size = facts_of(self.model).target_vocabulary_size
+        special = as_tuple(self.end_id), self.padding_id, size
         if prefix is not None:
             arrays["prefix"] = pad_prefixes(prefix, limits, *special)
         if phrases is not None:
@@ -390,4 +390,4 @@ class Generator:
 
 
 def _tensor(array):
-    return ops.convert_to_tensor(array, "int32")
+    return ops.convert_to_tensor(array, array.dtype.name)

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_encdec.generation.constraints import progress
 from keras_encdec.generation.random_numbers import spread
+from keras_encdec.protocol import check_ids, facts_of
 
 
 def pad_rows(name, rows, padding_id):
@@ -71,28 +72,85 @@ def _as_array(ids):
         return np.asarray(ids, dtype=object)
 
 
-def pad_pairs(model, source, target, padding_id):
-    """Returns given pairs as arrays by name, `(B, S)` and `(B, T)`, int32.
+def pad_sources(model, source, padding_id):
+    """Returns sources as one array that the model takes.
 
     Args:
-        model: The model, which may have `check_ids`.
-        source: Source ids, as of `pad_rows`.
-        target: Target ids, likewise.
+        model: The model.
+        source: Ids as of `pad_rows`; or features `(B, S, F)`, float, or a list of
+            `(S, F)` of any lengths.
+        padding_id: The id of padding; features are padded with zeros.
+
+    Returns:
+        `(B, S)`, int32, or `(B, S, F)`, float32.
+
+    Raises:
+        ValueError: If they are not what the model takes.
+    """
+    number = facts_of(model).source_features
+    if number is None:
+        source = pad_rows("source", source, padding_id)
+    else:
+        source = _pad_features(source, number)
+    check_ids(model, source)
+    return source.astype("int32" if number is None else "float32")
+
+
+def _pad_features(source, number):
+    source = _as_list(source)
+    if not isinstance(source, (list, tuple)):
+        return _as_array(source)
+    arrays = [_as_array(each) for each in source]
+    if any(array.ndim != 2 or array.shape[1] != number for array in arrays):
+        raise ValueError(
+            f"source must be features, (S, {number}) for each sequence; received "
+            f"shapes {[array.shape for array in arrays]!r:.200}."
+        )
+    longest = max(map(len, arrays), default=0)
+    dtype = np.result_type("float32", *(array.dtype for array in arrays))
+    padded = np.zeros((len(arrays), longest, number), dtype)
+    for rows, array in zip(padded, arrays, strict=True):
+        rows[: len(array)] = array
+    return padded
+
+
+def source_lengths(source, padding_id):
+    """Returns how many positions of each source are no padding, `(B,)`.
+
+    Args:
+        source: What `pad_sources` returned.
         padding_id: The id of padding.
+    """
+    if source.ndim == 3:
+        return np.any(source != 0, axis=2).sum(axis=1)
+    return (source != padding_id).sum(axis=1)
+
+
+def pad_pairs(model, source, target, padding_id):
+    """Returns given pairs as arrays by name, as the model takes them.
+
+    Args:
+        model: The model.
+        source: Sources, as of `pad_sources`.
+        target: Target ids, as of `pad_rows`.
+        padding_id: The id of padding.
+
+    Returns:
+        The source, `(B, S)`, int32, or `(B, S, F)`, float32; the target `(B, T)`,
+        int32.
 
     Raises:
         ValueError: If they are not ids, or not as many sources as targets.
     """
-    source = pad_rows("source", source, padding_id)
+    source = pad_sources(model, source, padding_id)
     target = pad_rows("target", target, padding_id)
     if len(source) != len(target):
         raise ValueError(
             "source and target must have a row each for every pair; received "
             f"{len(source)} and {len(target)}."
         )
-    if hasattr(model, "check_ids"):
-        model.check_ids(source, target)
-    return {"source": source.astype("int32"), "target": target.astype("int32")}
+    check_ids(model, source, target)
+    return {"source": source, "target": target.astype("int32")}
 
 
 def room_for(longest, positions, sampler):
@@ -336,23 +394,26 @@ def few_lengths(length):
     return _round_up(length, 8)
 
 
-def pad_to_few_sizes(arrays, padding_id, largest=None):
+def pad_to_few_sizes(arrays, padding_id, max_source_length=None, max_length=None):
     """Returns arrays of a few sizes, for each of which JAX compiles once.
 
     Args:
         arrays: Arrays `(B, ...)` by name.
         padding_id: The id of padding.
-        largest: The largest length that the model takes, or None.
+        max_source_length: The largest length of a source, or None.
+        max_length: The largest length of a target, or None.
     """
-    padded = {}
+    padded, largest = {}, {"source": max_source_length, "target": max_length}
     for name, array in arrays.items():
         fill = [(0, _round_up(len(array), 1) - len(array))]
-        if name in ("source", "target"):
-            width = min(few_lengths(array.shape[1]), largest or np.inf)
+        if name in largest:
+            width = min(few_lengths(array.shape[1]), largest[name] or np.inf)
             fill += [(0, max(0, width - array.shape[1]))]
         fill += [(0, 0)] * (array.ndim - len(fill))
         # Rows that fill up have a limit of 0: they end before their first token.
         value = {"phrases": -1, "limits": 0, "seeds": 0}.get(name, padding_id)
+        if array.dtype.kind == "f":
+            value = 0  # Of features.
         padded[name] = np.pad(array, fill, constant_values=value)
     return padded
 

@@ -64,7 +64,8 @@ class Programs:
             name: The function's name.
             function: The function, of the arrays and options by name; before them of
                 other nested tensors.
-            arrays: Some of its arrays by name, int32, of any sizes but of phrases'.
+            arrays: Some of its arrays by name, of any numbers of rows and positions;
+                the other sizes, and those of phrases, are fixed.
             options: What it is compiled for, by name, hashable.
             parts: What else it is made of, beside models: as of `backend.key_of`.
             jit: As of `backend.compile_function`.
@@ -80,9 +81,13 @@ class Programs:
                 named = dict(zip(names, args[len(others) :], strict=True))
                 return function(*others, **named, **options)
 
-            sizes = {k: [None] * (array.ndim - 1) for k, array in arrays.items()}
-            sizes["phrases"] = phrases
-            inputs = [keras.KerasTensor((None, *sizes[k]), "int32") for k in names]
+            # Of the length of a source or a target, and of the features of a source.
+            sizes = {k: [None, *array.shape[2:]] for k, array in arrays.items()}
+            sizes["phrases"] = [*phrases]
+            inputs = [
+                keras.KerasTensor((None, *sizes[k][: array.ndim - 1]), array.dtype.name)
+                for k, array in arrays.items()
+            ]
             inputs = None if nested else inputs
             return compile_function(of_arrays, inputs, self._variables, jit)
 

@@ -3,6 +3,7 @@
 import numbers
 
 from keras_encdec.generation.task import as_tuple
+from keras_encdec.protocol import facts_of
 
 
 def padding_of(model, padding_id=None):
@@ -23,7 +24,7 @@ def padding_of(model, padding_id=None):
         print(padding_of(EncoderDecoder(20, 16, 32, 2, 1, padding_id=3)))
         ```
     """
-    of_model = getattr(model, "padding_id", None)
+    of_model = facts_of(model).padding_id
     if padding_id is None:
         return 0 if of_model is None else of_model
     if of_model is not None and padding_id != of_model:
@@ -52,7 +53,7 @@ def require_special_ids(model, start_id, end_id, padding_id):
         end_ids = as_tuple(end_id)
     except TypeError:
         end_ids = (end_id,)
-    size = target_vocabulary_size(model)
+    size = facts_of(model).target_vocabulary_size
     named = [("start_id", start_id), ("padding_id", padding_id)]
     for name, token in [*named, *(("end_id", token) for token in end_ids)]:
         whole = isinstance(token, numbers.Integral) and not isinstance(token, bool)
@@ -84,25 +85,12 @@ def require_draft(model, draft_model):
     Raises:
         ValueError: If paddings or vocabularies differ, as far as they are known.
     """
-    for name, of in (
-        ("padding_id", lambda x: getattr(x, "padding_id", None)),
-        ("source vocabulary_size", lambda x: _vocabulary_size(x, "source")),
-        ("target vocabulary_size", target_vocabulary_size),
-    ):
-        ours, theirs = of(model), of(draft_model)
+    names = "padding_id", "source_vocabulary_size", "target_vocabulary_size"
+    for name in (*names, "source_features"):
+        ours, theirs = (getattr(facts_of(x), name) for x in (model, draft_model))
         if None not in (ours, theirs) and ours != theirs:
             raise ValueError(
                 "A draft model must have the ids of the model; received a draft model "
                 f"with {name}={theirs} for a model with {name}={ours}. Train one with "
                 "the same tokenizers."
             )
-
-
-def target_vocabulary_size(model):
-    """Returns the number of target ids, or None where a model does not say it."""
-    return _vocabulary_size(model, "target")
-
-
-def _vocabulary_size(model, side):
-    embedding = getattr(model, f"{side}_embedding", None)
-    return getattr(embedding, "vocabulary_size", None)

@@ -192,6 +192,44 @@ def require_ids(name, ids, vocabulary_size, max_length=None):
         )
 
 
+def require_features(name, features, number):
+    """Raises unless an array holds a vector of features for each position.
+
+    Args:
+        name: What to call them in the error.
+        features: A NumPy array.
+        number: The number of features of each position.
+
+    Raises:
+        ValueError: If the array is not 3D, not of floats, of another width, or holds
+            nan or infinity.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.layers.checks import require_features
+
+        require_features("source", np.ones((2, 5, 80), "float32"), 80)
+        ```
+    """
+    if features.ndim != 3 or features.shape[2] != number:
+        raise ValueError(
+            f"{name} must be 3D, {number} features for each position of each sequence; "
+            f"received shape {features.shape}. Pad the sequences to one length, or add "
+            "a batch dimension."
+        )
+    if not np.issubdtype(features.dtype, np.floating):
+        raise ValueError(
+            f"{name} must be features, floats; received dtype {features.dtype}. Cast "
+            "them to float32."
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(
+            f"{name} must be finite; received features with nan or infinity. Look for "
+            "silence or constant features that were normalized."
+        )
+
+
 def require_labels(labels, vocabulary_size, padding_id=0, ignore_class=None):
     """Raises unless an array holds labels: ids of a vocabulary, or one to leave out.
 

@@ -119,7 +119,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.padding_id = padding_id
         self.start_is_token = start_is_token
         self.output_bias = output_bias
-        self._shares_table = table is not None
+        self.shares_table = table is not None
         self.table = table or keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,
@@ -218,7 +218,7 @@ class TokenEmbedding(keras.layers.Layer):
 
     def get_config(self):
         """Returns the constructor's arguments."""
-        if self._shares_table:
+        if self.shares_table:
             # At once, and not when the saved model is loaded.
             raise NotImplementedError(
                 "A TokenEmbedding can be saved if its table is its own; received one "

@@ -309,10 +309,10 @@ def names(shared_data, load_test_module):
     for layer, order in (
         (model.source_embedding.table, source_order),
         (model.target_embedding.table, target_order),
-        (model.logits_dense, target_order),
+        (model.decoder.logits_dense, target_order),
     ):
         weights = [ops.convert_to_numpy(weight) for weight in layer.weights]
-        axis = 1 if layer is model.logits_dense else 0
+        axis = 1 if layer is model.decoder.logits_dense else 0
         weights[0] = weights[0].take(order, axis)
         layer.set_weights([weights[0], *(weight[order] for weight in weights[1:])])
     tokenizers = CharacterTokenizer(source[3:-1]), CharacterTokenizer(target[3:-1])

@@ -152,7 +152,8 @@ def test_few_sizes():
             assert (padded[name][outside] == fill).all()
     # Not beyond the positions of the model.
     source = {"source": np.full((1, 9), 5, "int32")}
-    assert pad_to_few_sizes(source, 0, largest=10)["source"].shape == (1, 10)
+    padded = pad_to_few_sizes(source, 0, max_source_length=10, max_length=9)
+    assert padded["source"].shape == (1, 10)
 
 
 def test_phrases_need_room_after_a_prefix():

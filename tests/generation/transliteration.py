@@ -70,9 +70,9 @@ def from_ctranslate2(weights):
 
     stack(model.encoder_blocks, "encoder")
     stack(model.decoder_blocks, "decoder")
-    norm(model.encoder_norm, "encoder/layer_norm")
-    norm(model.decoder_norm, "decoder/layer_norm")
+    norm(model.encoder.norm, "encoder/layer_norm")
+    norm(model.decoder.norm, "decoder/layer_norm")
     model.source_embedding.table.set_weights([weights["encoder/embeddings/weight"]])
     model.target_embedding.table.set_weights([weights["decoder/embeddings/weight"]])
-    model.logits_dense.set_weights(dense("decoder/projection"))
+    model.decoder.logits_dense.set_weights(dense("decoder/projection"))
     return model

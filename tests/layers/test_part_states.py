@@ -90,7 +90,7 @@ def test_what_is_frozen_stays_frozen(copy_of, tmp_path):
     block = model.encoder_blocks[0]
     block.trainable = False
     block.feed_forward.trainable = True  # Counts when the block is thawed.
-    model.decoder_norm.gamma.trainable = False
+    model.decoder.norm.gamma.trainable = False
     assert 0 < len(model.trainable_variables) < everything - 10
     found = copy_of(model, tmp_path)
     assert trainable(found) == trainable(model)

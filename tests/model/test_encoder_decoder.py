@@ -7,7 +7,15 @@ import torch
 from keras import ops
 from keras.src.backend import get_keras_mask
 
-from keras_encdec import EncoderDecoder, Generator, TokenCrossEntropy
+from keras_encdec import (
+    BeamSampler,
+    Decoder,
+    Encoder,
+    EncoderDecoder,
+    Generator,
+    TokenCrossEntropy,
+)
+from keras_encdec.layers import SinusoidalPosition
 
 SOURCE = np.array([[3, 4, 5, 1, 2], [6, 2, 0, 0, 0], [7, 7, 2, 0, 0]], "int32")
 TARGET = np.array([[1, 4, 5, 8], [1, 3, 6, 0], [1, 0, 0, 0]], "int32")
@@ -75,8 +83,8 @@ def test_is_torchs_transformer(
         *zip(model.decoder_blocks, expected.decoder.layers, strict=True),
     ]
     if normalize_first:
-        parts.append((model.encoder_norm, expected.encoder.norm))
-        parts.append((model.decoder_norm, expected.decoder.norm))
+        parts.append((model.encoder.norm, expected.encoder.norm))
+        parts.append((model.decoder.norm, expected.decoder.norm))
     for ours, theirs in parts:
         copy_from_torch(ours, theirs)
     table = model.source_embedding.table.get_weights()[0]
@@ -130,7 +138,7 @@ def test_relative_bias_looks_ahead_in_the_encoder_alone():
     model = build(positions="relative")
     query, keys = np.array([40], "int32"), np.array([0, 39, 40, 41, 80], "int32")
     buckets = []
-    for layer in (model.encoder_bias, model.decoder_bias):
+    for layer in (model.encoder.relative_bias, model.decoder.relative_bias):
         layer.bucket_biases.assign(np.arange(32)[:, None] * np.ones((1, 2)))
         buckets.append(to_numpy(layer.between(query, keys))[0, 0, 0].tolist())
     # By T5's rule, with 32 buckets up to a distance of 128.
@@ -388,3 +396,152 @@ def test_says_how_a_model_is_cloned():
         model = build(**options)
         with pytest.raises((TypeError, NotImplementedError), match="from_config"):
             keras.models.clone_model(model)
+
+
+def two_stacks(shared=False):
+    encoder = Encoder(11, 12, 16, num_heads=3, num_layers=2, positions="rotary")
+    options = {"memory_dim": 12, "num_layers": 1, "positions": "relative"}
+    if shared:
+        options |= {"table": encoder.embedding.table}
+    decoder = Decoder(11, 12 if shared else 8, 10, num_heads=2, **options)
+    return encoder, decoder
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_two_stacks_are_saved_with_what_changed_in_them(shared, tmp_path):
+    encoder, decoder = two_stacks(shared)
+    encoder.blocks[0].trainable = False
+    model = EncoderDecoder(encoder, decoder)
+    decoder.blocks[0].feed_forward.trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        to_numpy(loaded((SOURCE, TARGET))), to_numpy(model((SOURCE, TARGET)))
+    )
+    paths = [[v.path for v in m.trainable_variables] for m in (model, loaded)]
+    assert paths[0] == paths[1]
+    assert loaded.encoder.blocks[0].num_heads == 3
+    tables = loaded.decoder.embedding.table, loaded.encoder.embedding.table
+    assert (tables[0] is tables[1]) == shared
+    expected, found = (Generator(m)(SOURCE, max_length=6) for m in (model, loaded))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_two_stacks_are_the_model_of_their_sizes():
+    whole = build(num_layers=2, num_decoder_layers=1, positions="relative")
+    encoder = Encoder(11, 8, 12, 2, 2, positions="relative", dropout=0.0)
+    decoder = Decoder(
+        *(11, 8, 12, 2, 1),
+        positions="relative",
+        dropout=0.0,
+        table=encoder.embedding.table,
+    )
+    model = EncoderDecoder(encoder, decoder)
+    model.set_weights(whole.get_weights())
+    np.testing.assert_allclose(
+        to_numpy(model((SOURCE, TARGET))), to_numpy(whole((SOURCE, TARGET))), atol=1e-6
+    )
+
+
+def test_refuses_stacks_that_do_not_fit():
+    encoder, decoder = two_stacks()
+    with pytest.raises(ValueError, match="memory_dim=12"):
+        EncoderDecoder(encoder, Decoder(11, 8, 10, 2, 1))
+    with pytest.raises(ValueError, match="one padding id"):
+        EncoderDecoder(encoder, Decoder(11, 12, 10, 2, 1, padding_id=3))
+    with pytest.raises(TypeError, match="hidden_dim as well"):
+        EncoderDecoder(encoder=encoder, decoder=decoder, hidden_dim=8)
+    with pytest.raises(TypeError, match="must be a Decoder"):
+        EncoderDecoder(encoder, encoder)
+    with pytest.raises(TypeError, match="with its input"):
+        EncoderDecoder(keras.layers.Dense(12), decoder)
+    with pytest.raises(ValueError, match="its own or its encoder's"):
+        table = two_stacks()[0].embedding.table
+        EncoderDecoder(encoder, Decoder(11, 12, 10, 2, 1, table=table))
+    with pytest.raises(TypeError, match="no hidden_dim, intermediate_dim"):
+        EncoderDecoder(11)
+
+
+# An encoder of another kind
+
+
+def features_of(ids):
+    """Noisy vectors, one direction for each id; zeros for padding."""
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.normal(size=(12, 12)))[0][:, :11].T * 3
+    features = vectors[ids] + 0.1 * rng.normal(size=(*ids.shape, 12))
+    return (features * (ids != 0)[..., None]).astype("float32")
+
+
+def model_of_features():
+    encoder = keras.Sequential(
+        [
+            keras.Input((None, 12)),
+            keras.layers.Masking(),
+            keras.layers.Dense(16),
+            SinusoidalPosition(),
+        ],
+        name="features",
+    )
+    decoder = Decoder(11, 16, 32, num_heads=2, num_layers=1, dropout=0.0)
+    return EncoderDecoder(encoder, decoder)
+
+
+def test_padding_of_features_changes_nothing():
+    model = model_of_features()
+    features = features_of(SOURCE[1:])
+    assert model.source_features == 12
+    long, short = model((features, TARGET[1:])), model((features[:, :3], TARGET[1:]))
+    np.testing.assert_allclose(to_numpy(long), to_numpy(short), atol=1e-5)
+    generator = Generator(model, BeamSampler(3))
+    batch = generator([*map(np.array, features_of(SOURCE))], max_length=5)
+    alone = [generator(x[None], max_length=5)[0] for x in features_of(SOURCE)]
+    np.testing.assert_array_equal(batch, alone)
+
+
+def test_learns_to_copy_features(tmp_path):
+    keras.utils.set_random_seed(0)
+    rng, model = np.random.default_rng(1), model_of_features()
+    labels = rng.integers(3, 11, (1024, 4))
+    labels[:, -1] = 2
+    target = np.concatenate([np.ones((1024, 1), int), labels[:, :-1]], axis=1)
+    source = labels.copy()
+    source[::2, 1] = 2  # A short one, padded.
+    short = np.arange(1024) % 2 == 0
+    source[short, 2:] = labels[short, 2:] = target[short, 3:] = 0
+    labels[short, 1], target[short, 2] = 2, 0
+    target[short, 2:] = 0
+    model.compile(keras.optimizers.Adam(0.005), TokenCrossEntropy())
+    model.fit(
+        (features_of(source), target), labels, batch_size=32, epochs=10, verbose=0
+    )
+    held_out = np.array([[4, 7, 9, 2], [8, 2, 0, 0], [3, 10, 5, 2]])
+    generator = Generator(model)
+    ids = generator(features_of(held_out), max_length=4)
+    np.testing.assert_array_equal(ids, held_out)
+    scores, _ = generator.score(features_of(held_out), held_out)
+    assert np.all(scores > -2)
+    attention = generator.align(features_of(held_out), held_out)
+    assert attention.shape == (3, 4, 4) and attention[1, :, 2:].max() < 1e-6
+    model.save(tmp_path / "copies.keras")
+    loaded = keras.models.load_model(tmp_path / "copies.keras")
+    found = Generator(loaded)(features_of(held_out), max_length=4)
+    np.testing.assert_array_equal(found, held_out)
+
+
+@pytest.mark.parametrize(
+    "source, match",
+    [
+        (np.zeros((1, 3, 11), "float32"), "12 features"),
+        (np.zeros((1, 3, 12), "int32"), "floats"),
+        (np.full((1, 3, 12), np.nan, "float32"), "finite"),
+        ([[5, 7, 2]], "12"),
+    ],
+)
+def test_refuses_what_are_no_features(source, match):
+    model = model_of_features()
+    with pytest.raises(ValueError, match=match):
+        Generator(model)(source, max_length=3)
+    if isinstance(source, np.ndarray):
+        with pytest.raises(ValueError, match=match):
+            model.predict((source, TARGET[:1]), verbose=0)

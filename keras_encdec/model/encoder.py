@@ -1,0 +1,112 @@
+"""The encoder: source ids to hidden states.
+
+Legend of shapes: B batch, S source, D model.
+"""
+
+import keras
+import numpy as np
+
+from keras_encdec.layers import EncoderBlock, checks
+from keras_encdec.model.stack import Stack
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class Encoder(Stack):
+    """A Transformer's encoder, from token ids to hidden states and their mask.
+
+    A functional model by itself, or half of `EncoderDecoder(encoder, decoder)`.
+
+    Args:
+        vocabulary_size: The number of ids.
+        hidden_dim: The model's width D.
+        intermediate_dim: The width of the feed-forward networks' middle.
+        num_heads: The number of attention heads.
+        num_layers: The number of blocks.
+        positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias),
+            None, or a layer, such as `SinusoidalPosition` with options of its own.
+        max_length: The largest length, for learned positions.
+        normalization: `"layer"` or `"rms"`.
+        normalize_first: Whether to normalize before each sublayer (and once after the
+            last block), or after each residual connection.
+        epsilon: Added to the variance in normalization.
+        scale_embeddings: Whether to multiply embeddings by `sqrt(hidden_dim)`.
+        dropout: Dropout rate of embeddings and sublayers' outputs.
+        padding_id: The id of padding.
+        dtype: A dtype or dtype policy for all layers, such as `"mixed_bfloat16"`.
+        name: The model's name.
+        **block_options: Further arguments of `EncoderBlock`: `head_dim`,
+            `num_key_value_heads`, `activation`, `gated`, `use_bias`,
+            `attention_dropout`, `activation_dropout`.
+
+    Call arguments:
+        ids: Token ids `(B, S)`, int32.
+        training: Whether to drop out.
+
+    Returns:
+        Hidden states `(B, S, D)` in the compute dtype, with the mask
+        `ids != padding_id`.
+
+    Raises:
+        ValueError: If an option is unknown, a size is not a positive integer, or sizes
+            do not divide; at a call with arrays, if ids are not 2D, not integer or out
+            of the vocabulary.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec import Encoder
+
+        encoder = Encoder(100, 16, 32, num_heads=4, num_layers=2)
+        print(encoder(np.array([[5, 7, 2, 0]])).shape)
+        ```
+
+    Reference:
+        Vaswani et al. 2017, Attention Is All You Need, section 3.1.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim,
+        intermediate_dim,
+        num_heads,
+        num_layers,
+        *,
+        positions="sinusoidal",
+        max_length=None,
+        normalization="layer",
+        normalize_first=True,
+        epsilon=1e-5,
+        scale_embeddings=True,
+        dropout=0.1,
+        padding_id=0,
+        dtype=None,
+        name="encoder",
+        **block_options,
+    ):
+        config, policy = self._prepared(locals())
+        side = "encoder", "source"
+        parts = self._parts(config, policy, side, EncoderBlock, bidirectional=True)
+        ids = keras.Input((None,), dtype="int32", name="source")
+        self._build_graph(parts, ids, lambda: self.hidden_states(ids), config, policy)
+        self.padding_id, self.max_length = padding_id, max_length
+
+    def __call__(self, ids, *args, **kwargs):
+        """Returns the hidden states; arrays of ids are checked first."""
+        if isinstance(ids, np.ndarray | list):
+            ids = np.asarray(ids)
+            checks.require_ids("ids", ids, self.vocabulary_size, self.max_length)
+        return super().__call__(ids, *args, **kwargs)
+
+    def hidden_states(self, ids, training=None):
+        """Returns what a call returns, layer by layer, for a graph to hold each.
+
+        Args:
+            ids: Token ids `(B, S)`, int32.
+            training: Whether to drop out.
+        """
+        x = self.embedding(ids, training=training)
+        bias = None if self.relative_bias is None else self.relative_bias(x)
+        for block in self.blocks:
+            x = block(x, bias=bias, training=training)
+        return x if self.norm is None else self.norm(x)

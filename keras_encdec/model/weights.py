@@ -1,0 +1,174 @@
+"""The weights of a model by canonical names, which other formats are mapped to.
+
+`encoder.embedding`, `decoder.blocks.0.cross_attention.query.kernel`,
+`decoder.blocks.0.feed_forward.norm.scale`, `logits.bias`: what a weight is in a
+Transformer, whatever Keras's layers are called.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_encdec.layers import LearnedPosition
+from keras_encdec.model.decoder import Decoder
+from keras_encdec.model.encoder import Encoder
+
+
+def canonical_weights(model):
+    """Returns the weights of a model by their canonical names.
+
+    Adapters of LoRA are merged into the matrices they adapt.
+
+    Args:
+        model: An `EncoderDecoder`, an `Encoder` or a `Decoder`, not quantized.
+
+    Returns:
+        A dict from names to NumPy arrays, float32, copies: matrices `(inputs,
+        outputs)`, tables `(ids, D)`. A table that source and target share is there
+        under both of its names; logits that are tied to a table have no kernel.
+
+    Raises:
+        ValueError: If weights are quantized, or the encoder is of another kind.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.model.weights import canonical_weights
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        print(list(canonical_weights(model)))
+        ```
+    """
+    places = _places(model)
+    tensors = {name: getattr(layer, kind) for name, (layer, kind) in places.items()}
+    for name, tensor in tensors.items():
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(
+                "Weights have canonical names while they are floats; received a model "
+                f"whose {name} is {dtype}. Take the model before `quantize`."
+            )
+    # Copies whatever the backend gives.
+    return {
+        name: np.array(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+        for name, tensor in tensors.items()
+    }
+
+
+def set_canonical_weights(model, weights):
+    """Sets all weights of a model, given by their canonical names.
+
+    Args:
+        model: As of `canonical_weights`.
+        weights: A dict from names to arrays, as `canonical_weights` returns it.
+
+    Raises:
+        ValueError: If a weight is missing, unknown, of another shape, or given twice
+            with different values; before any is set.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.model.weights import canonical_weights, set_canonical_weights
+
+        model, other = (
+            EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1) for _ in range(2)
+        )
+        set_canonical_weights(other, canonical_weights(model))
+        ```
+    """
+    # What adapters are added to is kept under another name.
+    ours = {
+        name: getattr(layer, f"_{kind}", getattr(layer, kind))
+        for name, (layer, kind) in _places(model).items()
+    }
+    adapted = [
+        name
+        for name, (layer, _) in _places(model).items()
+        if getattr(layer, "lora_enabled", False)
+    ]
+    problems = [f"{name} is missing" for name in ours if name not in weights]
+    problems += [f"{name} is unknown" for name in weights if name not in ours]
+    problems += [f"{name} is adapted by LoRA" for name in adapted]
+    variables = {}
+    for name in (name for name in ours if name in weights):
+        shapes = tuple(ours[name].shape), tuple(np.shape(weights[name]))
+        if shapes[0] != shapes[1]:
+            problems.append(f"{name} is {shapes[1]}, not {shapes[0]}")
+        _, first = variables.setdefault(id(ours[name]), (ours[name], name))
+        if not np.array_equal(weights[first], weights[name]):
+            problems.append(f"{name} is not {first}, which it shares its place with")
+    if problems:
+        raise ValueError(
+            "Weights must be those of the model; received weights of which "
+            f"{'; '.join(sorted(problems))}. Build the model with their options."
+        )
+    for variable, name in variables.values():
+        variable.assign(weights[name])
+
+
+def _places(model):
+    """Returns the layer and the attribute of every weight by its name."""
+    stacks = [model] if isinstance(model, Encoder | Decoder) else _stacks(model)
+    places = {}
+    for stack in stacks:
+        side = "encoder" if isinstance(stack, Encoder) else "decoder"
+        places |= {f"{side}.{name}": place for name, place in _of_stack(stack)}
+        if isinstance(stack, Decoder):
+            places |= dict(_of_logits(stack))
+    return places
+
+
+def _stacks(model):
+    if not isinstance(model.encoder, Encoder):
+        raise ValueError(
+            "Weights have canonical names in an Encoder and a Decoder; received "
+            f"encoder={model.encoder!r}. Give model.decoder alone."
+        )
+    return model.encoder, model.decoder
+
+
+def _of_stack(stack):
+    yield "embedding", (stack.embedding.table, "embeddings")
+    if isinstance(stack.embedding.position_layer, LearnedPosition):
+        yield "positions", (stack.embedding.position_layer, "position_vectors")
+    if stack.relative_bias is not None:
+        yield "relative_bias", (stack.relative_bias, "bucket_biases")
+    crossing = ["cross_attention"] if isinstance(stack, Decoder) else []
+    for i, block in enumerate(stack.blocks):
+        for part in ("self_attention", *crossing):
+            attention = getattr(block, part)
+            for name in ("query", "key", "value", "output"):
+                dense = getattr(attention, f"{name}_dense")
+                yield from _of_dense(f"blocks.{i}.{part}.{name}", dense)
+            norm = getattr(block, f"{part}_norm")
+            yield from _of_norm(f"blocks.{i}.{part}.norm", norm)
+        feed_forward = block.feed_forward
+        for name in ("intermediate", *(["gate"] if block.gated else []), "output"):
+            dense = getattr(feed_forward, f"{name}_dense")
+            yield from _of_dense(f"blocks.{i}.feed_forward.{name}", dense)
+        yield from _of_norm(f"blocks.{i}.feed_forward.norm", block.feed_forward_norm)
+    if stack.norm is not None:
+        yield from _of_norm("norm", stack.norm)
+
+
+def _of_logits(decoder):
+    if decoder.logits_dense is not None:
+        yield from _of_dense("logits", decoder.logits_dense)
+    elif decoder.embedding.output_bias:
+        yield "logits.bias", (decoder.embedding, "bias")
+
+
+def _of_dense(name, dense):
+    yield f"{name}.kernel", (dense, "kernel")
+    if dense.use_bias:
+        yield f"{name}.bias", (dense, "bias")
+
+
+def _of_norm(name, norm):
+    # RMS normalization has a scale alone, under another name.
+    attributes = {"scale": "gamma", "bias": "beta"}
+    if isinstance(norm, keras.layers.RMSNormalization):
+        attributes = {"scale": "scale"}
+    for kind, attribute in attributes.items():
+        yield f"{name}.{kind}", (norm, attribute)
