@@ -180,7 +180,7 @@ class TokenEmbedding(keras.layers.Layer):
 
     def count_params(self):
         """Returns the number of parameters, but those of a table that is another's."""
-        others = self.table.count_params() if self._shares_table else 0
+        others = self.table.count_params() if self.shares_table else 0
         return super().count_params() - others
 
     def projection(self):

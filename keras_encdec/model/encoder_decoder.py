@@ -70,7 +70,8 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
 
     Example:
         ```python
-                from keras_encdec import EncoderDecoder
+        import numpy as np
+        from keras_encdec import EncoderDecoder
 
         model = EncoderDecoder(
             vocabulary_size=100,
