@@ -1,89 +1,16 @@
-"""A text-to-text model as three TensorFlow functions of ids, for runtimes beside TF.
-
-Legend of shapes: B batch, S source, R target rows, V vocabulary, L largest length, n
-sequences for a source, N heads of keys and values, H head size.
-"""
-
-import json
-import pathlib
+"""A text-to-text model as three TensorFlow functions of ids, for runtimes beside TF."""
 
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.export.child import run_under_tensorflow
-from keras_encdec.files import FORMAT, new_folder
 from keras_encdec.generation import RandomSampler, generate
-from keras_encdec.generation.checks import require_size
-from keras_encdec.text import SentencePieceTokenizer
 
 tf = import_tensorflow()
-
-
-def export_with(
-    write, text_to_text, path, max_length, num_return_sequences, modules, overwrite
-):
-    """Writes a folder of `id_functions` in some format, whole or not at all.
-
-    Args:
-        write: A function `(text_to_text, folder, *, max_length, num_return_sequences)`
-            at the top level of a module of this package.
-        text_to_text: A `TextToText`, under any backend.
-        path: The folder to write.
-        max_length: The largest number of tokens, or None for that of `text_to_text`.
-        num_return_sequences: The number of sequences for each source.
-        modules: Modules to import before, by name, that register custom objects.
-        overwrite: Whether to replace a folder that is there already.
-
-    Returns:
-        The `pathlib.Path` of the folder.
-
-    Raises:
-        FileExistsError: If the folder is there and `overwrite` is False.
-        ValueError: If the model does not compute in float32, or the sampler cannot give
-            as many sequences or tokens.
-        RuntimeError: If the child process fails.
-    """
-    model, sampler = text_to_text.model, text_to_text.sampler
-    max_length = text_to_text.max_length if max_length is None else max_length
-    require_size("max_length", max_length)
-    require_size("num_return_sequences", num_return_sequences)
-    sampler.rows_per_source(num_return_sequences)
-    dtype = model.dtype_policy.compute_dtype
-    if dtype != "float32":
-        raise ValueError(
-            f"Only models that compute in float32 can be exported; received {dtype}. "
-            "Build the model again with dtype='float32' and set these weights."
-        )
-    largest = model.max_length
-    if largest is not None and max_length + sampler.extra_positions > largest:
-        raise ValueError(
-            "max_length must not be above the model's positions, "
-            f"max_length={largest - sampler.extra_positions}; received {max_length}."
-        )
-    with new_folder(path, overwrite=overwrite) as folder:
-        run_under_tensorflow(
-            write,
-            text_to_text,
-            folder,
-            modules=modules,
-            max_length=max_length,
-            num_return_sequences=num_return_sequences,
-        )
-    return pathlib.Path(path)
 
 
 def id_functions(text_to_text, max_length, num_return_sequences=1):
     """Returns the functions that need no strings, with a name for every tensor.
 
-    | function | inputs | outputs |
-    | --- | --- | --- |
-    | `encoder` | `source` `(B, S)` | memory |
-    | `step` | `tokens` `(R,)`, `index` `()`, memory, past | `logits`, present |
-    | `generate` | `source` `(B, S)`, `max_length` `(B,)` | `ids`, `scores` |
-
-    The memory is `mask` `(B, 1, 1, S)`, bool, and for each decoder block i `keys_i` and
-    `values_i` `(B, N, S, H)`; past and present are `past_keys_i`, `past_values_i`,
-    `present_keys_i` and `present_values_i` `(R, N, L, H)`. The `logits` are `(R, V)`,
-    `ids` `(B, n, L)` and `scores` `(B, n)`. A random sampler also takes `seed` `(B,)`.
-    Ids, lengths, the index and seeds are int32, all else float32.
+    They are `encoder`, `step` and `generate`; their inputs and outputs are those of
+    `id_formats.export_ids`.
 
     Args:
         text_to_text: A `TextToText`, under the TensorFlow backend.
@@ -182,44 +109,3 @@ def save_function(model, name, function, folder):
     module = tf.Module()
     module.parameters = [variable.value for variable in model.variables]
     tf.saved_model.save(module, str(folder), signatures={name: function})
-
-
-def write_tokenizers(text_to_text, folder, max_length):
-    """Writes what stays outside the functions: special ids and SentencePiece models.
-
-    Args:
-        text_to_text: A `TextToText`.
-        folder: The folder, a `Path`: `ids.json`, which has what stands around the ids
-            of a source, and the start, end and padding of a target; and for
-            SentencePiece tokenizers `source.model` and `target.model`.
-        max_length: The largest number of tokens of `generate`.
-
-    Example:
-        ```python
-        import pathlib
-        import tempfile
-        from keras_encdec import ByteTokenizer, EncoderDecoder, TextToText
-        from keras_encdec.export.id_functions import write_tokenizers
-
-        tokenizer = ByteTokenizer()
-        model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1)
-        folder = pathlib.Path(tempfile.mkdtemp())
-        write_tokenizers(TextToText(tokenizer, tokenizer, model), folder, 8)
-        print((folder / "ids.json").read_text())
-        ```
-    """
-    source, target = text_to_text.source_tokenizer, text_to_text.target_tokenizer
-    ids = {
-        "format": FORMAT,
-        "source_prefix_ids": list(source.prefix_ids),
-        "source_suffix_ids": list(source.suffix_ids),
-        "start_id": target.start_id,
-        "end_id": target.end_id,
-        "padding_id": target.padding_id,
-        "max_length": max_length,
-    }
-    (folder / "ids.json").write_text(json.dumps(ids, indent=2), encoding="utf-8")
-    for side in ("source", "target"):
-        tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-        if isinstance(tokenizer, SentencePieceTokenizer):
-            (folder / f"{side}.model").write_bytes(tokenizer.proto)

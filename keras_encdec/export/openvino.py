@@ -2,39 +2,23 @@
 
 import tempfile
 
-from keras_encdec.export.id_functions import (
-    export_with,
-    id_functions,
-    save_function,
-    write_tokenizers,
-)
+from keras_encdec.export.id_formats import export_ids, import_packages, unknown_ops
+from keras_encdec.export.id_functions import save_function
 
 
-def export_openvino(
-    text_to_text,
-    path,
-    *,
-    max_length=None,
-    num_return_sequences=1,
-    modules=(),
-    overwrite=False,
-):
+def export_openvino(text_to_text, path, **options):
     """Writes OpenVINO models from ids to ids, for batches and lengths of any size.
 
     The files are `encoder.xml`, `step.xml` and `generate.xml`, each with its weights
     in a `.bin` beside it, float32; their inputs and outputs, and the other files, are
-    those of `export_onnx`.
+    those of `id_formats.export_ids`.
 
     Args:
         text_to_text: A `TextToText`, under any backend, of dtype float32.
         path: The folder to write.
-        max_length: The largest number of tokens L of `generate.xml`; by default that
-            of `text_to_text`.
-        num_return_sequences: The number of sequences n for each source: samples, or the
-            best of a `BeamSampler`.
-        modules: Modules to import before, by name, that register custom objects of the
-            model, its sampler or processors.
-        overwrite: Whether to replace a folder that is there already.
+        **options: `max_length`, the largest number of tokens to generate;
+            `num_return_sequences=1`; `modules=()` to import before, by name;
+            `overwrite=False`; as in `id_formats.export_ids`.
 
     Returns:
         The `pathlib.Path` of the folder.
@@ -42,8 +26,7 @@ def export_openvino(
     Raises:
         FileExistsError: If the folder is there and `overwrite` is False.
         ImportError: If the extra `openvino` is not installed.
-        ValueError: If the model does not compute in float32, or the sampler cannot give
-            as many sequences or tokens.
+        ValueError: As in `id_formats.export_ids`.
         RuntimeError: If the child process fails, or a model holds an op that OpenVINO
             does not have.
 
@@ -60,54 +43,28 @@ def export_openvino(
         print(sorted(file.name for file in path.iterdir()))
         ```
     """
-    _import_openvino()
-    return export_with(
-        write_openvino,
-        text_to_text,
-        path,
-        max_length,
-        num_return_sequences,
-        modules,
-        overwrite,
-    )
+    import_packages("openvino", "openvino")
+    return export_ids(write_openvino, text_to_text, path, **options)
 
 
-def write_openvino(text_to_text, folder, *, max_length, num_return_sequences):
-    """Writes the files of `export_openvino`, under the TensorFlow backend.
+def write_openvino(model, name, function, folder):
+    """Writes the two OpenVINO files of a `tf.function` with an input signature.
 
     Args:
-        text_to_text: A `TextToText`.
+        model: The model whose variables it reads.
+        name: The name of the files, without their suffixes.
+        function: The `tf.function`.
         folder: The folder to write in, a `Path`.
-        max_length: As of `export_openvino`.
-        num_return_sequences: As of `export_openvino`.
 
     Raises:
-        RuntimeError: If a model holds an op that OpenVINO does not have.
+        RuntimeError: If it holds an op that OpenVINO does not have.
     """
-    openvino = _import_openvino()
-    functions = id_functions(text_to_text, max_length, num_return_sequences)
-    for name, function in functions.items():
-        # Not from the ONNX files: OpenVINO cannot read their loop.
-        with tempfile.TemporaryDirectory() as saved:
-            save_function(text_to_text.model, name, function, saved)
-            try:
-                model = openvino.convert_model(saved)
-            except openvino.frontend.OpConversionFailure as error:
-                raise RuntimeError(
-                    "An OpenVINO model must hold only ops that OpenVINO has; it said "
-                    f"of {name}: {error} Replace the layer, sampler or processor that "
-                    "uses them."
-                ) from error
-            openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
-    write_tokenizers(text_to_text, folder, max_length)
-
-
-def _import_openvino():
-    try:
-        import openvino
-    except ImportError as error:
-        raise ImportError(
-            f"OpenVINO export needs `openvino`, which could not be imported ({error}). "
-            "Install it with `pip install keras-encdec[openvino]`."
-        ) from error
-    return openvino
+    (openvino,) = import_packages("openvino", "openvino")
+    # Not from the ONNX files: OpenVINO cannot read their loop.
+    with tempfile.TemporaryDirectory() as saved:
+        save_function(model, name, function, saved)
+        try:
+            converted = openvino.convert_model(saved)
+        except openvino.frontend.OpConversionFailure as error:
+            raise unknown_ops("OpenVINO", name, error) from error
+        openvino.save_model(converted, folder / f"{name}.xml", compress_to_fp16=False)

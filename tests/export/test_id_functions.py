@@ -1,14 +1,9 @@
-"""The functions that other formats are made of, and what is refused for all of them."""
+"""The functions that other formats are made of."""
 
 import pytest
 import tensorflow as tf
 
-from keras_encdec import ByteTokenizer, EncoderDecoder, GreedySampler, TextToText
-from keras_encdec.export.id_functions import (
-    export_with,
-    id_functions,
-    save_function,
-)
+from keras_encdec.export.id_functions import id_functions, save_function
 
 pytestmark = pytest.mark.once
 
@@ -82,41 +77,3 @@ def test_a_saved_function_needs_no_model(models, tmp_path):
     expected = functions["encoder"](source)
     assert loaded.keys() == expected.keys()
     tf.debugging.assert_near(loaded["keys_0"], expected["keys_0"])
-
-
-def write_nothing(text_to_text, folder, **options):
-    raise AssertionError("must be refused before")
-
-
-def byte_to_byte(**options):
-    tokenizer = ByteTokenizer()
-    model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1, **options)
-    return TextToText(tokenizer, tokenizer, model, GreedySampler(), max_length=8)
-
-
-@pytest.mark.parametrize(
-    ("options", "max_length", "number", "says"),
-    [
-        ({"dtype": "mixed_bfloat16"}, None, 1, "float32.*received bfloat16.*dtype="),
-        ({}, None, 2, "num_return_sequences=2"),
-        (
-            {"positions": "learned", "max_length": 4},
-            None,
-            1,
-            "max_length=4; received 8",
-        ),
-        ({}, 0, 1, "at least 1; received 0"),
-    ],
-)
-def test_refuses(options, max_length, number, says, tmp_path):
-    text_to_text = byte_to_byte(**options)
-    with pytest.raises(ValueError, match=says):
-        export_with(
-            write_nothing, text_to_text, tmp_path / "a", max_length, number, (), False
-        )
-    assert not list(tmp_path.iterdir())
-
-
-def test_refuses_a_folder_that_is_there(tmp_path):
-    with pytest.raises(FileExistsError, match="there already"):
-        export_with(write_nothing, byte_to_byte(), tmp_path, None, 1, (), False)
