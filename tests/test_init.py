@@ -1,8 +1,10 @@
 """The front door: what is public, and what is imported for it."""
 
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,11 @@ def test_shows_what_is_public_and_where_it_is():
             assert found is importlib.import_module(f"keras_encdec.{name}")
         else:
             assert found is getattr(importlib.import_module(place), name)
+    # What is read by a pattern is all that Python reads there.
+    stub = Path(keras_encdec.__file__).with_suffix(".pyi").read_text("utf-8")
+    imports = (x for x in ast.parse(stub).body if isinstance(x, ast.ImportFrom))
+    named = {(alias.asname, x.module) for x in imports for alias in x.names}
+    assert named == {*keras_encdec._places.items()}
     assert {"train", "build", "TextToText", "BeamSampler"} < {*keras_encdec.__all__}
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         keras_encdec.nothing  # noqa: B018
