@@ -39,15 +39,7 @@ def canonical_weights(model):
         print(list(canonical_weights(model)))
         ```
     """
-    places = _places(model)
-    tensors = {name: getattr(layer, kind) for name, (layer, kind) in places.items()}
-    for name, tensor in tensors.items():
-        dtype = keras.backend.standardize_dtype(tensor.dtype)
-        if not keras.backend.is_float_dtype(dtype):
-            raise ValueError(
-                "Weights have canonical names while they are floats; received a model "
-                f"whose {name} is {dtype}. Take the model before `quantize`."
-            )
+    tensors = {k: getattr(layer, kind) for k, (layer, kind) in _places(model).items()}
     # Copies whatever the backend gives.
     return {
         name: np.array(ops.convert_to_numpy(ops.cast(tensor, "float32")))
@@ -63,8 +55,8 @@ def set_canonical_weights(model, weights):
         weights: A dict from names to arrays, as `canonical_weights` returns it.
 
     Raises:
-        ValueError: If a weight is missing, unknown, of another shape, or given twice
-            with different values; before any is set.
+        ValueError: If a weight is missing, unknown, of another shape, adapted by LoRA,
+            or given twice with different values; before any is set.
 
     Example:
         ```python
@@ -77,14 +69,11 @@ def set_canonical_weights(model, weights):
         set_canonical_weights(other, canonical_weights(model))
         ```
     """
-    # What adapters are added to is kept under another name.
-    ours = {
-        name: getattr(layer, f"_{kind}", getattr(layer, kind))
-        for name, (layer, kind) in _places(model).items()
-    }
+    places = _places(model)
+    ours = {name: getattr(layer, kind) for name, (layer, kind) in places.items()}
     adapted = [
         name
-        for name, (layer, _) in _places(model).items()
+        for name, (layer, _) in places.items()
         if getattr(layer, "lora_enabled", False)
     ]
     problems = [f"{name} is missing" for name in ours if name not in weights]
@@ -96,7 +85,7 @@ def set_canonical_weights(model, weights):
         if shapes[0] != shapes[1]:
             problems.append(f"{name} is {shapes[1]}, not {shapes[0]}")
         _, first = variables.setdefault(id(ours[name]), (ours[name], name))
-        if not np.array_equal(weights[first], weights[name]):
+        if name != first and not np.array_equal(weights[first], weights[name]):
             problems.append(f"{name} is not {first}, which it shares its place with")
     if problems:
         raise ValueError(
@@ -116,6 +105,13 @@ def _places(model):
         places |= {f"{side}.{name}": place for name, place in _of_stack(stack)}
         if isinstance(stack, Decoder):
             places |= dict(_of_logits(stack))
+    for name, (layer, kind) in places.items():
+        dtype = keras.backend.standardize_dtype(getattr(layer, kind).dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(
+                "Weights have canonical names while they are floats; received a model "
+                f"whose {name} is {dtype}. Take the model before `quantize`."
+            )
     return places
 
 

@@ -101,14 +101,20 @@ def test_says_all_that_is_wrong_before_any_is_set():
         assert words in str(raised.value)
     for name, array in canonical_weights(model).items():
         np.testing.assert_array_equal(array, weights[name])
+    # A weight that is no number differs from itself, and not from another.
+    weights["encoder.norm.bias"] = np.full(8, np.nan)
+    set_canonical_weights(model, weights)
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_refuses_what_has_no_names():
     model = EncoderDecoder(**SIZES)
+    weights = canonical_weights(model)
     model.quantize("int8")
     with pytest.raises(ValueError, match="before `quantize`"):
         canonical_weights(model)
+    with pytest.raises(ValueError, match="before `quantize`"):
+        set_canonical_weights(model, weights)
     features = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(8)])
     with pytest.raises(ValueError, match="model.decoder alone"):
         canonical_weights(EncoderDecoder(features, Decoder(**SIZES)))
