@@ -13,7 +13,10 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("", ".export", ".generation", ".layers", ".serving", ".text", ".training")
+ROOMS = (
+    *("", ".export", ".generation", ".layers", ".model", ".serving", ".text"),
+    ".training",
+)
 BLOCK = re.compile(r"^ *```python\n(.*?)^ *```$", re.M | re.S)
 
 

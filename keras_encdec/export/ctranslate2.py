@@ -165,10 +165,12 @@ def _unsupported(specs, text_to_text, quantization):
         yield f"encoder={model.encoder.name}; it knows Encoder"
         return
     stacks = model.encoder, model.decoder
-    for activation in {x.blocks[0].activation: x for x in stacks if not _activation(x)}:
+    unknown = {x.blocks[0].activation for x in stacks if _activation(x) is None}
+    for activation in unknown:
+        name = getattr(activation, "__name__", activation)
         yield (
-            f"activation={activation.__name__!r}; it knows relu, gelu "
-            "(exact, by tanh, by sigmoid), silu, tanh, sigmoid"
+            f"activation={name!r}; it knows relu, gelu (exact, by tanh, by sigmoid), "
+            "silu, tanh, sigmoid"
         )
     known = type(None), SinusoidalPosition, LearnedPosition
     for positions in {type(x.embedding.position_layer) for x in stacks}:

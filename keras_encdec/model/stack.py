@@ -74,7 +74,6 @@ class Stack(FunctionalModel):
             *("memory_dim", "tie_embeddings", "output_bias"),
         }
         block_options = {k: v for k, v in config.items() if k not in of_stack}
-        normalization = {"epsilon": config["epsilon"], "dtype": policy}
         return {
             "embedding": TokenEmbedding(
                 config["vocabulary_size"],
@@ -106,7 +105,10 @@ class Stack(FunctionalModel):
                 for i in range(config["num_layers"])
             ],
             "norm": make_normalization(
-                config["normalization"], name=f"{side}_norm", **normalization
+                config["normalization"],
+                epsilon=config["epsilon"],
+                dtype=policy,
+                name=f"{side}_norm",
             )
             if config["normalize_first"]
             else None,
