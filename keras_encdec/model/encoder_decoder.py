@@ -1,4 +1,4 @@
-"""The encoder-decoder Transformer: a functional Keras model and its two verbs.
+"""The encoder-decoder Transformer: a functional Keras model and its verbs.
 
 Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
 """
@@ -25,6 +25,9 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
     start id. The logits carry the target's mask, so that Keras's losses and metrics
     leave out padding. For generation it has the verbs `encode`, `new_cache` and `step`.
 
+    It is made of its sizes and options, or of two parts that have their own,
+    `EncoderDecoder(encoder, decoder)`.
+
     Args:
         vocabulary_size: The number of source ids; also of target ids, embedded by one
             shared table, if `target_vocabulary_size` is not given.
@@ -32,6 +35,10 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
         intermediate_dim: The width of the feed-forward networks' middle.
         num_heads: The number of attention heads.
         num_layers: The number of encoder blocks.
+        encoder: In place of sizes and options: an `Encoder`, or any Keras model of one
+            input, `(B, S)` or `(B, S, F)`, and hidden states `(B, S, D)`, whose mask,
+            if they carry one, says what the decoder attends to.
+        decoder: Beside it, a `Decoder` whose `memory_dim` is the encoder's width.
         target_vocabulary_size: The number of target ids, with a table of their own.
         num_decoder_layers: The number of decoder blocks; by default `num_layers`.
         head_dim: The size of each head; by default `hidden_dim / num_heads`.
@@ -67,6 +74,8 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
         ValueError: If an option is unknown, a size is not a positive integer, or sizes
             do not divide; at a call with arrays, if ids are out of the vocabulary, not
             integer, not 2D, or of different batch sizes.
+        TypeError: If sizes lack, a part is of another kind, or parts are given options
+            of theirs.
 
     Example:
         ```python
@@ -122,9 +131,10 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
     ):
         given = dict(locals())  # The arguments, before there are other variables.
         del given["self"]
-        if encoder is None and isinstance(vocabulary_size, keras.layers.Layer):
-            given |= {"encoder": vocabulary_size, "decoder": hidden_dim}
-            given |= {"vocabulary_size": None, "hidden_dim": None}
+        # Two parts may stand where sizes do.
+        for size, part in (("vocabulary_size", "encoder"), ("hidden_dim", "decoder")):
+            if given[part] is None and isinstance(given[size], keras.layers.Layer):
+                given[part], given[size] = given[size], None
         if given["encoder"] is None and given["decoder"] is None:
             encoder, decoder, config, policy = _from_sizes(given)
         else:
@@ -440,5 +450,12 @@ def _part_config(part):
 def _part_of(config, custom_objects, **options):
     if "options" not in config:
         return keras.saving.deserialize_keras_object(config, custom_objects)
-    kind = keras.saving.get_registered_object(config["registered_name"], custom_objects)
+    name = config["registered_name"]
+    kind = keras.saving.get_registered_object(name, custom_objects)
+    if kind is None:
+        raise TypeError(
+            f"A saved model is built of registered classes; received a part of {name}, "
+            "which is unknown. Import the module that decorates it by "
+            "keras.saving.register_keras_serializable, or give it in custom_objects."
+        )
     return kind(**config["options"], **options)

@@ -462,6 +462,29 @@ def test_refuses_stacks_that_do_not_fit():
         EncoderDecoder(11)
 
 
+@pytest.mark.once
+def test_stacks_are_taken_in_either_way():
+    encoder, decoder = two_stacks()
+    for model in (
+        EncoderDecoder(encoder, decoder=decoder),
+        EncoderDecoder(encoder=encoder, decoder=decoder),
+    ):
+        assert (model.encoder, model.decoder) == (encoder, decoder)
+
+
+@pytest.mark.once
+def test_a_class_of_the_users_own_is_found_or_named():
+    class Mine(Encoder):
+        pass
+
+    encoder = Mine(11, 8, 12, 2, 1)
+    config = EncoderDecoder(encoder, Decoder(11, 8, 12, 2, 1)).get_config()
+    with pytest.raises(TypeError, match="part of Mine, which is unknown"):
+        EncoderDecoder.from_config(config)
+    loaded = EncoderDecoder.from_config(config, {"Mine": Mine})
+    assert type(loaded.encoder) is Mine
+
+
 # An encoder of another kind
 
 
