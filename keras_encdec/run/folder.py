@@ -348,7 +348,7 @@ def _changes(before, now):
             if known.get(name) != now[part].get(name)
         ]
         changes += [
-            f"{name} was {known.get(name)!r} and is {now[part].get(name)!r}"
+            f"`{name}` was {known.get(name)!r} and is {now[part].get(name)!r}"
             + (_COSINE if name == "epochs" else "")
             for name in changed
             if name != "epochs" or known.get("schedule") == "cosine"

@@ -42,7 +42,7 @@ def test_begins_in_a_free_place_and_goes_on_in_its_own(tmp_path, text_to_text):
         assert folder.has_record
         folder.check_place()
         folder.check_same(record(epochs=3), text_to_text)
-        with pytest.raises(ValueError, match="epochs was 3 and is 4"):
+        with pytest.raises(ValueError, match="`epochs` was 3 and is 4"):
             folder.check_same(record(epochs=4))
 
 
@@ -70,9 +70,11 @@ def test_what_differs_is_said(tmp_path, text_to_text):
     folder.check_same(record(recipe=recipe))
     # In Python it goes on too: there a model is given.
     folder.check_same(record())
-    with pytest.raises(ValueError, match="hidden_dim was 16 and is 32"):
+    with pytest.raises(ValueError, match="`hidden_dim` was 16 and is 32"):
         folder.check_same(record(recipe={**recipe, "hidden_dim": 32}))
-    with pytest.raises(ValueError, match="average was 1 and is 2; ema was None and is"):
+    with pytest.raises(
+        ValueError, match="`average` was 1 and is 2; `ema` was None and is"
+    ):
         folder.check_same(record(average=2, ema=0.9))
     with pytest.raises(ValueError, match="the texts are others; the validation texts"):
         folder.check_same(record((["a"], ["b"]), PAIRS))
@@ -98,7 +100,7 @@ def test_options_that_a_record_lacks_had_their_defaults(tmp_path, text_to_text):
         del before["options"][name]
         folder.begin(before, text_to_text, overwrite=number > 0)
         folder.check_same(record())
-    with pytest.raises(ValueError, match="num_shapes was 16 and is 4"):
+    with pytest.raises(ValueError, match="`num_shapes` was 16 and is 4"):
         folder.check_same(record(num_shapes=4))
 
 

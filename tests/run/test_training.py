@@ -574,7 +574,12 @@ def test_goes_on_only_with_what_it_was_begun_with(tmp_path):
     kept = {path: path.read_bytes() for path in place.rglob("*.*") if path.is_file()}
     others = CharacterTokenizer(LETTERS.vocabulary[::-1])
     for words, text_to_text, targets, changed in (
-        ("learning_rate was None and is 0.5", untrained(), TARGETS, {"learning_rate"}),
+        (
+            "`learning_rate` was None and is 0.5",
+            untrained(),
+            TARGETS,
+            {"learning_rate"},
+        ),
         ("the texts are others", untrained(), TARGETS[::-1], set()),
         ("the validation texts are others", untrained(), TARGETS, {"validation"}),
         ("the teacher is another", untrained(), TARGETS, {"teacher"}),
