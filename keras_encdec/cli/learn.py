@@ -3,7 +3,13 @@
 import importlib.util
 import shlex
 
-from keras_encdec.cli.arguments import add_command, portion, positive, some_pairs
+from keras_encdec.cli.arguments import (
+    Parser,
+    add_command,
+    portion,
+    positive,
+    some_pairs,
+)
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
@@ -107,6 +113,11 @@ def vocabulary(input, output, size, type, character_coverage):
 
     with new_file(output) as file:
         texts = [line for path in input for line in read_lines(path)]
+        if not texts:
+            raise ValueError(
+                "Subwords are learned from at least one line; received none in "
+                f"{', '.join(map(repr, input))}. Check the file, or give more text."
+            )
         tokenizer = SentencePieceTokenizer.train(
             texts,
             size,
@@ -167,6 +178,7 @@ def train(
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:
         text_to_text = TextToText.load(initial)
+        _check_initial(text_to_text, recipe)
     else:
         text_to_text = _untrained(
             *pairs, options["max_length"], options["seed"], **recipe
@@ -215,6 +227,32 @@ def _longer(output, done, schedule):
     return f"the same command, with --epochs above {done}."
 
 
+def _check_initial(text_to_text, recipe):
+    """Refuses what is asked of a model that has it otherwise already."""
+    from keras_encdec.text import SentencePieceTokenizer
+
+    model, parser = text_to_text.model, Parser()
+    add_training(parser)
+    its = {**model.get_config(), "dtype": model.dtype_policy.name}
+    if its.get("num_decoder_layers") is None:
+        its["num_decoder_layers"] = its.get("num_layers")
+    wrong = [
+        f"{name}={recipe[name]!r} where it has {its[name]!r}"
+        for name in MODEL_OPTIONS
+        if name in its and recipe[name] not in (parser.get_default(name), its[name])
+    ]
+    if recipe["vocabulary"] is not None:
+        proto = SentencePieceTokenizer(recipe["vocabulary"]).proto
+        sides = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+        if any(getattr(each, "proto", None) != proto for each in sides):
+            wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
+    if wrong:
+        raise ValueError(
+            "The model of --initial keeps its vocabulary, sizes and dropout; received "
+            f"{'; '.join(wrong)}. Leave that out, or begin without --initial."
+        )
+
+
 def _untrained(
     sources,
     targets,
@@ -236,6 +274,12 @@ def _untrained(
     kinds = [kind or tokenizer for kind in (source_tokenizer, target_tokenizer)]
     more = vocabulary_size, continuation
     if vocabulary is not None:
+        if {*kinds} != {"sentencepiece"}:
+            raise ValueError(
+                "--vocabulary is a SentencePiece model, for both sides; received it "
+                f"with the tokenizers {kinds[0]!r} and {kinds[1]!r}. Leave out one or "
+                "the other."
+            )
         tokenizers = [SentencePieceTokenizer(vocabulary)] * 2
     elif shared_vocabulary:
         if kinds[0] != kinds[1]:

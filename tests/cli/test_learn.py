@@ -303,6 +303,22 @@ def test_train_starts_from_a_trained_model_and_takes_a_teacher(
 
 
 @pytest.mark.once
+def test_what_a_trained_model_has_already_is_not_asked_of_it(
+    tmp_path, pairs, first, error_of
+):
+    line = error_of(
+        *("train", "--source", pairs, "--output", tmp_path / "second"),
+        *("--initial", tmp_path / "first", *SMALL),
+        *("--num-heads", 8, "--dtype", "mixed_bfloat16"),
+    )
+    # What agrees is no contradiction, and what is not given is none.
+    assert (
+        "received --num-heads=8 where it has 2; --dtype='mixed_bfloat16' where it has "
+        "'float32'. Leave that out"
+    ) in line
+
+
+@pytest.mark.once
 def test_train_says_that_tensorboard_is_missing(
     tmp_path, pairs, monkeypatch, training, error_of
 ):
@@ -326,7 +342,7 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
     run(*command)
     write(output / "old.txt", "old")
     line = error_of(*command, "--dropout", 0.5)
-    assert "dropout was 0.1 and is 0.5" in line
+    assert "--dropout was 0.1 and is 0.5" in line
     assert line.endswith("start anew with --overwrite.")
     other = write(tmp_path / "other.tsv", "a\tb\n")
     assert "the texts are others" in error_of(*command[:2], other, *command[3:])
@@ -548,6 +564,17 @@ def test_goes_on_with_what_version_0_1_0_began(tmp_path, monkeypatch, run, lacks
             ],
             "of one kind",
         ),
+        (
+            [
+                "--source",
+                "pairs.tsv",
+                "--vocabulary",
+                "v",
+                "--target-tokenizer",
+                "word",
+            ],
+            "with the tokenizers 'sentencepiece' and 'word'. Leave out",
+        ),
         ([], "--source"),
     ],
 )
@@ -600,7 +627,8 @@ def test_a_vocabulary_needs_a_place_and_texts(tmp_path, error_of):
     assert "Make the folder first" in error_of(*command, texts)
     command[2] = tmp_path / "v.model"
     assert "missing.en" in error_of(*command, tmp_path / "missing.en")
-    assert "more text" in error_of(*command, write(tmp_path / "empty.en", ""))
+    line = error_of(*command, write(tmp_path / "empty.en", ""))
+    assert "at least one line" in line and "empty.en" in line
     assert not command[2].exists()
 
 
