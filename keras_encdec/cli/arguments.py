@@ -59,13 +59,25 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _refuse(self, kind, name, known):
-        near = difflib.get_close_matches(name, known, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        self.error(f"there is no {kind} {name}{meant}")
+        if any(name in each._option_string_actions for each in self.commands.values()):
+            self.error(f"{name} is an option of a command; it stands behind its name")
+        self.error(f"there is no {kind} {name}{_meant(name, known)}")
+
+    def _check_value(self, action, value):
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += _meant(value, action.choices)
+            raise
 
     def error(self, message):
         """Ends the program with status 2, and one line."""
         self.exit(2, f"{self.prog}: error: {message} (--help tells all)\n")
+
+
+def _meant(name, known):
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def add_command(commands, function, summary, *examples):

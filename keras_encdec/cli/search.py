@@ -86,8 +86,8 @@ def make_sampler(sampler=None, **options):
             raise ValueError(
                 f"--{option.replace('_', '-')} is an option of --sampler "
                 f"{' or '.join(samplers)}; received it with "
-                f"{f'--sampler {sampler}' if sampler else 'no --sampler'}. Give both, "
-                "or leave it out."
+                f"{f'--sampler {sampler}' if sampler else 'no --sampler'}. Give that "
+                "sampler, or leave the option out."
             )
     if sampler is None:
         return None

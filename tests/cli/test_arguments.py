@@ -62,6 +62,7 @@ def parser():
     added.add_argument("what", help="to act on")
     added.add_argument("--sizes", type=int, default=3, help="of all")
     added.add_argument("--beams", type=int, help="of beam")
+    added.add_argument("--kind", choices=("big", "small"), help="of act")
     added.add_argument("--fast", action="store_true", help="faster")
     added.add_argument("--slow", dest="fast", action="store_false", help="slower")
     return parser
@@ -90,6 +91,12 @@ def test_help_tells_examples_and_the_defaults_that_say_something(parser):
         ("atc one", "it: error: there is no command atc; did you mean act?"),
         ("act", "it act: error: the following arguments are required: what"),
         ("act one --sizes x", "argument --sizes: invalid int value: 'x'"),
+        ("act one --kind bgi", "--kind: invalid choice: 'bgi' (choose from "),
+        ("act one --kind bgi", "; did you mean big? (--help"),
+        (
+            "--beams 3 act one",
+            "it: error: --beams is an option of a command; it stands",
+        ),
         ("", "it: error: the following arguments are required: COMMAND"),
     ],
 )

@@ -37,5 +37,5 @@ def test_an_option_counts_or_is_refused(sampler, option):
 
 @pytest.mark.parametrize("option", [x for x in VALUES if x != "beams"])
 def test_an_option_of_no_sampler_is_refused(option):
-    with pytest.raises(ValueError, match="received it with no --sampler. Give both"):
+    with pytest.raises(ValueError, match="received it with no --sampler. Give that"):
         make_sampler(**{option: VALUES[option]})
