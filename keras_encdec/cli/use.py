@@ -98,6 +98,8 @@ def generate(saved, module, source, output, n_best, **search):
     from keras_encdec.text import read_sources
 
     with _writer(output) as write:
+        if source == "-" and sys.stdin is not None and sys.stdin.buffer.isatty():
+            tell("Type texts, a line each; Ctrl-D ends them.", sys.stderr)
         lines = read_sources(source)
         if not lines:
             place = "Standard input" if source == "-" else repr(source)

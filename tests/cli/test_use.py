@@ -355,6 +355,10 @@ def test_no_text_is_told(saved, tmp_path, run, stdin):
     assert told.out == "" and "empty.txt' holds no line" in told.err
     stdin(b"")
     assert "Standard input holds no line" in run("generate", saved).err
+    # A terminal would wait in silence.
+    stdin(b"")
+    sys.stdin.buffer.isatty = lambda: True
+    assert "Ctrl-D ends them" in run("generate", saved).err
 
 
 @pytest.mark.once
