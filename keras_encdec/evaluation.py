@@ -93,6 +93,12 @@ def evaluate_texts(
     """
     import sacrebleu
 
+    for texts in (sources, hypotheses, references):
+        if isinstance(texts, (str, bytes)):
+            raise TypeError(
+                f"Texts must be a list of `str`; received {texts!r:.80}. Wrap a single "
+                "text in a list: `[text]`."
+            )
     if not len(sources) == len(hypotheses) == len(references) > 0:
         raise ValueError(
             "There must be a source, a generated and a true text for each line, and at "

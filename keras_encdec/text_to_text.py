@@ -352,12 +352,13 @@ class TextToText:
     def _batches(self, sources, targets, batch_size):
         """Yields the ids of pairs of texts, lists of rows."""
         require_size("batch_size", batch_size)
+        # The first, for it says that a text alone is no batch of its characters.
+        sources, targets = self._encode(sources), self._encode(targets, "target")
         if len(sources) != len(targets):
             raise ValueError(
                 "There must be a target for each source; received "
                 f"{len(sources)} sources and {len(targets)} targets. Pair them."
             )
-        sources, targets = self._encode(sources), self._encode(targets, "target")
         for start in range(0, len(sources), batch_size):
             some = slice(start, start + batch_size)
             yield sources[some], targets[some]

@@ -625,6 +625,9 @@ def test_scores_texts_as_the_generator_scores_their_ids(text_to_text):
     assert text_to_text.score([], []).shape == (0,)
     with pytest.raises(ValueError, match="received 2 sources and 1 targets. Pair them"):
         text_to_text.score(["a", "b"], ["a"])
+    for verb in (text_to_text.score, text_to_text.align, text_to_text.evaluate):
+        with pytest.raises(TypeError, match="'one'. Wrap a single text in a list"):
+            verb("one", "eins")
 
 
 def test_what_is_generated_has_the_score_it_was_given(text_to_text):
