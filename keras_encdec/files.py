@@ -206,6 +206,11 @@ def _status(place):
         return os.stat(place)
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        raise NotADirectoryError(
+            f"A folder is written in folders; in {str(place)!r} there is a file on the "
+            "way. Choose another place."
+        ) from error
 
 
 def _beside(place):

@@ -487,3 +487,12 @@ def test_knows_the_formats_up_to_its_own():
 def test_refuses_a_format_of_later_versions(number):
     with pytest.raises(ValueError, match="'a.json' is of format .*Install the version"):
         check_format(number, "a.json")
+
+
+def test_a_file_on_the_way_to_a_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(NotADirectoryError, match="a file on the way. Choose another"),
+        new_folder(tmp_path / "file" / "1"),
+    ):
+        pass
