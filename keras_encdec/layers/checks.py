@@ -154,7 +154,7 @@ def require_ids(name, ids, vocabulary_size, max_length=None):
     Args:
         name: What to call the ids in the error.
         ids: A NumPy array.
-        vocabulary_size: The number of ids.
+        vocabulary_size: The number of ids, or None if it is not known.
         max_length: The largest length, or None.
 
     Raises:
@@ -178,11 +178,14 @@ def require_ids(name, ids, vocabulary_size, max_length=None):
             f"{name} must be integer token ids; received dtype {ids.dtype}. Encode the "
             "text with a tokenizer, or cast the ids."
         )
-    if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
+    if ids.size and not 0 <= ids.min() <= ids.max() < (vocabulary_size or np.inf):
+        known = "0 or more"
+        if vocabulary_size is not None:
+            known = f"from 0 to {vocabulary_size - 1}"
         raise ValueError(
-            f"{name} ids must be from 0 to {vocabulary_size - 1}, below the size of "
-            f"the model's vocabulary; received ids from {ids.min()} to "
-            f"{ids.max()}. Check that the tokenizer is the one the model was made for."
+            f"{name} ids must be {known}, below the size of the model's vocabulary; "
+            f"received ids from {ids.min()} to {ids.max()}. Check that the tokenizer "
+            "is the one the model was made for."
         )
     if max_length is not None and ids.shape[1] > max_length:
         raise ValueError(

@@ -55,7 +55,11 @@ class FunctionalModel(keras.Model):
             policy or keras.config.dtype_policy()
         )
         self._config = config
-        self._states_when_built = part_states(self)
+        # A part may have come frozen, and its config need not say so.
+        thawed = {"trainable": True, "frozen": []}
+        self._states_when_built = {
+            path: state | thawed for path, state in part_states(self).items()
+        }
 
     def options(self):
         """Returns the constructor's arguments, in words that JSON takes."""

@@ -568,3 +568,37 @@ def test_refuses_what_are_no_features(source, match):
     if isinstance(source, np.ndarray):
         with pytest.raises(ValueError, match=match):
             model.predict((source, TARGET[:1]), verbose=0)
+
+
+def model_of_ids(frozen=False):
+    encoder = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(11, 16, mask_zero=True),
+            keras.layers.Dense(16),
+        ],
+        name="ids",
+    )
+    if frozen:
+        encoder.layers[0].trainable = False
+    decoder = Decoder(11, 16, 32, num_heads=2, num_layers=1)
+    return EncoderDecoder(encoder, decoder)
+
+
+def test_ids_for_an_encoder_of_another_kind():
+    model = model_of_ids()
+    alone = Generator(model)([[5, 7, 2]], max_length=4)[0]
+    batch = Generator(model)([[5, 7, 2], [5, 7, 9, 4, 3, 2]], max_length=4)
+    np.testing.assert_array_equal(batch[0], alone)
+    assert model((SOURCE, TARGET)).shape == (*TARGET.shape, 11)
+    with pytest.raises(ValueError, match="source ids must be 0 or more.*from -1"):
+        model((np.array([[5, -1]]), TARGET[:1]))
+
+
+@pytest.mark.once
+def test_an_encoder_of_another_kind_that_came_frozen_is_loaded_so(tmp_path):
+    model = model_of_ids(frozen=True)
+    model.save(tmp_path / "frozen.keras")
+    loaded = keras.models.load_model(tmp_path / "frozen.keras")
+    assert len(loaded.trainable_variables) == len(model.weights) - 1
+    assert not loaded.encoder.layers[0].trainable
