@@ -68,8 +68,9 @@ class TextToText:
     Raises:
         TypeError: If `texts` is a single string or holds anything but strings.
         ValueError: If a tokenizer has more ids than the model's vocabulary or another
-            id for padding, an argument of a call is out of range, or a text is longer
-            than the model's positions; before anything is generated.
+            id for padding, the model takes no ids, an argument of a call is out of
+            range, or a text is longer than the model's positions; before anything is
+            generated.
 
     Example:
         ```python
@@ -99,11 +100,17 @@ class TextToText:
         self.model = model
         require_size("max_length", max_length)
         self.max_length = max_length
+        if model.source_features is not None:
+            raise ValueError(
+                "The model of a TextToText must take ids; received one of "
+                f"{model.source_features} features for each position of its source. "
+                "Call its Generator, and decode what it returns."
+            )
         for side, tokenizer, size in (
             ("source", source_tokenizer, model.source_vocabulary_size),
             ("target", target_tokenizer, model.target_vocabulary_size),
         ):
-            if tokenizer.vocabulary_size > size:
+            if size is not None and tokenizer.vocabulary_size > size:
                 raise ValueError(
                     f"The {side} tokenizer must not have more ids than the model's "
                     f"{side} vocabulary; received {tokenizer.vocabulary_size} and "
@@ -369,6 +376,8 @@ class TextToText:
         ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
         rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
         largest = self.model.max_length
+        if side == "source":
+            largest = self.model.max_source_length
         lengths = [len(row) for row in rows]
         if largest is not None and max(lengths, default=0) > largest:
             longest = lengths.index(max(lengths))

@@ -18,6 +18,8 @@ from keras_encdec import (
     BeamSampler,
     ByteTokenizer,
     CharacterTokenizer,
+    Decoder,
+    Encoder,
     EncoderDecoder,
     Generator,
     GreedySampler,
@@ -209,6 +211,31 @@ def test_a_text_too_long_for_the_positions_is_named_before_anything_runs():
     with pytest.raises(ValueError, match="received 9 tokens in the text at index 0"):
         limited.stream(texts[3])
     assert len(limited(texts[:2])) == 2
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("positions", [(8, None), (None, 8)])
+def test_each_side_has_as_many_positions_as_it_has(positions):
+    sizes, learned = (260, 16, 32, 2, 1), {"positions": "learned"}
+    encoder, decoder = (
+        part(*sizes, **(learned | {"max_length": size} if size else {}))
+        for part, size in zip((Encoder, Decoder), positions, strict=True)
+    )
+    model = EncoderDecoder(encoder, decoder)
+    text_to_text = TextToText(ByteTokenizer(), ByteTokenizer(), model, max_length=4)
+    texts = [["short"], ["much too long"]]
+    sources, targets = texts[:: 1 if positions[1] else -1]
+    with pytest.raises(ValueError, match="positions, 8; received 14 tokens"):
+        text_to_text.score(sources, targets)
+    assert text_to_text.score(targets, sources).shape == (1,)
+
+
+@pytest.mark.once
+def test_refuses_a_model_of_features():
+    encoder = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(16)])
+    model = EncoderDecoder(encoder, Decoder(260, 16, 32, 2, 1))
+    with pytest.raises(ValueError, match="must take ids; received one of 5 features"):
+        TextToText(ByteTokenizer(), ByteTokenizer(), model)
 
 
 def test_tells_what_it_is_made_of(text_to_text):

@@ -165,7 +165,7 @@ def _check_texts(text_to_text, sources, references=()):
     from keras_encdec.printing import tell
     from keras_encdec.text import unknown_tokens
 
-    largest = text_to_text.model.max_length
+    largest = text_to_text.model.max_source_length
     if largest is not None and sources:
         lengths = text_to_text.source_tokenizer.encode(sources).row_lengths().numpy()
         places = [i for i, length in enumerate(lengths) if length > largest]

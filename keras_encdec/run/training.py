@@ -236,13 +236,18 @@ def _batches(text_to_text, sources, targets, options, **more):
         max_target_length=options.max_length,
         **more,
     )
-    largest = text_to_text.model.max_length
-    longest = max(max(source, target) for _, source, target in batches.shapes)
-    if largest is not None and longest > largest:
-        raise ValueError(
-            "A text must not have more tokens than the model has positions, "
-            f"{largest}; received one of {longest}. Lower `max_length`, which cuts."
-        )
+    model = text_to_text.model
+    _, sources, targets = zip(*batches.shapes, strict=True)
+    for largest, lengths in (
+        (model.max_source_length, sources),
+        (model.max_length, targets),
+    ):
+        if largest is not None and max(lengths) > largest:
+            raise ValueError(
+                "A text must not have more tokens than the model has positions, "
+                f"{largest}; received one of {max(lengths)}. Lower `max_length`, which "
+                "cuts."
+            )
     return batches
 
 
