@@ -24,6 +24,8 @@ class GenerationModel:
         source_features: The number F of features of each source position, for a model
             whose source is `(B, S, F)`, float, a position of zeros being padding; None
             for ids, `(B, S)`, int32.
+        masks_padding: Whether padding behind a source changes nothing; if it is False
+            none is added, and sources of several lengths are refused.
 
     Example:
         ```python
@@ -51,6 +53,7 @@ class GenerationModel:
     max_source_length = None
     max_length = None
     source_features = None
+    masks_padding = None
 
     def encode(self, source):
         """Returns what every step needs of the sources, nested tensors.
@@ -108,6 +111,7 @@ class ModelFacts(NamedTuple):
     max_source_length: Any
     max_length: Any
     source_features: Any
+    masks_padding: Any
 
 
 def facts_of(model):

@@ -106,6 +106,13 @@ class TextToText:
                 f"{model.source_features} features for each position of its source. "
                 "Call its Generator, and decode what it returns."
             )
+        if not model.masks_padding:
+            raise ValueError(
+                "The model of a TextToText must mask padding, for texts have several "
+                f"lengths; received one whose encoder's output carries no mask of "
+                f"padding_id={model.padding_id}: {model.encoder!r}. Build an encoder "
+                "that passes on a mask."
+            )
         for side, tokenizer, size in (
             ("source", source_tokenizer, model.source_vocabulary_size),
             ("target", target_tokenizer, model.target_vocabulary_size),

@@ -215,7 +215,7 @@ def test_facts_are_what_a_model_says():
     } - {"__doc__"}
     assert set(facts_of(Table())) == {None}
     model = EncoderDecoder(9, 8, 12, 2, 1, padding_id=3, target_vocabulary_size=7)
-    assert facts_of(model) == ModelFacts(3, 9, 7, None, None, None)
+    assert facts_of(model) == ModelFacts(3, 9, 7, None, None, None, True)
 
 
 def test_largest_lengths_are_the_smallest_of_all_models():

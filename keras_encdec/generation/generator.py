@@ -142,7 +142,10 @@ class Generator:
         self.padding_id = padding_id
         self.jit_compile = jit_compile
         models = (model,) if draft_model is None else (model, draft_model)
-        self._largest = largest_lengths(models)
+        self._sizes = {
+            **largest_lengths(models),
+            "masks_padding": facts_of(model).masks_padding,
+        }
         self._programs = Programs()
 
     def __repr__(self):
@@ -174,7 +177,7 @@ class Generator:
         )
         rows = len(arrays["source"])
         if rows:
-            arrays = pad_to_few_sizes(arrays, self.padding_id, **self._largest)
+            arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
             compiled = self._compile("generate", self._generate, arrays, options)
 
             def run(arrays):
@@ -232,7 +235,7 @@ class Generator:
         rows = len(arrays["source"])
         if not rows:
             return
-        arrays = pad_to_few_sizes(arrays, self.padding_id, **self._largest)
+        arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
         tensors = tuple(map(_tensor, arrays.values()))
         start = self._compile("start", self._start, arrays, options)
         memory, state = start(*tensors)
@@ -309,7 +312,7 @@ class Generator:
         if not rows or not targets:
             lengths = rows, targets, sources
             return np.zeros(lengths[: 2 if function is score else 3], "float32")
-        arrays = pad_to_few_sizes(arrays, self.padding_id, **self._largest)
+        arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
         options.update(start_id=self.start_id, padding_id=self.padding_id)
 
         def of_model(source, target, **options):
@@ -339,7 +342,7 @@ class Generator:
         self.sampler.rows_per_source(number)
         arrays = {"source": source, "limits": limits, "seeds": seeds}
         longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)
-        room = room_for(longest, self._largest["max_length"], self.sampler)
+        room = room_for(longest, self._sizes["max_length"], self.sampler)
         lengths = source_lengths(source, self.padding_id)
         for processor in self.processors:
             if hasattr(processor, "check"):

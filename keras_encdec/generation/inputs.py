@@ -85,9 +85,21 @@ def pad_sources(model, source, padding_id):
         `(B, S)`, int32, or `(B, S, F)`, float32.
 
     Raises:
-        ValueError: If they are not what the model takes.
+        ValueError: If they are not what the model takes, or of several lengths for one
+            that does not mask padding.
     """
     number = facts_of(model).source_features
+    if facts_of(model).masks_padding is False:
+        rows = _as_list(source)
+        rows = rows if isinstance(rows, (list, tuple)) else []
+        lengths = {len(row) for row in map(_as_array, rows) if row.ndim}
+        if len(lengths) > 1:
+            raise ValueError(
+                "Sources of several lengths are padded, and the model's encoder would "
+                "attend to padding, for its output carries no mask of it; received "
+                f"lengths {sorted(lengths)!r:.80}. Give sources of one length, or "
+                "build an encoder that passes on a mask, as keras.layers.Masking makes."
+            )
     if number is None:
         source = pad_rows("source", source, padding_id)
     else:
@@ -394,7 +406,9 @@ def few_lengths(length):
     return _round_up(length, 8)
 
 
-def pad_to_few_sizes(arrays, padding_id, max_source_length=None, max_length=None):
+def pad_to_few_sizes(
+    arrays, padding_id, max_source_length=None, max_length=None, masks_padding=None
+):
     """Returns arrays of a few sizes, for each of which JAX compiles once.
 
     Args:
@@ -402,11 +416,12 @@ def pad_to_few_sizes(arrays, padding_id, max_source_length=None, max_length=None
         padding_id: The id of padding.
         max_source_length: The largest length of a source, or None.
         max_length: The largest length of a target, or None.
+        masks_padding: False if sources must stay as long as they are.
     """
     padded, largest = {}, {"source": max_source_length, "target": max_length}
     for name, array in arrays.items():
         fill = [(0, _round_up(len(array), 1) - len(array))]
-        if name in largest:
+        if name in largest and not (name == "source" and masks_padding is False):
             width = min(few_lengths(array.shape[1]), largest[name] or np.inf)
             fill += [(0, max(0, width - array.shape[1]))]
         fill += [(0, 0)] * (array.ndim - len(fill))

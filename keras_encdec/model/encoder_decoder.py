@@ -6,6 +6,7 @@ Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
 import inspect
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_encdec.backend import carried_mask
@@ -159,6 +160,9 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
                 self._states_when_built |= {k or part.name: v for k, v in built}
         self.padding_id = decoder.padding_id
         self.max_length = decoder.max_length
+        self.masks_padding = isinstance(encoder, Encoder) or _masks_padding(
+            encoder, decoder.padding_id
+        )
 
     def encode_hidden(self, source, training=None):
         """Returns the encoder's output `(B, S, D)`, which carries the source's mask.
@@ -437,6 +441,20 @@ def _composed(given):
         "name": name,
     }
     return encoder, decoder, config, decoder.dtype_policy
+
+
+def _masks_padding(encoder, padding_id):
+    """Whether an encoder of another kind says which positions are padding."""
+    if carried_mask(encoder.outputs[0]) is None:
+        return False
+    # One may well be made of another id than the decoder's.
+    shape, dtype = encoder.inputs[0].shape, encoder.inputs[0].dtype
+    source = np.zeros((1, shape[1] or 16, *shape[2:]))
+    if len(shape) == 2:
+        source[:] = padding_id
+    source[:, 0] = 2 if padding_id == 1 else 1
+    mask = carried_mask(encoder(ops.convert_to_tensor(source, dtype)))
+    return mask is not None and bool(mask[0, 0]) and not bool(mask[0, -1])
 
 
 def _part_config(part):

@@ -9,10 +9,12 @@ from keras.src.backend import get_keras_mask
 
 from keras_encdec import (
     BeamSampler,
+    ByteTokenizer,
     Decoder,
     Encoder,
     EncoderDecoder,
     Generator,
+    TextToText,
     TokenCrossEntropy,
 )
 from keras_encdec.layers import SinusoidalPosition
@@ -570,18 +572,18 @@ def test_refuses_what_are_no_features(source, match):
             model.predict((source, TARGET[:1]), verbose=0)
 
 
-def model_of_ids(frozen=False):
+def model_of_ids(frozen=False, padding_id=0, mask_zero=True):
     encoder = keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
-            keras.layers.Embedding(11, 16, mask_zero=True),
+            keras.layers.Embedding(11, 16, mask_zero=mask_zero),
             keras.layers.Dense(16),
         ],
         name="ids",
     )
     if frozen:
         encoder.layers[0].trainable = False
-    decoder = Decoder(11, 16, 32, num_heads=2, num_layers=1)
+    decoder = Decoder(11, 16, 32, 2, 1, padding_id=padding_id)
     return EncoderDecoder(encoder, decoder)
 
 
@@ -602,3 +604,24 @@ def test_an_encoder_of_another_kind_that_came_frozen_is_loaded_so(tmp_path):
     loaded = keras.models.load_model(tmp_path / "frozen.keras")
     assert len(loaded.trainable_variables) == len(model.weights) - 1
     assert not loaded.encoder.layers[0].trainable
+
+
+@pytest.mark.parametrize("options", [{"mask_zero": False}, {"padding_id": 3}])
+def test_adds_no_padding_where_the_encoder_does_not_mask_it(options):
+    model = model_of_ids(**options)
+    generator = Generator(model)
+    target = np.array([[5, 9, 4, 2]])
+    for length in (3, 5):
+        source = np.full((1, length), 7)
+        given = np.concatenate([[[1]], target[:, :-1]], axis=1)
+        logits = to_numpy(model((source, given))).copy()
+        logits[..., model.padding_id] = -np.inf  # Which is never generated.
+        expected = to_numpy(ops.log_softmax(logits))
+        expected = np.take_along_axis(expected, target[..., None], axis=2)
+        _, found = generator.score(source, target)
+        np.testing.assert_allclose(found, expected[..., 0], atol=1e-5)
+    with pytest.raises(ValueError, match="of several lengths.*carries no mask"):
+        generator([[5, 7, 2], [9, 2]], max_length=4)
+    assert generator([[5, 7, 2], [9, 7, 2]], max_length=4).shape == (2, 4)
+    with pytest.raises(ValueError, match="must mask padding"):
+        TextToText(*[ByteTokenizer()] * 2, model)
