@@ -25,6 +25,7 @@ from keras_encdec.backend.environment import (
 from keras_encdec.backend.keras_masks import carried_mask
 from keras_encdec.backend.kernels import (
     drop_out,
+    first_of_largest,
     fused_attention,
     move_rows,
     take_of_each,
@@ -44,6 +45,7 @@ __all__ = [
     "compile_function",
     "compile_train_step",
     "drop_out",
+    "first_of_largest",
     "fused_attention",
     "import_tensorflow",
     "inference_mode",

@@ -77,6 +77,10 @@ class _Keys:
             self._inside.discard(id(value))
 
     def _of(self, value, depth):
+        if isinstance(value, (keras.Variable, keras.layers.Layer, type)):
+            return _Same(value)
+        if self._is_tensor(value):
+            return self._of_tensor(value)
         if isinstance(value, (list, tuple)):
             return tuple(self.of(x, depth) for x in value)
         if isinstance(value, dict):
@@ -85,12 +89,8 @@ class _Keys:
             return frozenset(map(self.of, value))
         if isinstance(value, (np.ndarray, np.generic)):
             return _values(value)
-        if isinstance(value, (keras.Variable, keras.layers.Layer, type)):
-            return _Same(value)
         if isinstance(value, _Same):
             return value
-        if self._is_tensor(value):
-            return self._of_tensor(value)
         if isinstance(value, types.MethodType):
             return _Same(value.__func__), self.of(value.__self__, depth)
         if isinstance(value, types.FunctionType):
@@ -190,11 +190,18 @@ def structure_of(parts):
         print(are_the_same(before, structure_of([model])))  # False
         ```
     """
-    structure = variables_of(parts)
+    structure = []
     for part in _keras_parts(parts):
         if isinstance(part, keras.layers.Layer):
+            # What is its own of each, for `part.variables` asks each for those of all
+            # layers in it, which takes several times as long.
             for layer in part._flatten_layers():
                 structure += layer, layer.dtype_policy
+                structure += layer._trainable_variables
+                structure += layer._non_trainable_variables
+                structure += [seeds.state for seeds in layer._seed_generators]
+        else:
+            structure += [part] if isinstance(part, keras.Variable) else part.variables
     return structure
 
 

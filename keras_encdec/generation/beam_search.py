@@ -214,46 +214,42 @@ class BeamSampler(Sampler):
         logits = ops.reshape(logits, (-1, self.num_beams, logits.shape[-1]))
         log_probabilities = ops.log_softmax(logits)
         size = self.num_beams // self.num_groups
-        groups, taken, broke = [], None, []
+        groups, taken = [], None
         for start in range(0, self.num_beams, size):
             group = slice(start, start + size)
             part = tree.map_structure(lambda x, group=group: x[:, group], (live, seen))
             old = tree.map_structure(lambda x, group=group: x[:, group], ended)
             given = logits[:, group], log_probabilities[:, group]
-            *found, picked, broke_here = self._advance(
-                task, index, *part, old, done, *given, taken
-            )
+            *found, picked = self._advance(task, index, *part, old, done, *given, taken)
             groups.append(found)
-            broke.append(broke_here)
             if start + size < self.num_beams:
                 picked = ops.one_hot(picked, logits.shape[-1], dtype="float32")
                 picked = self.diversity_penalty * ops.sum(picked, axis=1)
                 taken = picked if taken is None else taken + picked
-        live, ended, origins = tree.map_structure(
-            lambda *parts: ops.concatenate(parts, axis=1), *groups
-        )
+        live, ended, origins, sound = groups[0]
+        if self.num_groups > 1:
+            live, ended, origins, sound = tree.map_structure(
+                lambda *parts: ops.concatenate(parts, axis=1), *groups
+            )
         # Origins are counted within a group, rows within the batch.
         rows = origins + ops.arange(self.num_beams, dtype="int32") // size * size
-        rows = (
-            rows
-            + ops.arange(ops.shape(rows)[0], dtype="int32")[:, None] * self.num_beams
-        )
-        rows = ops.reshape(rows, (-1,))
-        broke = ops.any(ops.concatenate(broke, axis=1), axis=1)
-        is_done = broke | self._is_done(task, index, live, ended)
+        sources = ops.arange(ops.shape(rows)[0], dtype="int32")
+        rows = ops.reshape(rows + sources[:, None] * self.num_beams, (-1,))
+        sound = ops.all(sound, axis=1)
+        ends = ops.logical_or(~sound, self._is_done(task, index, live, ended))
         return BeamState(
             index=index + 1,
             live=live,
             ended=ended,
-            done=ops.logical_or(done, is_done),
-            broken=ops.where(ops.logical_and(broke, ~done), index, broken),
+            done=ops.logical_or(done, ends),
+            broken=ops.where(ops.logical_or(done, sound), broken, index),
             cache=move_rows(cache, rows),
         )
 
     def _advance(
         self, task, index, live, seen, ended, done, logits, log_probabilities, taken
     ):
-        """Returns a group's live and ended ones, their parents, its picks, its nan."""
+        """Returns a group's live and ended ones, parents, which were sound, picks."""
         beams, vocabulary = logits.shape[1:]
         wanted = (1 + max(1, len(task.end_ids))) * beams
         each = min(wanted, vocabulary)
@@ -275,12 +271,13 @@ class BeamSampler(Sampler):
         gained = take_of_each(log_probabilities, ops.maximum(tokens, 0))
         # Where nothing may follow, log-probabilities are undefined.
         gained = ops.where(values == NEVER, NEVER, gained)
-        broken = ops.logical_not(ops.all(gained < float("inf"), axis=-1))
-        broken = ops.logical_and(broken, live.scores > NEVER)
-        gained = ops.where(broken[..., None], NEVER, gained)
         scores = live.scores[..., None] + gained
+        # Of all, for where logits are nan TensorFlow finds any first.
+        numbers = scores < float("inf")
+        sound = ops.logical_or(ops.all(numbers, axis=-1), live.scores == NEVER)
         flat = (-1, beams * each)
-        scores, places = ops.top_k(ops.reshape(scores, flat), wanted)
+        scores = ops.reshape(ops.where(numbers, scores, NEVER), flat)
+        scores, places = ops.top_k(scores, wanted)
         tokens = ops.reshape(tokens, flat)
         tokens = take_of_each(tokens, places)  # (B, M)
         origins = ops.cast(places // each, "int32")
@@ -316,7 +313,7 @@ class BeamSampler(Sampler):
         living = take_of_each(tokens, places)
         living = ops.where(live.scores > NEVER, living, -1)
         picked = ops.concatenate([leaving, living], axis=1)
-        return live, ended, take_of_each(origins, places), picked, broken
+        return live, ended, take_of_each(origins, places), sound, picked
 
     def _children(self, task, index, live, seen, scores, tokens, origins):
         def append(x, entry):

@@ -131,19 +131,16 @@ class Sampler:
     def append(self, task, state, tokens, logits, cache):
         """Returns the next state, given the tokens picked from the logits."""
         index, before = state.index, state.finished
-        best = largest(logits)
-        # A row that no token may follow ends where it is, as one does without logits.
-        dead = best == -float("inf")
         # Not that which is not sound: TensorFlow makes "not less" "greater or equal".
         # Nor the largest: XLA's may be a number among which there was nan.
         sound = ops.sum(logits, axis=-1) < float("inf")
-        goes_on = ops.logical_and(sound, best > -float("inf"))
-        # Not `where`, which runtimes of ONNX lack for booleans.
-        finished = ops.logical_or(before, ops.logical_not(goes_on))
+        # A row that no token may follow ends where it is, as one does without logits.
+        nothing = ops.where(sound, largest(logits), -float("inf")) == -float("inf")
+        finished = ops.logical_or(before, nothing)
         token_scores = state.token_scores
         if task.return_scores:
             scores = log_probabilities(logits, tokens)
-            scores = ops.where(dead, -float("inf"), scores)
+            scores = ops.where(nothing, -float("inf"), scores)
             scores = ops.where(before, 0.0, scores)
             token_scores = write_at(token_scores, index, scores[:, None])
         tokens = ops.where(finished, task.padding_id, tokens)
@@ -179,6 +176,9 @@ class Sampler:
     def _steps(self, task, state, length):
         """Returns the state after the steps that a cache has room for."""
         last = length - self.extra_positions
+        # What a step reads is given to it: of the task there are no tensors but these.
+        tensors = task.tensors()
+        task = task.with_tensors(dict.fromkeys(tensors))
 
         def unfinished(state, tensors):
             more = self.unfinished(task.with_tensors(tensors), state)
@@ -188,7 +188,7 @@ class Sampler:
             unfinished,
             lambda state, tensors: self.step(task.with_tensors(tensors), state),
             state,
-            task.tensors(),
+            tensors,
         )
 
     def get_config(self):
@@ -199,6 +199,22 @@ class Sampler:
     def from_config(cls, config):
         """Builds a sampler from its options."""
         return cls(**config)
+
+
+def require_sampler(sampler):
+    """Raises unless an object is a sampler.
+
+    Args:
+        sampler: The object.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    if not isinstance(sampler, Sampler):
+        raise TypeError(
+            "sampler must be a Sampler, an object such as GreedySampler() or "
+            f"TopKSampler(k=5), or one of keras_hub.samplers; received {sampler!r}."
+        )
 
 
 def log_probabilities(logits, tokens):

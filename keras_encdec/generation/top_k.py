@@ -9,7 +9,7 @@ Legend of shapes: V values, k largest ones, G groups of W.
 
 from keras import ops
 
-from keras_encdec.backend import take_of_each
+from keras_encdec.backend import first_of_largest, take_of_each
 
 
 def top_k(x, k):
@@ -70,8 +70,10 @@ def largest(x):
     size = x.shape[-1]
     if size < 1000:
         return ops.max(x, axis=-1)
+    # The operations of `likeliest`, each of which is then done once.
     maxima = ops.max(_in_groups(x, _width(size, 1)), axis=-1)
-    return ops.reshape(ops.max(maxima, axis=-1), tuple(ops.shape(x))[:-1])
+    highest = ops.max(maxima, axis=-1, keepdims=True)
+    return ops.reshape(highest, tuple(ops.shape(x))[:-1])
 
 
 def likeliest(logits):
@@ -93,16 +95,17 @@ def likeliest(logits):
     """
     size = logits.shape[-1]
     if size < 1000:
-        return first_true(logits == largest(logits)[..., None])
+        tokens = first_of_largest(logits, largest(logits)[..., None])
+        return ops.cast(tokens, "int32")
     outer = tuple(ops.shape(logits))[:-1]
     width = _width(size, 1)
     groups = _in_groups(logits, width)
     maxima = ops.max(groups, axis=-1)
     highest = ops.max(maxima, axis=-1, keepdims=True)
-    group = first_true(maxima == highest)
+    group = first_of_largest(maxima, highest)
     candidates = take_of_each(groups, group[:, None])[:, 0]
-    tokens = group * width + first_true(candidates == highest)
-    return ops.reshape(tokens, outer)
+    tokens = group * width + first_of_largest(candidates, highest)
+    return ops.cast(ops.reshape(tokens, outer), "int32")
 
 
 def first_true(flags):

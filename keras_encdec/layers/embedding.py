@@ -48,6 +48,8 @@ class TokenEmbedding(keras.layers.Layer):
         start: The position of `ids[:, 0]`, an int or an int32 scalar.
         reverse: Whether to project hidden states on the table.
         training: Whether to drop out.
+        known: Whether all ids are known to be in the vocabulary, a bool: what others
+            find is then the backend's.
 
     Returns:
         `(B, L, D)` in the compute dtype, with the mask `ids != padding_id`, nan for an
@@ -157,7 +159,7 @@ class TokenEmbedding(keras.layers.Layer):
                 dtype="float32",
             )
 
-    def call(self, ids, start=0, reverse=False, training=None):
+    def call(self, ids, start=0, reverse=False, training=None, known=False):
         """Embeds ids, or projects hidden states on the table."""
         if reverse:
             # float32 whatever the policy: the logits decide between tokens.
@@ -165,15 +167,17 @@ class TokenEmbedding(keras.layers.Layer):
             table = ops.transpose(ops.cast(table, "float32"))
             logits = ops.matmul(ops.cast(ids, "float32"), table)
             return logits if bias is None else logits + ops.cast(bias, "float32")
-        # Beyond the table the backends find zeros, other rows or an error.
-        known = ops.clip(ids, 0, self.vocabulary_size - 1)
-        x = self.table(known)
-        scale, nan = (
-            ops.cast(value, x.dtype)
-            for value in (self.hidden_dim**0.5 if self.scale else 1.0, float("nan"))
-        )
-        # Not by `[..., None]`, a slice of which LiteRT knows nothing.
-        x = x * ops.expand_dims(ops.where(known == ids, scale, nan), -1)
+        scale = self.hidden_dim**0.5 if self.scale else 1.0
+        if known:
+            x = self.table(ids)
+            x = x * ops.cast(scale, x.dtype) if self.scale else x
+        else:
+            # Beyond the table the backends find zeros, other rows or an error.
+            nearest = ops.clip(ids, 0, self.vocabulary_size - 1)
+            x = self.table(nearest)
+            scale, nan = (ops.cast(value, x.dtype) for value in (scale, float("nan")))
+            # Not by `[..., None]`, a slice of which LiteRT knows nothing.
+            x = x * ops.expand_dims(ops.where(nearest == ids, scale, nan), -1)
         if self.position_layer is not None:
             x = self.position_layer(x, start=start)
         return self.dropout_layer(x, training=training)
@@ -209,7 +213,9 @@ class TokenEmbedding(keras.layers.Layer):
         reverse = len(ids_shape) == 3
         return (*ids_shape[:2], self.vocabulary_size if reverse else self.hidden_dim)
 
-    def compute_output_spec(self, ids, start=0, reverse=False, training=None):
+    def compute_output_spec(
+        self, ids, start=0, reverse=False, training=None, known=False
+    ):
         """Returns the shape and dtype of the output."""
         return keras.KerasTensor(
             self.compute_output_shape(ids.shape),

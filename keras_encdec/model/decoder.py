@@ -199,8 +199,8 @@ class Decoder(Stack):
         """Decodes one position of the target, or several at once.
 
         Args:
-            tokens: The target ids at T positions in turn, `(B * K, T)`, int32: K rows
-                in turn share a source.
+            tokens: The target ids at T positions in turn, `(B * K, T)`, int32, all of
+                the vocabulary: K rows in turn share a source.
             index: The first position, an int or an int32 scalar, counted from 0.
             remembered: What `remember` returned for B sources.
             mask: The mask of the sources `(B, 1, 1, S)`, bool, or None.
@@ -211,7 +211,8 @@ class Decoder(Stack):
             The hidden states `(B * K, T, D)`, the cache, and a list that holds, if
             asked for, the attention's weights `(B * K, T, N, S)`.
         """
-        x = self.embedding(tokens, start=index)
+        # A generator's ids are checked when it has them all, and not at each step.
+        x = self.embedding(tokens, start=index, known=True)
         bias = None
         if self.relative_bias is not None:
             positions = ops.arange(ops.shape(cache[0][0])[2], dtype="int32")

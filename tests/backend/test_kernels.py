@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_encdec.backend import (
     compile_function,
+    first_of_largest,
     fused_attention,
     move_rows,
     take_of_each,
@@ -203,3 +204,13 @@ def test_write_at_in_a_compiled_loop_is_numpys_assignment(axis, steps):
         place[axis] = slice(start, start + steps)
         expected[tuple(place)] = entry
     np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
+
+
+@pytest.mark.parametrize("size", [5, 1000])
+def test_the_first_of_the_largest(size):
+    x = np.random.default_rng(1).integers(0, 4, (3, size)).astype("float32")
+    x[2] = -np.inf
+    x[0, 1:3] = -0.0, 0.0
+    given = ops.array(x)
+    found = first_of_largest(given, ops.max(given, axis=-1, keepdims=True))
+    assert ops.convert_to_numpy(found).tolist() == x.argmax(axis=-1).tolist()

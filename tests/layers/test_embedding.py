@@ -148,3 +148,12 @@ def test_a_shared_table_is_refused_when_saved():
     assert first.get_config()["vocabulary_size"] == 9
     with pytest.raises(NotImplementedError, match="shares it"):
         second.get_config()
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_known_ids_are_looked_up_alike(scale):
+    embed, ids = TokenEmbedding(9, 4, scale=scale), ops.array([[5, 0, 8]])
+    np.testing.assert_array_equal(
+        *map(ops.convert_to_numpy, (embed(ids), embed(ids, known=True)))
+    )
+    assert np.isnan(ops.convert_to_numpy(embed(ops.array([[9]])))).all()
