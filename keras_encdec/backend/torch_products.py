@@ -4,13 +4,39 @@ PyTorch leaves float32 products to MKL, which arranges the weights anew each tim
 the few rows of a step of decoding that takes as long as the product, or longer.
 """
 
+import contextlib
+import contextvars
 import functools
 import threading
+import warnings
 
 # With fewer, a call of oneDNN costs more than it saves.
 LEAST_WEIGHTS = 2**18
 # A trace must not be given weights while another thread runs it.
 _UPDATING = threading.Lock()
+# Parts that have failed, of which it was warned.
+_WARNED = set()
+# The weights whose numbers were looked at since a call began.
+_SEEN = contextvars.ContextVar("seen", default=None)
+
+
+@contextlib.contextmanager
+def weights_seen_once():
+    """Has the numbers of weights looked at once meanwhile, as a call takes them.
+
+    Example:
+        ```python
+        from keras_encdec.backend.torch_products import weights_seen_once
+
+        with weights_seen_once():
+            pass
+        ```
+    """
+    token = _SEEN.set(set())
+    try:
+        yield
+    finally:
+        _SEEN.reset(token)
 
 
 class ArrangedWeights:
@@ -56,6 +82,9 @@ class ArrangedWeights:
             node.replace_all_uses_with(product)
         graph.graph.eliminate_dead_code()
         graph.recompile()
+
+    def __len__(self):
+        return len(self._weights)
 
     def update(self, module):
         """Gives the graph, or its trace, the weights as they have been changed."""
@@ -139,12 +168,17 @@ def _arranged(value, table):
 
     kept = _kept().setdefault(value, {})
     version, contents, arranged = kept.get(table, (None, None, None))
+    seen, this = _SEEN.get(), (id(value), table)
+    if version == value._version and seen is not None and this in seen:
+        return arranged
     now = _contents(value)
     # PyTorch does not count what is done through `Tensor.data`.
     if version != value._version or not torch.equal(contents, now):
         rows = value.detach() if table else value.detach().T.contiguous()
         arranged = torch.ops.mkldnn._reorder_linear_weight(rows)
         kept[table] = value._version, now, arranged
+    if seen is not None:
+        seen.add(this)
     return arranged
 
 
@@ -182,6 +216,32 @@ def _product():
             return torch.ops.mkldnn._linear_pointwise(x, weights, bias, "none", [], "")
 
     try:
-        return torch.jit.script(Product())
-    except Exception:  # It is deprecated: then products are as PyTorch has them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.jit.script(Product())
+    except Exception as error:  # Deprecated, and so perhaps not there.
+        warn_of_plain_way("a script for products with arranged weights", error)
         return None
+
+
+def warn_of_plain_way(part, error):
+    """Warns, once of each, that a part of the library that saves time has failed.
+
+    Args:
+        part: What could not be made, a noun.
+        error: The exception.
+
+    Example:
+        ```python
+        from keras_encdec.backend.torch_products import warn_of_plain_way
+
+        warn_of_plain_way("an example", RuntimeError("none was asked for"))
+        ```
+    """
+    if part not in _WARNED:
+        _WARNED.add(part)
+        warnings.warn(
+            f"PyTorch could not make {part}, and computes the same without, slower: "
+            f"{type(error).__name__}: {error!s:.300}",
+            stacklevel=2,
+        )

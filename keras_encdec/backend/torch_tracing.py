@@ -20,7 +20,11 @@ from keras_encdec.backend.torch_graphs import (
     tensors_of,
     with_tensors,
 )
-from keras_encdec.backend.torch_products import ArrangedWeights
+from keras_encdec.backend.torch_products import (
+    ArrangedWeights,
+    warn_of_plain_way,
+    weights_seen_once,
+)
 
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
@@ -59,7 +63,8 @@ class Traces:
                 self._values, self._places = values, places
         token = _TRACES.set(self)
         try:
-            yield
+            with weights_seen_once():
+                yield
         finally:
             _TRACES.reset(token)
 
@@ -162,16 +167,20 @@ def _traced(function, tensors):
     graph = graph_of(function, tensors)
     if graph is None:
         return None, None
-    # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
-    # shapes and a C++ compiler; and twice as fast as the graph itself.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    weights, plain = None, None
+    try:
         weights = ArrangedWeights(graph)
-        # Deprecated, and so perhaps not there: what is traced is faster, not other.
-        with contextlib.suppress(Exception):
+        # With none of them, what fails from here on is nothing in the graph.
+        plain = None if len(weights) else graph
+        # Deprecated in favour of `torch.compile`, which takes half a minute for each
+        # set of shapes and a C++ compiler; and twice as fast as the graph itself.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             given = copies(tensors)
             return torch.jit.trace(graph, given, check_trace=False), weights
-    return graph, weights
+    except Exception as error:
+        warn_of_plain_way("a trace of what is repeated", error)
+    return plain, None
 
 
 def _trace_of(function, structure):
