@@ -4,6 +4,11 @@ import numbers
 
 import numpy as np
 
+from keras_encdec.protocol import facts_of
+
+# What stands in a row's ids where its logits are nan: a loop cannot raise.
+BROKEN = -1
+
 
 def require_size(name, size):
     """Raises unless a size is an integer of at least 1.
@@ -50,6 +55,26 @@ def require_share(name, share):
     """
     if not 0 < share <= 1:
         raise ValueError(f"{name} must be above 0 and at most 1; received {share!r}.")
+
+
+def require_generated(ids, model):
+    """Raises unless what a loop wrote are ids.
+
+    Args:
+        ids: What was generated, `(B, n, L)`, a NumPy array.
+        model: The model that was asked for logits.
+
+    Raises:
+        ValueError: If a sampler picked what is no id.
+        FloatingPointError: If logits were nan or infinite.
+    """
+    largest, size = ids.max(initial=0), facts_of(model).target_vocabulary_size
+    if size is not None and largest >= size:
+        raise ValueError(
+            f"A sampler must pick ids from 0 to {size - 1}; received {largest} from "
+            "it. Let its __call__ return places in the logits."
+        )
+    require_finite_logits((ids == BROKEN).any(axis=1))
 
 
 def require_finite_logits(broken):

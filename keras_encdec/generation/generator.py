@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_encdec.generation.checks import (
     require_finite_logits,
+    require_generated,
     require_one_of,
     require_size,
 )
@@ -25,6 +26,7 @@ from keras_encdec.generation.inputs import (
     source_lengths,
 )
 from keras_encdec.generation.named_samplers import sampler_of
+from keras_encdec.generation.processors import require_processors
 from keras_encdec.generation.programs import Programs
 from keras_encdec.generation.scoring import align, score
 from keras_encdec.generation.side_by_side import side_by_side
@@ -32,9 +34,10 @@ from keras_encdec.generation.special_ids import (
     padding_of,
     require_draft,
     require_special_ids,
+    start_of,
 )
 from keras_encdec.generation.speculative import SpeculativeSampler
-from keras_encdec.generation.task import BROKEN, Generated, as_tuple, make_task
+from keras_encdec.generation.task import Generated, as_tuple, make_task
 from keras_encdec.protocol import facts_of, largest_lengths
 
 
@@ -48,7 +51,8 @@ class Generator:
     source, its seed and the sampler, not on other rows: on CPUs parts run side by side.
     A generator gives what the model is when it is called, whatever was loaded, adapted
     or quantized since; an untrained one mostly repeats the start id, which texts leave
-    out. Threads may share it, and it can be pickled.
+    out. Threads may share it, and it can be pickled. Its `model`, `sampler`,
+    `processors` and ids may be set anew: each call checks them.
 
     Args:
         model: An `EncoderDecoder`, or any object that keeps to
@@ -57,10 +61,10 @@ class Generator:
             default, `"beam"`, `"top_k"` ...; or one of `keras_hub.samplers`.
         processors: Functions `(ids, logits, step) -> logits`, such as
             `NoRepeatNGram(3)`, applied in turn before the sampler.
-        start_id: The id that the target begins with.
+        start_id: The id that the target begins with, by default 1; where that is
+            padding, it must be given, be it padding, as for Marian and T5, or another.
         end_id: The id that ends a row, or a list of several.
-        padding_id: The id of padding in source and target, by default the model's, or
-            0 for a model without one.
+        padding_id: The id of padding, by default the model's, or 0 for one without.
         draft_model: A small model with the same target ids, which proposes tokens that
             the model then checks several at a time; the result is the same.
         num_draft_tokens: The number of tokens it proposes at a time.
@@ -114,7 +118,7 @@ class Generator:
         sampler=None,
         *,
         processors=(),
-        start_id=1,
+        start_id=None,
         end_id=2,
         padding_id=None,
         draft_model=None,
@@ -123,30 +127,35 @@ class Generator:
     ):
         require_one_of("jit_compile", jit_compile, (True, False, "auto"))
         sampler = sampler_of(sampler)
-        for processor in processors:
-            if isinstance(processor, type) or not callable(processor):
-                raise TypeError(
-                    "processors must be functions (ids, logits, step) -> logits, such "
-                    f"as NoRepeatNGram(3); received {processor!r}."
-                )
-        padding_id = padding_of(model, padding_id)
-        require_special_ids(model, start_id, end_id, padding_id)
         if draft_model is not None:
-            require_draft(model, draft_model)
             sampler = SpeculativeSampler(sampler, draft_model, num_draft_tokens)
         self.model = model
         self.sampler = sampler
         self.processors = tuple(processors)
-        self.start_id = start_id
         self.end_id = end_id
-        self.padding_id = padding_id
+        self.padding_id = padding_of(model, padding_id)
+        self.start_id = start_of(self.padding_id, start_id)
         self.jit_compile = jit_compile
-        models = (model,) if draft_model is None else (model, draft_model)
-        self._sizes = {
-            **largest_lengths(models),
-            "masks_padding": facts_of(model).masks_padding,
-        }
         self._programs = Programs()
+        self._check()
+
+    def _check(self):
+        self.sampler = sampler_of(self.sampler)
+        require_processors(self.processors)
+        padding_of(self.model, self.padding_id)
+        require_special_ids(self.model, self.start_id, self.end_id, self.padding_id)
+        for draft_model in self._models[1:]:
+            require_draft(self.model, draft_model)
+
+    @property
+    def _models(self):
+        draft_model = getattr(self.sampler, "draft_model", None)
+        return (self.model,) if draft_model is None else (self.model, draft_model)
+
+    @property
+    def _sizes(self):
+        masks_padding = facts_of(self.model).masks_padding
+        return {**largest_lengths(self._models), "masks_padding": masks_padding}
 
     def __repr__(self):
         names = "model", "sampler", "processors", "start_id", "end_id", "padding_id"
@@ -187,13 +196,9 @@ class Generator:
             each = self.sampler.rows_per_source(number)
             most = self._programs.calls_at_a_time if self.sampler.draws_by_row else 1
             generated = side_by_side(run, arrays, most, each).cut(rows, longest)
-            require_finite_logits((generated.ids == BROKEN).any(axis=1))
+            require_generated(generated.ids, self.model)
         else:
-            generated = Generated(
-                np.zeros((0, number, longest), "int32"),
-                np.zeros((0, number), "float32"),
-                np.zeros((0, number, longest), "float32"),
-            )
+            generated = Generated.of_no_rows(number, longest)
         if num_return_sequences is None:
             generated = keras.tree.map_structure(lambda x: x[:, 0], generated)
         return generated if return_scores else generated.ids
@@ -223,17 +228,17 @@ class Generator:
                 print(tokens)
             ```
         """
+        inputs = self._inputs(source, max_length, seed, 1, prefix)
         if not self.sampler.one_token_a_step:
             raise ValueError(
                 "Only a sampler that settles each token as it comes can be streamed; "
                 f"received {self.sampler!r}, which may change all of them at the last "
                 "step. Use GreedySampler or a RandomSampler."
             )
-        return self._stream(*self._inputs(source, max_length, seed, 1, prefix))
+        return self._stream(*inputs)
 
     def _stream(self, arrays, options, longest):
-        rows = len(arrays["source"])
-        if not rows:
+        if not (rows := len(arrays["source"])):
             return
         arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
         tensors = tuple(map(_tensor, arrays.values()))
@@ -244,11 +249,11 @@ class Generator:
         while not np.all(ops.convert_to_numpy(state.finished)[:rows]):
             state = step(memory, state, *tensors)
             index = int(state.index)
-            ids = ops.convert_to_numpy(state.ids)
-            require_finite_logits(ids[:rows] == BROKEN)
+            ids = ops.convert_to_numpy(state.ids)[:rows]
+            require_generated(ids[:, None], self.model)
             for place in range(done, min(index, longest)):
-                if np.any(ids[:rows, place] != self.padding_id):
-                    yield ids[:rows, place].copy()
+                if np.any(ids[:, place] != self.padding_id):
+                    yield ids[:, place].copy()
             done = index
 
     def score(self, source, target):
@@ -307,6 +312,7 @@ class Generator:
         return self._teacher_forced(align, source, target, **options)
 
     def _teacher_forced(self, function, source, target, **options):
+        self._check()
         arrays = pad_pairs(self.model, source, target, self.padding_id)
         (rows, sources), (_, targets) = (array.shape[:2] for array in arrays.values())
         if not rows or not targets:
@@ -335,6 +341,7 @@ class Generator:
         return_scores=False,
     ):
         """Returns a call's checked arrays, its static options, its largest length."""
+        self._check()
         source = pad_sources(self.model, source, self.padding_id)
         limits = row_limits(max_length, len(source))
         seeds = seeds_of_rows(seed, len(source))
@@ -342,21 +349,18 @@ class Generator:
         self.sampler.rows_per_source(number)
         arrays = {"source": source, "limits": limits, "seeds": seeds}
         longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)
-        room = room_for(longest, self._sizes["max_length"], self.sampler)
         lengths = source_lengths(source, self.padding_id)
-        for processor in self.processors:
-            if hasattr(processor, "check"):
-                processor.check(limits, lengths)
+        require_processors(self.processors, limits, lengths)
         size = facts_of(self.model).target_vocabulary_size
-        special = as_tuple(self.end_id), self.padding_id, size
+        ids = as_tuple(self.end_id), self.padding_id, size
         if prefix is not None:
-            arrays["prefix"] = pad_prefixes(prefix, limits, *special)
+            arrays["prefix"] = pad_prefixes(prefix, limits, *ids)
         if phrases is not None:
-            arrays["phrases"] = pad_phrases(phrases, limits, *special)
+            arrays["phrases"] = pad_phrases(phrases, limits, *ids)
         if prefix is not None and phrases is not None:
             require_room(arrays["prefix"], arrays["phrases"], limits, self.padding_id)
         options = {
-            "max_length": room,
+            "max_length": room_for(longest, self._sizes["max_length"], self.sampler),
             "num_return_sequences": number,
             "return_scores": return_scores,
         }

@@ -11,6 +11,9 @@ from keras_encdec.generation.constraints import progress
 from keras_encdec.generation.random_numbers import spread
 from keras_encdec.protocol import check_ids, facts_of
 
+# Of a row: a bound for models whose positions have none.
+MOST_TOKENS = 2**16
+
 
 def pad_rows(name, rows, padding_id):
     """Returns rows of ids as one array, `(B, the largest length)`.
@@ -196,7 +199,7 @@ def row_limits(max_length, rows):
         rows: The number of rows B.
 
     Raises:
-        ValueError: If they are not as many integers of at least 1.
+        ValueError: If they are not as many integers from 1 to `MOST_TOKENS`.
     """
     limits = np.asarray(max_length)
     if not np.issubdtype(limits.dtype, np.integer) or limits.shape not in (
@@ -209,6 +212,12 @@ def row_limits(max_length, rows):
         )
     if limits.size and limits.min() < 1:
         raise ValueError(f"max_length must be at least 1; received {limits.min()}.")
+    if limits.size and limits.max() > MOST_TOKENS:
+        raise ValueError(
+            f"max_length must not be above {MOST_TOKENS}, for memory is taken for as "
+            f"many tokens of each row; received {limits.max()}. Give the length that "
+            "rows should end at if they do not end by themselves."
+        )
     return np.broadcast_to(limits, (rows,)).astype("int32")
 
 

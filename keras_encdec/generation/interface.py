@@ -201,22 +201,6 @@ class Sampler:
         return cls(**config)
 
 
-def require_sampler(sampler):
-    """Raises unless an object is a sampler.
-
-    Args:
-        sampler: The object.
-
-    Raises:
-        TypeError: If it is not.
-    """
-    if not isinstance(sampler, Sampler):
-        raise TypeError(
-            "sampler must be a Sampler, an object such as GreedySampler() or "
-            f"TopKSampler(k=5), or one of keras_hub.samplers; received {sampler!r}."
-        )
-
-
 def log_probabilities(logits, tokens):
     """Returns the log-probabilities of tokens.
 

@@ -83,6 +83,28 @@ def registered(cls):
     return keras.saving.register_keras_serializable(package="keras_encdec")(cls)
 
 
+def require_processors(processors, limits=None, lengths=None):
+    """Raises unless all processors are functions that can process what is asked for.
+
+    Args:
+        processors: The objects.
+        limits: The largest number of tokens of each row `(B,)`, or None.
+        lengths: The number of source tokens of each row `(B,)`, or None.
+
+    Raises:
+        TypeError: If one is no function.
+        ValueError: If one says so of the lengths.
+    """
+    for processor in processors:
+        if isinstance(processor, type) or not callable(processor):
+            raise TypeError(
+                "processors must be functions (ids, logits, step) -> logits, such as "
+                f"NoRepeatNGram(3); received {processor!r}."
+            )
+        if limits is not None and hasattr(processor, "check"):
+            processor.check(limits, lengths)
+
+
 def forbid(logits, forbidden):
     """Returns the logits with -inf for forbidden tokens."""
     return ops.where(forbidden, NEVER, logits)

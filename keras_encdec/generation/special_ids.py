@@ -36,6 +36,32 @@ def padding_of(model, padding_id=None):
     return padding_id
 
 
+def start_of(padding_id, start_id=None):
+    """Returns the id that a model's target begins with.
+
+    Args:
+        padding_id: The id of padding.
+        start_id: The id, or None for 1.
+
+    Raises:
+        ValueError: If it is not given, and 1 is padding.
+
+    Example:
+        ```python
+        from keras_encdec.generation.special_ids import start_of
+
+        print(start_of(padding_id=0), start_of(padding_id=1, start_id=1))
+        ```
+    """
+    if start_id is None and padding_id == 1:
+        raise ValueError(
+            "start_id must be given where padding_id=1, for it would be padding by "
+            "default; received none. Give the tokenizer's, or start_id=1 for a model "
+            "trained to begin with padding."
+        )
+    return 1 if start_id is None else start_id
+
+
 def require_special_ids(model, start_id, end_id, padding_id):
     """Raises unless a model can generate with special ids.
 

@@ -8,14 +8,13 @@ import dataclasses
 import numbers
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from keras_encdec.backend import traced_call
+from keras_encdec.generation.checks import BROKEN
 from keras_encdec.generation.constraints import constrain
 from keras_encdec.generation.processors import forbid, only
-
-# What stands in a row's ids where its logits are nan: a loop cannot raise.
-BROKEN = -1
 
 
 class Step(NamedTuple):
@@ -71,6 +70,12 @@ class Generated(NamedTuple):
     ids: Any
     scores: Any
     token_scores: Any
+
+    @classmethod
+    def of_no_rows(cls, number, length):
+        """Returns what a batch without sources has, NumPy arrays."""
+        ids, scores = np.zeros((0, number, length), "int32"), np.zeros((0, number))
+        return cls(ids, scores.astype("float32"), ids.astype("float32"))
 
     def cut(self, rows, length):
         """Returns the first rows and tokens of them."""

@@ -1,5 +1,7 @@
 """Checks of options on either side of their bounds, and of logits in every loop."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from keras import ops
@@ -9,6 +11,7 @@ from keras_encdec import (
     ContrastiveSampler,
     Generator,
     GreedySampler,
+    Sampler,
     TopKSampler,
 )
 from keras_encdec.generation import generate, row_seeds
@@ -171,3 +174,18 @@ def test_rows_that_nothing_may_follow_score_nothing(options):
     assert found.scores[1] == -np.inf
     assert not found.ids[1, 2:].any()
     np.testing.assert_array_equal(found.ids, generator([[4, 2], [7, 2]], 6))
+
+
+@dataclasses.dataclass(frozen=True)
+class BeyondSampler(Sampler):
+    """Picks what is no id, at the last step."""
+
+    def __call__(self, logits, uniform):
+        return ops.full((ops.shape(logits)[0],), 20, dtype="int32")
+
+
+def test_a_sampler_that_picks_no_id_is_told(small_model):
+    generator = Generator(small_model(), BeyondSampler())
+    for call in (generator, lambda *args: list(generator.stream(*args))):
+        with pytest.raises(ValueError, match="ids from 0 to 19; received 20"):
+            call([[5, 2]], 1)

@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 
 from keras_encdec.generation.inputs import (
+    MOST_TOKENS,
     few_lengths,
     pad_phrases,
     pad_prefixes,
@@ -35,6 +36,11 @@ def test_limits_and_seeds():
     assert row_limits(4, 3).tolist() == [4, 4, 4]
     assert row_limits([4, 1, 2], 3).tolist() == [4, 1, 2]
     assert row_limits(4, 3).dtype == "int32"
+    assert row_limits(MOST_TOKENS, 2).tolist() == [MOST_TOKENS] * 2
+    # In int32 the last one would be 4.
+    for length in (MOST_TOKENS + 1, 10**9, [4, 2**32 + 4]):
+        with pytest.raises(ValueError, match="max_length must not be above 65536"):
+            row_limits(length, 2)
     assert len(set(seeds_of_rows(4, 3).tolist())) == 3
     assert seeds_of_rows(4, 5)[:3].tolist() == seeds_of_rows(4, 3).tolist()
     for seed in (4, -1, 2**31 - 1):

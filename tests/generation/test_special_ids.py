@@ -53,7 +53,7 @@ def test_padding_is_the_models():
         ({"end_id": [2, 0]}, "end_id must not be padding"),
         ({"start_id": 99}, "start_id must be a target id"),
         ({"start_id": -1}, "start_id must be a target id"),
-        ({"start_id": None}, "start_id must be a target id"),
+        ({"start_id": 1.0}, "start_id must be a target id"),
     ],
 )
 def test_ids_are_the_models(options, message):
@@ -84,3 +84,51 @@ def test_a_drafts_positions_count():
     assert generator([[5, 2]], 6).shape == (1, 6)
     with pytest.raises(ValueError, match="max_length=6"):
         generator([[5, 2]], 7)
+
+
+def test_a_target_begins_with_padding_only_where_that_is_said():
+    one = model(padding_id=1)
+    with pytest.raises(ValueError, match="start_id must be given where padding_id=1"):
+        Generator(one)
+    with pytest.raises(ValueError, match="start_id must be given"):
+        Generator(Model(), padding_id=1)
+    # As the models of Marian and T5 do.
+    for start_id in (1, 4):
+        generator = Generator(one, start_id=start_id)
+        assert generator.start_id == start_id
+        assert generator([[5, 2]], 3).shape == (1, 3)
+    assert Generator(model(padding_id=0), start_id=0).start_id == 0
+    assert Generator(model(padding_id=3)).start_id == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("end_id", 99, ValueError, "end_id must be a target id"),
+        ("end_id", 0, ValueError, "end_id must not be padding"),
+        ("start_id", 20, ValueError, "start_id must be a target id"),
+        ("padding_id", 3, ValueError, "padding_id must be the model's"),
+        ("model", {"size": 9}, ValueError, "end_id must be a target id"),
+        ("model", {"padding_id": 3}, ValueError, "padding_id must be the model's"),
+        ("sampler", max, TypeError, "A sampler must be an object"),
+        ("processors", [3], TypeError, "processors must be functions"),
+    ],
+)
+def test_what_is_set_later_is_checked_by_the_next_call(name, value, error, message):
+    generator = Generator(model(), end_id=9)
+    setattr(generator, name, model(**value) if name == "model" else value)
+    for call in (
+        lambda: generator([[5, 2]], 3),
+        lambda: generator.score([[5, 2]], [[4]]),
+        lambda: generator.stream([[5, 2]], 3),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_a_model_that_is_set_later_has_its_own_positions():
+    short = model(positions="learned", max_length=4)
+    generator = Generator(model())
+    generator.model = short
+    with pytest.raises(ValueError, match="max_length=4; received 5"):
+        generator([[5, 2]], 5)
