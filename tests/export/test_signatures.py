@@ -27,7 +27,7 @@ TEXTS = ["abc" * 3, "", "b", "cab" * 12, "a"]
 
 @pytest.fixture(scope="module")
 def text_to_text():
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(4)
     tokenizer = CharacterTokenizer.from_texts(["abc"])
     size = tokenizer.vocabulary_size
     model = EncoderDecoder(size, 16, 32, 2, 1, tie_embeddings=False)
