@@ -1,7 +1,7 @@
 """A text-to-text model as three TensorFlow functions of ids, for runtimes beside TF."""
 
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.generation import RandomSampler, generate
+from keras_encdec.generation import RandomSampler
 
 tf = import_tensorflow()
 
@@ -69,17 +69,11 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         limits = tf.pad(limits, [[0, lacking[0]]])
         if seeds is not None:
             seeds = tf.pad(seeds, [[0, lacking[0]]])
-        generated = generate(
-            model,
-            generator.sampler,
+        generated = generator.search(
             padded,
             tf.clip_by_value(limits, 0, max_length),
             tf.zeros_like(limits) if seeds is None else seeds,
             max_length=max_length,
-            start_id=generator.start_id,
-            end_id=generator.end_id,
-            padding_id=padding,
-            processors=generator.processors,
             num_return_sequences=num_return_sequences,
             return_scores=True,
         )

@@ -18,7 +18,6 @@ from keras_encdec.backend import (
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
-    generate,
     row_seeds,
     score,
 )
@@ -216,17 +215,12 @@ class Signatures:
         inputs += [keras.KerasTensor((None,), dtype) for dtype in dtypes]
 
         def search(source, limits, seeds, *options):
-            found = generate(
-                self._model,
-                sampler(*options) if options else sampler,
+            found = self._generator.search(
                 source,
                 limits,
                 seeds,
+                sampler=sampler(*options) if options else sampler,
                 max_length=self._max_length,
-                start_id=self._generator.start_id,
-                end_id=self._generator.end_id,
-                padding_id=self._generator.padding_id,
-                processors=self._generator.processors,
                 num_return_sequences=number,
                 return_scores=number > 1,
             )

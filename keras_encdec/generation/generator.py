@@ -37,7 +37,7 @@ from keras_encdec.generation.special_ids import (
     start_of,
 )
 from keras_encdec.generation.speculative import SpeculativeSampler
-from keras_encdec.generation.task import Generated, as_tuple, make_task
+from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
 from keras_encdec.protocol import facts_of, largest_lengths
 
 
@@ -187,7 +187,8 @@ class Generator:
         rows = len(arrays["source"])
         if rows:
             arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
-            compiled = self._compile("generate", self._generate, arrays, options)
+            options["mark_nan"] = True
+            compiled = self._compile("search", self.search, arrays, options)
 
             def run(arrays):
                 generated = compiled(*map(_tensor, arrays.values()))
@@ -202,6 +203,50 @@ class Generator:
         if num_return_sequences is None:
             generated = keras.tree.map_structure(lambda x: x[:, 0], generated)
         return generated if return_scores else generated.ids
+
+    def search(
+        self,
+        source,
+        limits,
+        seeds,
+        prefix=None,
+        phrases=None,
+        *,
+        sampler=None,
+        **options,
+    ):
+        """Generates target ids from tensors, which are not checked, to tensors.
+
+        A call compiles it, and so may a program of one's own; exports hold it.
+
+        Args:
+            source: Source ids `(B, S)`, int32, or features `(B, S, F)`, float32.
+            limits: The largest number of tokens of each row `(B,)`, int32.
+            seeds: The seed of each row `(B,)`, int32.
+            prefix: The ids that each row begins with, as in `generate`.
+            phrases: What each row must hold, as in `generate`.
+            sampler: A `Sampler` in the place of the generator's.
+            **options: `max_length`, the largest number of tokens of any row L, an int;
+                `num_return_sequences=1`, n; `return_scores=False`; `mark_nan=False`,
+                whether ids are -1 where a row ended because its logits were nan.
+
+        Returns:
+            A `Generated` of tensors, the ids `(B, n, L)`; without `return_scores` its
+            scores are empty tuples.
+
+        Example:
+            ```python
+            from keras import ops
+            from keras_encdec import EncoderDecoder, Generator
+
+            generator = Generator(EncoderDecoder(20, 16, 32, 2, 1))
+            tensors = ops.array([[5, 7, 2]]), ops.array([4]), ops.array([0])
+            print(generator.search(*tensors, max_length=4).ids)
+            ```
+        """
+        sampler = self.sampler if sampler is None else sampler
+        tensors = source, limits, seeds, prefix, phrases
+        return generate(self.model, sampler, *tensors, **options, **self._constants())
 
     def stream(self, source, max_length, seed=0, *, prefix=None):
         """Yields the tokens of all rows as they come.
@@ -365,10 +410,6 @@ class Generator:
             "return_scores": return_scores,
         }
         return arrays, options, longest
-
-    def _generate(self, **kwargs):
-        # Not `generate`, which hides where logits are nan.
-        return self.sampler.run(self._task(**kwargs))
 
     def _start(self, **kwargs):
         task = self._task(**kwargs)

@@ -243,7 +243,16 @@ def make_task(
 
 
 def generate(
-    model, sampler, source, limits, seeds, prefix=None, phrases=None, **options
+    model,
+    sampler,
+    source,
+    limits,
+    seeds,
+    prefix=None,
+    phrases=None,
+    *,
+    mark_nan=False,
+    **options,
 ):
     """Generates target ids; made of tensor operations alone, to be compiled.
 
@@ -260,13 +269,14 @@ def generate(
         prefix: The ids each row begins with `(B, P)`, int32, padded, P above 0; or
             None.
         phrases: What each row must hold `(B, C, A, W)`, int32, padded with -1; or None.
+        mark_nan: Whether ids are -1 where a row ended because its logits were nan, and
+            not padding.
         **options: `max_length`, the largest number of tokens of any row, an int;
             `start_id=1`, `end_id=2` (or a tuple of several), `padding_id=0`,
             `processors=()`, `num_return_sequences=1`, `return_scores=False`.
 
     Returns:
-        A `Generated`; without `return_scores` its scores are empty tuples. A row ends
-        where its logits are nan, which a `Generator` raises.
+        A `Generated`; without `return_scores` its scores are empty tuples.
 
     Example:
         ```python
@@ -282,6 +292,8 @@ def generate(
     """
     task = make_task(model, sampler, source, limits, seeds, prefix, phrases, **options)
     found = sampler.run(task)
+    if mark_nan:
+        return found
     return found._replace(
         ids=ops.where(found.ids == BROKEN, task.padding_id, found.ids)
     )

@@ -251,6 +251,18 @@ def test_the_loop_ends_with_the_last_row(table):
     assert counted.steps == lengths[chosen].max()
 
 
+def test_a_search_from_tensors_is_what_a_call_returns(table):
+    processors = [NoRepeatNGram(1)]
+    generator = Generator(table, processors=processors, start_id=5, end_id=4)
+    source, limits, seeds = [[5, 7, 2], [9, 2, 0]], [6, 4], [3, -8]
+    tensors = [ops.convert_to_tensor(x, "int32") for x in (source, limits, seeds)]
+    for sampler in (GreedySampler(), RandomSampler()):
+        other = Generator(table, sampler, processors=processors, start_id=5, end_id=4)
+        found = generator.search(*tensors, sampler=sampler, max_length=6).ids[:, 0]
+        expected = other(source, limits, seeds)
+        assert np.array_equal(ops.convert_to_numpy(found), expected)
+
+
 def test_no_rows_and_no_ids(table):
     generator = Generator(table)
     assert generator([], max_length=5).shape == (0, 5)
