@@ -14,6 +14,7 @@ from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, row_seeds
 from keras_encdec.generation.checks import require_size
+from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -40,7 +41,8 @@ class TextToText:
     Args:
         source_tokenizer: A `Tokenizer` of the sources.
         target_tokenizer: A `Tokenizer` of the targets; it may be the same.
-        model: An `EncoderDecoder` for the ids of these tokenizers.
+        model: An `EncoderDecoder` for the ids of these tokenizers, or another model
+            as of `Generator`; only a Keras model can be saved.
         sampler: As of `Generator`: such as `BeamSampler(4)`, or `"beam"`; by default
             greedy.
         processors: What may follow a row, such as `[NoRepeatNGram(3)]`.
@@ -100,22 +102,26 @@ class TextToText:
         self.model = model
         require_size("max_length", max_length)
         self.max_length = max_length
-        if model.source_features is not None:
+        facts = facts_of(model)
+        if facts.source_features is not None:
             raise ValueError(
                 "The model of a TextToText must take ids; received one of "
-                f"{model.source_features} features for each position of its source. "
+                f"{facts.source_features} features for each position of its source. "
                 "Call its Generator, and decode what it returns."
             )
-        if not model.masks_padding:
+        if facts.masks_padding is False:
             raise ValueError(
                 "The model of a TextToText must mask padding, for texts have several "
-                f"lengths; received one whose encoder's output carries no mask of "
-                f"padding_id={model.padding_id}: {model.encoder!r}. Build an encoder "
-                "that passes on a mask."
+                f"lengths; received {model!r}, which does not mask padding_id="
+                f"{facts.padding_id} in its source. Build one whose encoder's output "
+                "carries a mask."
             )
+        padding_id = facts.padding_id
+        if padding_id is None:
+            padding_id = target_tokenizer.padding_id
         for side, tokenizer, size in (
-            ("source", source_tokenizer, model.source_vocabulary_size),
-            ("target", target_tokenizer, model.target_vocabulary_size),
+            ("source", source_tokenizer, facts.source_vocabulary_size),
+            ("target", target_tokenizer, facts.target_vocabulary_size),
         ):
             if size is not None and tokenizer.vocabulary_size > size:
                 raise ValueError(
@@ -123,11 +129,11 @@ class TextToText:
                     f"{side} vocabulary; received {tokenizer.vocabulary_size} and "
                     f"{size}. Build the model with the tokenizer's vocabulary_size."
                 )
-            if tokenizer.padding_id != model.padding_id:
+            if tokenizer.padding_id != padding_id:
                 raise ValueError(
                     f"The {side} tokenizer must pad with the id that the model masks "
                     f"out; received padding_id={tokenizer.padding_id}, and the model's "
-                    f"is {model.padding_id}. Build the model with the tokenizer's "
+                    f"is {padding_id}. Build the model with the tokenizer's "
                     "padding_id, or the tokenizer with the model's."
                 )
         self.generator = Generator(
@@ -382,9 +388,8 @@ class TextToText:
         encoded = getattr(self, f"{side}_tokenizer")(texts)
         ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
         rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
-        largest = self.model.max_length
-        if side == "source":
-            largest = self.model.max_source_length
+        facts = facts_of(self.model)
+        largest = facts.max_source_length if side == "source" else facts.max_length
         lengths = [len(row) for row in rows]
         if largest is not None and max(lengths, default=0) > largest:
             longest = lengths.index(max(lengths))

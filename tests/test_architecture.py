@@ -36,6 +36,7 @@ IMPORTS = {
         "files",
         "generation",
         "model",
+        "protocol",
         "saved_parts",
         "text",
     },

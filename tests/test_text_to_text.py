@@ -31,6 +31,7 @@ from keras_encdec import (
     WordTokenizer,
 )
 from keras_encdec.generation import BadWords, MinimumLength, NoRepeatNGram, row_seeds
+from keras_encdec.protocol import GenerationModel
 
 LINES = [
     "two men are at the stove preparing food",
@@ -236,6 +237,27 @@ def test_refuses_a_model_of_features():
     model = EncoderDecoder(encoder, Decoder(260, 16, 32, 2, 1))
     with pytest.raises(ValueError, match="must take ids; received one of 5 features"):
         TextToText(ByteTokenizer(), ByteTokenizer(), model)
+
+
+class Copies(GenerationModel):
+    """Says a source again, and nothing of itself."""
+
+    def encode(self, source):
+        return source
+
+    def new_cache(self, batch_size, length):
+        return ()
+
+    def step(self, tokens, index, memory, cache):
+        return ops.one_hot(ops.take(memory, index, axis=1), 260), cache
+
+
+@pytest.mark.once
+def test_takes_any_model_that_generates_from_ids():
+    bytes_ = ByteTokenizer()
+    assert TextToText(bytes_, bytes_, Copies())(["one"], max_length=4) == ["one"]
+    with pytest.raises(ValueError, match="source tokenizer must pad"):
+        TextToText(ByteTokenizer(padding_id=3, unknown_id=0), bytes_, Copies())
 
 
 def test_tells_what_it_is_made_of(text_to_text):

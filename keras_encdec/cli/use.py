@@ -163,9 +163,10 @@ def _check_n_best(sampler, n_best):
 def _check_texts(text_to_text, sources, references=()):
     """Refuses texts that are too long, and tells what the model does not know."""
     from keras_encdec.printing import tell
+    from keras_encdec.protocol import facts_of
     from keras_encdec.text import unknown_tokens
 
-    largest = text_to_text.model.max_source_length
+    largest = facts_of(text_to_text.model).max_source_length
     if largest is not None and sources:
         lengths = text_to_text.source_tokenizer.encode(sources).row_lengths().numpy()
         places = [i for i, length in enumerate(lengths) if length > largest]
