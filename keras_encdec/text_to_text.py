@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+# They register what `load` reads, also what a model was compiled with.
 import keras_encdec.model
-import keras_encdec.text  # noqa: F401  (with `model`, registers what `load` reads)
+import keras_encdec.text
+import keras_encdec.training  # noqa: F401
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, row_seeds

@@ -39,6 +39,7 @@ IMPORTS = {
         "protocol",
         "saved_parts",
         "text",
+        "training",
     },
     "serving": set(),
     "export": {

@@ -73,3 +73,16 @@ assert "keras_encdec>EncoderDecoder" in known and "keras_encdec>BeamSampler" in 
 """
     done = run(program)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_text_to_text_is_read_with_what_its_model_was_compiled_with():
+    # As a command or the child of an export does, of this room alone.
+    program = """
+import keras_encdec.text_to_text
+import keras
+known = keras.saving.get_custom_objects()
+for name in "EncoderDecoder", "BeamSampler", "WordTokenizer", "InverseSquareRoot":
+    assert f"keras_encdec>{name}" in known, name
+"""
+    done = run(program)
+    assert done.returncode == 0, done.stderr
