@@ -382,5 +382,9 @@ def _other_parts(before, now):
 
 
 def _as_json(config):
-    # Where it was not saved yet, a list may still be a tuple.
-    return json.loads(json.dumps(config))
+    # Where it was not saved yet, a list may still be a tuple; and Keras numbers what it
+    # has loaded anew each time.
+    return json.loads(
+        json.dumps(config),
+        object_hook=lambda x: {k: v for k, v in x.items() if k != "shared_object_id"},
+    )

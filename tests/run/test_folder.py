@@ -5,14 +5,17 @@ import json
 import os
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
+from keras_encdec.model import Decoder, EncoderDecoder
 from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder
-from keras_encdec.run.folder import make_record
+from keras_encdec.run.folder import _other_parts, make_record
 from keras_encdec.saved_parts import ASIDE, CONFIG_FILE, MOVING, saved_folder
 from keras_encdec.text import ByteTokenizer, SentencePieceTokenizer
+from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import TrainingOptions
 
 pytestmark = pytest.mark.once
@@ -254,3 +257,17 @@ def test_the_log_has_a_line_for_each_epoch(tmp_path):
     assert (tmp_path / "log.csv").read_text() == (
         "epoch,loss,val_loss\n1,2.0,\n2,1.0,3.0\n"
     )
+
+
+def test_an_encoder_of_another_kind_is_the_same_when_it_is_loaded(tmp_path):
+    encoder = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(260, 8, mask_zero=True, dtype="mixed_bfloat16"),
+        ]
+    )
+    model = EncoderDecoder(encoder, Decoder(260, 8, 12, 2, 1))
+    text_to_text = TextToText(ByteTokenizer(), ByteTokenizer(), model)
+    text_to_text.save(tmp_path / "saved")
+    loaded = TextToText.load(tmp_path / "saved")
+    assert _other_parts(text_to_text, loaded) == []
