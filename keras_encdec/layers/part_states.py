@@ -1,5 +1,8 @@
 """What a model's parts are beside their options: quantized, frozen, of other dtypes."""
 
+import contextlib
+import gc
+
 import keras
 
 
@@ -7,7 +10,7 @@ def part_states(model):
     """Returns what was, or may be, changed in a model's layers after they were built.
 
     Weights are no part of it; neither is LoRA, which Keras merges with them when it
-    saves, so that the layers are trainable as before it.
+    saves, so that what it adapts is trainable as before it.
 
     Args:
         model: A built `keras.Model`.
@@ -77,14 +80,10 @@ def restore_part_states(model, states):
             f"{sorted(unknown)}, which it does not have. Load it with the version of "
             "keras_encdec that saved it."
         )
-    for path, layer in layers.items():
-        state = states.get(path, {})
-        if path and "dtype" in state:
-            policy = keras.dtype_policies.deserialize(state["dtype"])
-            config = keras.saving.deserialize_keras_object(state.get("quantization"))
-            if policy.quantization_mode is not None:
-                layer.quantize(policy.quantization_mode, config=config)
-            layer.dtype_policy = policy
+    with quick_collections():
+        for path, layer in layers.items():
+            if path and "dtype" in states.get(path, {}):
+                _restore_dtype(layer, states[path])
     # From the outside in, for what is frozen freezes all that is in it.
     for path, layer in layers.items():
         trainable = states.get(path, {}).get("trainable", True)
@@ -94,6 +93,40 @@ def restore_part_states(model, states):
         for variable in layers[path]._trainable_variables:
             if variable.name in state.get("frozen", ()):
                 variable.trainable = False
+
+
+@contextlib.contextmanager
+def quick_collections():
+    """Keeps what is there before from each search for garbage in this context.
+
+    Keras searches whenever a layer lets go of a variable, as each layer does that is
+    quantized: with a backend's million objects, most of a second for each.
+
+    Example:
+        ```python
+        import gc
+
+        from keras_encdec.layers.part_states import quick_collections
+
+        with quick_collections():
+            gc.collect()
+        ```
+    """
+    frozen_before = gc.get_freeze_count()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if not frozen_before:  # Else some of it is frozen for good.
+            gc.unfreeze()
+
+
+def _restore_dtype(layer, state):
+    policy = keras.dtype_policies.deserialize(state["dtype"])
+    config = keras.saving.deserialize_keras_object(state.get("quantization"))
+    if policy.quantization_mode is not None:
+        layer.quantize(policy.quantization_mode, config=config)
+    layer.dtype_policy = policy
 
 
 def _layers_by_path(layer, path="", found=None):
@@ -110,14 +143,26 @@ def _state(layer):
     if layer.dtype_policy.quantization_mode is None:
         config = None  # Left by an attempt that the layer refused.
     frozen = []
-    if layer.trainable and not getattr(layer, "lora_enabled", False):
-        frozen = [x.name for x in layer._trainable_variables if not x.trainable]
+    if layer.trainable:
+        frozen = [
+            x.name
+            for x in layer._trainable_variables
+            if not x.trainable and not _is_of_lora(layer, x)
+        ]
     return {
         "dtype": _alone(keras.dtype_policies.serialize(layer.dtype_policy)),
         "quantization": _alone(keras.saving.serialize_keras_object(config)),
         "trainable": layer.trainable,
         "frozen": frozen,
     }
+
+
+def _is_of_lora(layer, variable):
+    """Whether it is one of the adapters, or what they are added to, and freeze."""
+    if not getattr(layer, "lora_enabled", False):
+        return False
+    adapted = (getattr(layer, name, None) for name in ("_kernel", "_embeddings"))
+    return variable.name.startswith("lora_") or any(variable is x for x in adapted)
 
 
 def _alone(config):

@@ -1,5 +1,8 @@
 """A functional Keras model that is saved by the options it was built with."""
 
+import re
+import warnings
+
 import keras
 
 from keras_encdec.files import FORMAT, check_format
@@ -7,6 +10,7 @@ from keras_encdec.layers import checks
 from keras_encdec.layers.part_states import (
     changed_states,
     part_states,
+    quick_collections,
     restore_part_states,
 )
 
@@ -83,6 +87,49 @@ class FunctionalModel(keras.Model):
         model = cls(**config)
         restore_part_states(model, parts)
         return model
+
+    def quantize(self, mode=None, config=None, filters=None, **kwargs):
+        """Quantizes as `keras.Model.quantize` does, those layers that have weights to.
+
+        Normalizations, dropout and the like stay as they are, without a word.
+
+        Args:
+            mode: As of Keras: such as `"int8"`, `"int4"`, `"float8"`.
+            config: As of Keras.
+            filters: As of Keras: a pattern of the names of layers, several, or a
+                function of a layer.
+            **kwargs: As of Keras.
+
+        Raises:
+            ValueError: If a mode is unknown, or a layer is quantized already.
+        """
+        patterns = [filters] if isinstance(filters, str) else filters
+        wanted, without = mode or getattr(config, "mode", config), []
+
+        def is_chosen(layer):
+            if type(layer).quantize is keras.layers.Layer.quantize:
+                return False
+            if callable(filters):
+                if not filters(layer):
+                    return False
+            elif filters and not any(re.search(x, layer.name) for x in patterns):
+                return False
+            known = getattr(layer, "variable_serialization_spec", {wanted: ()})
+            if wanted not in known:
+                without.append(layer.path)
+            return wanted in known
+
+        is_filter = filters is None or isinstance(filters, str | list | tuple)
+        choice = is_chosen if is_filter or callable(filters) else filters
+        with quick_collections():
+            super().quantize(mode, config=config, filters=choice, **kwargs)
+        if without:
+            warnings.warn(
+                f"Keras has no {wanted} of the tables of embeddings; {without} stay as "
+                'they are. To make them smaller too, call quantize("int8", '
+                'filters="table").',
+                stacklevel=2,
+            )
 
     def _run_through_graph(self, *args, **kwargs):
         # Only `keras.models.clone_model` says how to call operations.

@@ -337,7 +337,6 @@ def test_a_model_that_was_compiled_and_not_trained_is_loaded_silently(dtype, tmp
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 @pytest.mark.parametrize(
     "options",
@@ -358,7 +357,6 @@ def test_the_projection_of_a_quantized_model_is_that_of_its_logits(mode, options
     np.testing.assert_allclose(to_numpy(found), expected, atol=0.05 * expected.std())
 
 
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("options", [{}, {"tie_embeddings": False}])
 def test_eight_bits_are_nearly_as_good(options):
     model = build(hidden_dim=64, intermediate_dim=128, num_heads=4, **options)

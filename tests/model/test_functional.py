@@ -42,3 +42,44 @@ def test_says_how_it_is_cloned():
 def test_refuses_to_save_an_activation_that_cannot_be_loaded():
     with pytest.raises(ValueError, match="activation"):
         Doubled(2, activation=lambda x: x).get_config()
+
+
+@pytest.mark.once
+def test_quantizes_what_has_weights_and_says_what_else_has():
+    def made():
+        x = keras.Input((3,), dtype="int32")
+        parts = {
+            "table": keras.layers.Embedding(4, 2, name="table"),
+            "norm": keras.layers.LayerNormalization(name="norm"),
+            "dense": keras.layers.Dense(2, name="dense"),
+        }
+        model = FunctionalModel.__new__(FunctionalModel)
+
+        def outputs():
+            return model.dense(model.norm(model.table(x)))
+
+        model._build_graph(parts, x, outputs, {"name": "made"})
+        return model
+
+    def modes(model):
+        return model.table.quantization_mode, model.dense.quantization_mode
+
+    for filters, expected in (
+        (None, ("int8", "int8")),
+        ("^d", (None, "int8")),
+        (["table", "norm"], ("int8", None)),
+        (lambda layer: layer.name == "dense", (None, "int8")),
+    ):
+        model = made()
+        model.quantize("int8", filters=filters)
+        assert modes(model) == expected
+    with pytest.raises(ValueError, match="already quantized"):
+        model.quantize("int8")
+    with pytest.raises(ValueError, match="`filters`"):
+        made().quantize("int8", filters=5)
+    model = made()
+    with pytest.warns(UserWarning, match=r"no float8 .*\['table'\] stay") as told:
+        model.quantize(config=keras.quantizers.Float8QuantizationConfig())
+    assert len(told) == 1 and modes(model) == (None, "float8")
+    model.quantize("int8", filters="table")
+    assert modes(model) == ("int8", "float8")

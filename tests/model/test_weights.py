@@ -106,7 +106,6 @@ def test_says_all_that_is_wrong_before_any_is_set():
     set_canonical_weights(model, weights)
 
 
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_refuses_what_has_no_names():
     model = EncoderDecoder(**SIZES)
     weights = canonical_weights(model)
