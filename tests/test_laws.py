@@ -120,12 +120,15 @@ def test_a_part_may_have_a_dtype_of_its_own(normalize_first):
         decoder,
         decoder.self_attention,
         decoder.cross_attention.key_dense,
+        model.source_embedding,
         model.source_embedding.table,
         model.decoder.relative_bias,
         model.decoder.logits_dense,
     ):
         part.dtype_policy = "mixed_bfloat16"
-        rounded = to_numpy(model((SOURCE, TARGET)))
+        found = model((SOURCE, TARGET))
+        assert keras.backend.standardize_dtype(found.dtype) == "float32", part.path
+        rounded = to_numpy(found)
         change = np.abs(rounded - plain).max()
         assert 0 < change < 0.05 * np.abs(plain).max(), part.path
         check_steps(model, beams=2)
@@ -247,10 +250,13 @@ CHILD = """
 
     model = keras.saving.load_model(f"{folder}/float32.keras")
     mixed = keras.saving.load_model(f"{folder}/mixed_bfloat16.keras")
+    changed = keras.saving.load_model(f"{folder}/changed.keras")
     answers = {
         "logits": logits(model),
         "mixed_logits": logits(mixed),
         "mixed_dtype": mixed.encoder_blocks[0].compute_dtype,
+        "changed_logits": logits(changed),
+        "changed_trainable": [x.path for x in changed.trainable_variables],
         "ids": Generator(model, RandomSampler(1.5))(source, 7, seed=3).tolist(),
     }
     # JAX saves that it compiles, which in PyTorch takes minutes.
@@ -291,6 +297,36 @@ def trained(dtype):
     return model
 
 
+def changed():
+    """A model whose parts are quantized, adapted and frozen, each in another way."""
+    model = build(num_layers=1, dropout=0.0, tie_embeddings=False)
+    (encoder,), (decoder,) = model.encoder_blocks, model.decoder_blocks
+    for layer, mode in (
+        (model.source_embedding.table, "int8"),
+        (encoder.feed_forward.intermediate_dense, "int8"),
+        (encoder.feed_forward.output_dense, "int4"),
+        (encoder.self_attention.output_dense, "float8"),
+        (decoder.feed_forward.intermediate_dense, "int8"),
+        (decoder.feed_forward.output_dense, "int4"),
+        (model.decoder.logits_dense, "int8"),
+    ):
+        layer.quantize(mode)
+    for layer in (
+        decoder.self_attention.query_dense,
+        decoder.feed_forward.intermediate_dense,
+        decoder.feed_forward.output_dense,
+    ):
+        layer.enable_lora(2)
+        for part in (layer.lora_kernel_a, layer.lora_kernel_b):
+            part.assign(np.random.default_rng(3).normal(0, 0.4, part.shape))
+        layer.bias.trainable = False
+    for name in ("inputs_scale", "kernel_scale"):  # As if it had learned them.
+        getattr(encoder.self_attention.output_dense, name).assign(0.01)
+    encoder.self_attention.query_dense.trainable = False
+    model.decoder.norm.beta.trainable = False
+    return model
+
+
 def start(backend, script, *args):
     """A fresh process under a backend."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -320,11 +356,14 @@ def finish(process):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Two trained models and the processes that load their copies."""
+    """Two trained models, a changed one, and the processes that load their copies."""
     folder = tmp_path_factory.mktemp("saved")
     models = {name: trained(name) for name in SAVED}
     for name, model in models.items():
         model.save(folder / f"{name}.keras")
+    changed().save(folder / "changed.keras")
+    # As it is when what was adapted is merged, and quantized again.
+    models["changed"] = keras.saving.load_model(folder / "changed.keras")
     np.savez(folder / "ids.npz", SOURCE, TARGET, LABELS)
     processes = {
         backend: start(backend, CHILD, folder, backend)
@@ -340,11 +379,13 @@ def saved(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answers(saved):
     """What the child will answer, answered here by the models that were saved."""
-    model, mixed = saved[0].values()
+    model, mixed, changed = saved[0].values()
     return {
         "logits": to_numpy(model((SOURCE, TARGET))),
         "mixed_logits": to_numpy(mixed((SOURCE, TARGET))),
         "mixed_dtype": "bfloat16",
+        "changed_logits": to_numpy(changed((SOURCE, TARGET))),
+        "changed_trainable": [x.path for x in changed.trainable_variables],
         "ids": Generator(model, RandomSampler(1.5))(SOURCE, 7, seed=3).tolist(),
         "training": [
             model.train_on_batch((SOURCE, TARGET), LABELS, return_dict=True)
@@ -361,7 +402,11 @@ def test_saved_model_is_the_same_in_a_fresh_process(saved, answers, backend):
     assert found.keys() == answers.keys()
     np.testing.assert_allclose(found["logits"], answers["logits"], atol=1e-4)
     np.testing.assert_allclose(found["mixed_logits"], answers["mixed_logits"], atol=0.1)
-    assert found["mixed_dtype"] == answers["mixed_dtype"]
+    for name in ("mixed_dtype", "changed_trainable"):
+        assert found[name] == answers[name]
+    np.testing.assert_allclose(
+        found["changed_logits"], answers["changed_logits"], atol=1e-3
+    )
     assert found["ids"] == answers["ids"]
     assert len(np.unique(answers["ids"])) > 3
     for step, expected in zip(found["training"], answers["training"], strict=True):

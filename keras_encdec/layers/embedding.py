@@ -180,7 +180,8 @@ class TokenEmbedding(keras.layers.Layer):
             x = x * ops.expand_dims(ops.where(nearest == ids, scale, nan), -1)
         if self.position_layer is not None:
             x = self.position_layer(x, start=start)
-        return self.dropout_layer(x, training=training)
+        # The table's dtype, and the others', may not be the layer's own.
+        return ops.cast(self.dropout_layer(x, training=training), self.compute_dtype)
 
     def count_params(self):
         """Returns the number of parameters, but those of a table that is another's."""

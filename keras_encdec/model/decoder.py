@@ -116,7 +116,11 @@ class Decoder(Stack):
         parts["logits_dense"] = None
         if not tie_embeddings:
             parts["logits_dense"] = keras.layers.Dense(
-                vocabulary_size, use_bias=output_bias, dtype="float32", name="logits"
+                vocabulary_size,
+                activation=_in_float32,
+                use_bias=output_bias,
+                dtype="float32",
+                name="logits",
             )
             parts["logits_dense"].build((None, None, hidden_dim))
         ids = keras.Input((None,), dtype="int32", name="target")
@@ -237,3 +241,8 @@ class Decoder(Stack):
         """Returns the constructor's arguments, and what changed in parts since."""
         self.embedding.get_config()  # Says how a shared table is saved.
         return super().get_config()
+
+
+def _in_float32(logits):
+    """What makes logits float32 whatever dtype their layer is given later."""
+    return ops.cast(logits, "float32")
