@@ -3,6 +3,7 @@
 import keras
 
 from keras_encdec.model import EncoderDecoder
+from keras_encdec.printing import tell
 from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -16,7 +17,7 @@ TOKENIZERS = ("sentencepiece", "word", "character", "byte")
 
 
 def make_tokenizer(kind, texts, vocabulary_size=8000, continuation=None):
-    """Builds a tokenizer of a kind from texts.
+    """Builds a tokenizer of a kind from texts, and tells if it could not be as asked.
 
     Args:
         kind: `"sentencepiece"`, `"word"`, `"character"` or `"byte"`.
@@ -48,18 +49,61 @@ def make_tokenizer(kind, texts, vocabulary_size=8000, continuation=None):
     if kind == "byte":
         return ByteTokenizer()
     if kind == "sentencepiece":
-        return SentencePieceTokenizer.train(
-            texts, vocabulary_size, character_coverage=1.0, hard_vocab_limit=False
+        return learn_subwords(texts, vocabulary_size)
+    if kind not in TOKENIZERS:
+        raise ValueError(
+            f"The kind of a tokenizer must be one of {', '.join(TOKENIZERS)}; received "
+            f"{kind!r}."
         )
+    of_kind = {"character": CharacterTokenizer, "word": WordTokenizer}[kind]
+    more = {"continuation": continuation} if kind == "word" else {}
+    tokenizer = of_kind.from_texts(texts, **more)
+    number = len(tokenizer.vocabulary)
     size = vocabulary_size - len(Tokenizer().special_ids)
-    if kind == "word":
-        return WordTokenizer.from_texts(texts, max_size=size, continuation=continuation)
-    if kind == "character":
-        return CharacterTokenizer.from_texts(texts, max_size=size)
-    raise ValueError(
-        f"The kind of a tokenizer must be one of {', '.join(TOKENIZERS)}; received "
-        f"{kind!r}."
+    if number > size:
+        tokenizer = of_kind.from_texts(texts, max_size=size, **more)
+        tell(
+            f"Of {number:,} different {kind}s the {number - size:,} rarest are left "
+            f"out and will be unknown: the vocabulary has {vocabulary_size:,} ids."
+        )
+    return tokenizer
+
+
+def learn_subwords(texts, vocabulary_size, *, character_coverage=1.0, **options):
+    """Learns SentencePiece's subwords, fewer and told so if the texts have no more.
+
+    Args:
+        texts: A list of texts.
+        vocabulary_size: The number of ids, the four special ones included.
+        character_coverage: The share of characters to cover, 1 for all.
+        **options: Of `SentencePieceTokenizer.train`.
+
+    Returns:
+        A `SentencePieceTokenizer`.
+
+    Raises:
+        ValueError: If the trainer refuses.
+
+    Example:
+        ```python
+        from keras_encdec.recipe import learn_subwords
+
+        print(learn_subwords(["one", "two"], 1000).vocabulary_size)
+        ```
+    """
+    tokenizer = SentencePieceTokenizer.train(
+        texts,
+        vocabulary_size,
+        character_coverage=character_coverage,
+        hard_vocab_limit=False,
+        **options,
     )
+    if tokenizer.vocabulary_size < vocabulary_size:
+        tell(
+            f"SentencePiece found {tokenizer.vocabulary_size:,} ids in {len(texts):,} "
+            f"texts, fewer than the {vocabulary_size:,} asked for."
+        )
+    return tokenizer
 
 
 def build(source_tokenizer, target_tokenizer, *, max_length=256, seed=0, **options):

@@ -53,7 +53,7 @@ IMPORTS = {
         "text_to_text",
     },
     "evaluation": {"text"},
-    "recipe": {"text", "model", "text_to_text"},
+    "recipe": {"text", "model", "printing", "text_to_text"},
     "run": {
         "evaluation",
         "files",

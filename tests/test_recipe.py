@@ -112,3 +112,21 @@ def test_texts_without_tokens_are_an_error(kind):
     else:
         with pytest.raises((ValueError, RuntimeError)):
             make_tokenizer(kind, [])
+
+
+@pytest.mark.once
+def test_says_when_a_vocabulary_is_not_as_asked(capsys):
+    def told(*arguments):
+        tokenizer = make_tokenizer(*arguments)
+        return tokenizer.vocabulary_size, capsys.readouterr().out
+
+    whole = 4 + len(LETTERS.vocabulary)
+    assert told("character", SOURCES, whole) == (whole, "")
+    size, message = told("character", SOURCES, whole - 3)
+    assert size == whole - 3
+    assert message.startswith(f"Of {whole - 4} different characters the 3 rarest are")
+    _, message = told("word", ["a@@ b", "a@@ c"], 6, "@@")
+    assert "Of 3 different words the 1 rarest" in message
+    size, message = told("sentencepiece", SOURCES, 1000)
+    assert f"found {size} ids in 40 texts, fewer than the 1,000 asked" in message
+    assert told("sentencepiece", SOURCES, size) == (size, "")

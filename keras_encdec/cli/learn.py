@@ -109,7 +109,8 @@ def demo(output, **options):
 def vocabulary(input, output, size, type, character_coverage):
     """Learns a SentencePiece vocabulary from raw text files, joint if several."""
     from keras_encdec.printing import tell
-    from keras_encdec.text import SentencePieceTokenizer, read_lines
+    from keras_encdec.recipe import learn_subwords
+    from keras_encdec.text import read_lines
 
     with new_file(output) as file:
         texts = [line for path in input for line in read_lines(path)]
@@ -118,12 +119,8 @@ def vocabulary(input, output, size, type, character_coverage):
                 "Subwords are learned from at least one line; received none in "
                 f"{', '.join(map(repr, input))}. Check the file, or give more text."
             )
-        tokenizer = SentencePieceTokenizer.train(
-            texts,
-            size,
-            model_type=type,
-            character_coverage=character_coverage,
-            hard_vocab_limit=False,
+        tokenizer = learn_subwords(
+            texts, size, model_type=type, character_coverage=character_coverage
         )
         file.write_bytes(tokenizer.proto)
     tell(f"{tokenizer.vocabulary_size:,} ids from {len(texts):,} lines: {output}")
