@@ -35,6 +35,10 @@ class Alignment(NamedTuple):
     weights: Any  # (T, S), float32
 
 
+class _EncodedTexts(list):
+    """What `TextToText.encode` returns: rows of ids, none longer than the positions."""
+
+
 class TextToText:
     """Generates target texts from source texts.
 
@@ -53,7 +57,8 @@ class TextToText:
         jit_compile: As of `Generator`.
 
     Call arguments:
-        texts: A list of source texts, `str` or UTF-8 `bytes`.
+        texts: A list of source texts, `str` or UTF-8 `bytes`; or what `encode` returned
+            for them.
         max_length: The largest number of tokens to generate.
         seed: The seed of random samplers, a 32-bit int. A text's result depends
             on the seed and on its place in the list, not on other texts.
@@ -174,7 +179,7 @@ class TextToText:
         require_size("max_length", max_length)
         require_size("batch_size", batch_size)
         require_size("num_return_sequences", number)
-        rows = self._encode(texts)
+        rows = texts if isinstance(texts, _EncodedTexts) else self.encode(texts)
         seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
         # Sorted, so that a batch holds texts of one length; put back at the end.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -253,7 +258,7 @@ class TextToText:
             raise TypeError(f"text must be one string; received {text!r:.200}.")
         max_length = self.max_length if max_length is None else max_length
         require_size("max_length", max_length)
-        rows = self._encode([text])
+        rows = self.encode([text])
         return self._pieces(self.generator.stream(rows, max_length, seed))
 
     def _pieces(self, steps):
@@ -375,7 +380,7 @@ class TextToText:
         """Yields the ids of pairs of texts, lists of rows."""
         require_size("batch_size", batch_size)
         # The first, for it says that a text alone is no batch of its characters.
-        sources, targets = self._encode(sources), self._encode(targets, "target")
+        sources, targets = self.encode(sources), self.encode(targets, "target")
         if len(sources) != len(targets):
             raise ValueError(
                 "There must be a target for each source; received "
@@ -385,21 +390,34 @@ class TextToText:
             some = slice(start, start + batch_size)
             yield sources[some], targets[some]
 
-    def _encode(self, texts, side="source"):
-        """The ids of each text, NumPy arrays, none longer than the positions."""
+    def encode(self, texts, side="source"):
+        """Returns the ids of texts, which a call takes too, when they were looked at.
+
+        Args:
+            texts: A list of texts, `str` or UTF-8 `bytes`.
+            side: Whose texts these are, `"source"` or `"target"`.
+
+        Returns:
+            A list of NumPy arrays of int32, the ids of each text.
+
+        Raises:
+            TypeError: If `texts` is a single string or holds anything but strings.
+            ValueError: If a text is longer than the model's positions.
+
+        Example:
+            ```python
+            from keras_encdec import ByteTokenizer, build
+
+            small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+            text_to_text = build(ByteTokenizer(), ByteTokenizer(), **small)
+            ids = text_to_text.encode(["one", "another"])
+            print([len(row) for row in ids], text_to_text(ids, max_length=4))
+            ```
+        """
         encoded = getattr(self, f"{side}_tokenizer")(texts)
         ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
-        rows = [ids[i:j] for i, j in itertools.pairwise(ends)]
-        facts = facts_of(self.model)
-        largest = facts.max_source_length if side == "source" else facts.max_length
-        lengths = [len(row) for row in rows]
-        if largest is not None and max(lengths, default=0) > largest:
-            longest = lengths.index(max(lengths))
-            raise ValueError(
-                "A text must not have more tokens than the model has positions, "
-                f"{largest}; received {lengths[longest]} tokens in the text at index "
-                f"{longest}, the longest: {texts[longest]!r:.80}. Shorten or split it."
-            )
+        rows = _EncodedTexts(ids[i:j] for i, j in itertools.pairwise(ends))
+        check_lengths(self.model, side, [*map(len, rows)], texts)
         return rows
 
     def _decode(self, ids):
@@ -463,6 +481,40 @@ class TextToText:
             return cls(
                 model=model, processors=processors, max_length=max_length, **parts
             )
+
+
+def check_lengths(model, side, lengths, texts, remedy="Shorten or split it."):
+    """Refuses texts of more tokens than a model has positions.
+
+    Args:
+        model: A model, as of `Generator`.
+        side: Whose texts these are, `"source"` or `"target"`.
+        lengths: The number of tokens of each text, a sequence of ints.
+        texts: The texts, a list.
+        remedy: What to do about it, a sentence.
+
+    Raises:
+        ValueError: If a text is too long.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.text_to_text import check_lengths
+
+        model = EncoderDecoder(260, 16, 32, 2, 1, positions="learned", max_length=8)
+        check_lengths(model, "source", [4, 8], ["one", "1234567"])
+        ```
+    """
+    facts = facts_of(model)
+    largest = facts.max_source_length if side == "source" else facts.max_length
+    places = [i for i, n in enumerate(lengths) if largest is not None and n > largest]
+    if places:
+        more = f", and in {len(places) - 1:,} more" if places[1:] else ""
+        raise ValueError(
+            f"A {side} text must not have more tokens than the model has positions, "
+            f"{largest}; received {lengths[places[0]]} in text {places[0] + 1} of "
+            f"{len(lengths):,}{more}: {texts[places[0]]!r:.80}. {remedy}"
+        )
 
 
 def _tokens(tokenizer, texts):

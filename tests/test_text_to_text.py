@@ -205,11 +205,11 @@ def test_a_text_too_long_for_the_positions_is_named_before_anything_runs():
     limited = TextToText(tokenizer, tokenizer, model, max_length=3)
     done = []
     texts = ["short", "1234567", "much too long", "too long"]
-    message = r"positions, 8; received 14 tokens .* index 2, the longest: 'much too"
+    message = "positions, 8; received 14 in text 3 of 4, and in 1 more: 'much too"
     with pytest.raises(ValueError, match=message):
         limited(texts, batch_size=1, progress=lambda *numbers: done.append(numbers))
     assert not done
-    with pytest.raises(ValueError, match="received 9 tokens in the text at index 0"):
+    with pytest.raises(ValueError, match="received 9 in text 1 of 1: "):
         limited.stream(texts[3])
     assert len(limited(texts[:2])) == 2
 
@@ -226,7 +226,7 @@ def test_each_side_has_as_many_positions_as_it_has(positions):
     text_to_text = TextToText(ByteTokenizer(), ByteTokenizer(), model, max_length=4)
     texts = [["short"], ["much too long"]]
     sources, targets = texts[:: 1 if positions[1] else -1]
-    with pytest.raises(ValueError, match="positions, 8; received 14 tokens"):
+    with pytest.raises(ValueError, match="positions, 8; received 14 in text 1"):
         text_to_text.score(sources, targets)
     assert text_to_text.score(targets, sources).shape == (1,)
 
@@ -258,6 +258,14 @@ def test_takes_any_model_that_generates_from_ids():
     assert TextToText(bytes_, bytes_, Copies())(["one"], max_length=4) == ["one"]
     with pytest.raises(ValueError, match="source tokenizer must pad"):
         TextToText(ByteTokenizer(padding_id=3, unknown_id=0), bytes_, Copies())
+
+
+def test_what_was_encoded_is_not_encoded_again(text_to_text, monkeypatch):
+    texts = ["one", "", "another"]
+    expected = text_to_text(texts, max_length=4)
+    ids = text_to_text.encode(texts)
+    monkeypatch.setattr(text_to_text, "source_tokenizer", None)
+    assert text_to_text(ids, max_length=4) == expected
 
 
 def test_tells_what_it_is_made_of(text_to_text):

@@ -77,9 +77,9 @@ def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **
     evaluate_texts(["one"], ["one"], ["one"], **options)
     with _writer(output) as write:
         text_to_text, call = _searching(saved, module, len(sources), **search)
-        _check_texts(text_to_text, sources, references)
+        ids = _checked(text_to_text, sources, references)
         start = time.perf_counter()
-        hypotheses = text_to_text(sources, progress=_show_progress, **call)
+        hypotheses = text_to_text(ids, progress=_show_progress, **call)
         seconds = time.perf_counter() - start
         write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)
@@ -108,9 +108,9 @@ def generate(saved, module, source, output, n_best, **search):
                 file=sys.stderr,
             )
         text_to_text, call = _searching(saved, module, len(lines), n_best, **search)
-        _check_texts(text_to_text, lines)
+        ids = _checked(text_to_text, lines)
         start = time.perf_counter()
-        results = text_to_text(lines, progress=_show_progress, **call)
+        results = text_to_text(ids, progress=_show_progress, **call)
         seconds = time.perf_counter() - start
         if n_best > 1:
             results = [
@@ -160,30 +160,21 @@ def _check_n_best(sampler, n_best):
         ) from error
 
 
-def _check_texts(text_to_text, sources, references=()):
-    """Refuses texts that are too long, and tells what the model does not know."""
+def _checked(text_to_text, sources, references=()):
+    """The ids of the sources; tells what of the texts the model does not know."""
     from keras_encdec.printing import tell
-    from keras_encdec.protocol import facts_of
     from keras_encdec.text import unknown_tokens
 
-    largest = facts_of(text_to_text.model).max_source_length
-    if largest is not None and sources:
-        lengths = text_to_text.source_tokenizer.encode(sources).row_lengths().numpy()
-        places = [i for i, length in enumerate(lengths) if length > largest]
-        if places:
-            more = f" and {len(places) - 1:,} more" if places[1:] else ""
-            raise ValueError(
-                "A text must not have more tokens than the model has positions, "
-                f"{largest}; received {lengths[places[0]]} in line {places[0] + 1}"
-                f"{more}: {sources[places[0]]!r:.80}. Shorten or split it."
-            )
-    for side, texts in (("source", sources), ("target", references)):
-        unknown = unknown_tokens(getattr(text_to_text, f"{side}_tokenizer"), texts)
+    ids = text_to_text.encode(sources)
+    for side, texts, rows in (("source", sources, ids), ("target", references, None)):
+        tokenizer = getattr(text_to_text, f"{side}_tokenizer")
+        unknown = unknown_tokens(tokenizer, texts, ids=rows)
         if unknown.many:
             warning = f"keras-encdec: warning: {unknown.message(side)}"
             print(warning, file=sys.stderr)
         elif unknown.count:
             tell(f"keras-encdec: {unknown.message(side)}", sys.stderr)
+    return ids
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from keras_encdec.printing import as_shown, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
+from keras_encdec.text_to_text import check_lengths
 from keras_encdec.training import (
     Checkpoints,
     GenerationScores,
@@ -139,7 +140,8 @@ def train(
             )
         judges = []
         if validation is not None:
-            judges = _judges(text_to_text, *validation, options, 3 if verbose else 0)
+            held_out = _batches(text_to_text, *validation, options, shuffle=False)
+            judges = _judges(text_to_text, held_out, *validation, 3 if verbose else 0)
         guard = StopDivergence(None if judges else _example(batches))
         trained = _compiled(model, teacher, options, steps, begun_for * steps)
         checkpoints = _checkpoints(place, text_to_text, trained, options, judges)
@@ -150,9 +152,9 @@ def train(
         elif verbose and done:
             tell(f"Going on with {place.path} after epoch {done} of {options.epochs}.")
         if verbose and not done:
-            _print_unknown(text_to_text, "", sources, targets)
+            _print_unknown(text_to_text, "", batches, sources, targets)
             if validation is not None:
-                _print_unknown(text_to_text, "validation ", *validation)
+                _print_unknown(text_to_text, "validation ", held_out, *validation)
         # What begins, or puts away, a folder is not left half done.
         stack.enter_context(interrupts_kept(until_checked=True))
         if not (done and place.has_record):
@@ -183,10 +185,10 @@ def train(
     return checkpoints.history
 
 
-def _print_unknown(text_to_text, kind, sources, targets):
-    for side, texts in (("source", sources), ("target", targets)):
+def _print_unknown(text_to_text, kind, batches, *texts):
+    for side, some, ids in zip(("source", "target"), texts, batches.ids, strict=True):
         tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-        tell(unknown_tokens(tokenizer, texts).message(kind + side))
+        tell(unknown_tokens(tokenizer, some, ids=ids).message(kind + side))
 
 
 def _check_validation(validation):
@@ -236,18 +238,11 @@ def _batches(text_to_text, sources, targets, options, **more):
         max_target_length=options.max_length,
         **more,
     )
-    model = text_to_text.model
-    _, sources, targets = zip(*batches.shapes, strict=True)
-    for largest, lengths in (
-        (model.max_source_length, sources),
-        (model.max_length, targets),
+    for side, lengths, texts in zip(
+        ("source", "target"), batches.lengths.T, (sources, targets), strict=True
     ):
-        if largest is not None and max(lengths) > largest:
-            raise ValueError(
-                "A text must not have more tokens than the model has positions, "
-                f"{largest}; received one of {max(lengths)}. Lower `max_length`, which "
-                "cuts."
-            )
+        remedy = "Lower `max_length`, which cuts."
+        check_lengths(text_to_text.model, side, lengths, texts, remedy)
     return batches
 
 
@@ -257,20 +252,18 @@ def _example(batches):
     return source[:1].numpy(), target[:1].numpy()
 
 
-def _judges(text_to_text, sources, targets, options, examples):
+def _judges(text_to_text, held_out, sources, targets, examples):
     """What judges the model after each epoch: by a loss, and by what it generates."""
 
     def score(hypotheses, references):
         return evaluate_texts(sources, hypotheses, references).values
-
-    batches = _batches(text_to_text, sources, targets, options, shuffle=False)
 
     def generate(texts):
         return text_to_text(texts, progress=lambda *counts: check_interrupt())
 
     references = text_to_text.target_tokenizer.join(targets)
     return [
-        HeldOutLoss(batches.dataset(count=len(batches))),
+        HeldOutLoss(held_out.dataset(count=len(held_out))),
         GenerationScores(generate, sources, references, score, examples=examples),
     ]
 

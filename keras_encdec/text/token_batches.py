@@ -53,6 +53,13 @@ class TokenBatches:
             its bucket gives way to the usual subwords.
         seed: The seed of all this.
 
+    Attributes:
+        lengths: The number of tokens of each source and target, cut as `ids` are, an
+            array `(N, 2)`; of drawn subwords the most in a few draws.
+        shapes: The rows, source and target lengths of the batches of each bucket.
+        tokens: The numbers of source and of target tokens in a pass.
+        padding: The share of padding in a pass.
+
     Raises:
         TypeError: If the texts are not strings.
         ValueError: If the numbers of sources and targets differ, there are none, a
@@ -107,6 +114,7 @@ class TokenBatches:
             _Side(targets, target_tokenizer, max_target_length, sampling, [seed, 1]),
         ]
         lengths = np.stack([side.lengths for side in self._sides], axis=1)  # (B, 2)
+        self.lengths = lengths
         if lengths.max() > batch_tokens:
             row, _ = np.unravel_index(lengths.argmax(), lengths.shape)
             raise ValueError(
@@ -139,6 +147,11 @@ class TokenBatches:
             for place, side in enumerate(self._sides, 1)
         ]
         self.padding = 1 - sum(self.tokens) / padded
+
+    @property
+    def ids(self):
+        """The ids of the sources and those of the targets, two lists of arrays."""
+        return tuple(side.ids for side in self._sides)
 
     def __len__(self):
         """The number of batches in a pass."""
@@ -234,8 +247,8 @@ class _Side:
         self._max_length = max_length
         self._sampling = sampling
         self._seed = seed
-        self._rows = self._split_rows(tokenizer.encode(texts))
-        self.lengths = np.array([len(row) for row in self._rows])
+        self.ids = self._split_rows(tokenizer.encode(texts))
+        self.lengths = np.array([len(row) for row in self.ids])
         if sampling is not None:
             drawn = np.array([
                 [len(row) for row in self._draw(range(len(texts)), draw)]
@@ -252,7 +265,7 @@ class _Side:
         """Ids `(B, length)` of some rows, -1 for one of padding."""
         padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
         real = rows[rows >= 0]
-        usual = [self._rows[row] for row in real]
+        usual = [self.ids[row] for row in real]
         drawn = (
             usual if self._sampling is None else self._draw(real, draw + _ROOM_DRAWS)
         )

@@ -75,7 +75,7 @@ class UnknownTokens:
         return f"{message}, such as {examples}. {self.remedy}"
 
 
-def unknown_tokens(tokenizer, texts, *, num_examples=5):
+def unknown_tokens(tokenizer, texts, *, ids=None, num_examples=5):
     """Counts the tokens of texts that a tokenizer does not know.
 
     What the texts hold of them a model cannot read, and as targets cannot learn. For
@@ -84,6 +84,8 @@ def unknown_tokens(tokenizer, texts, *, num_examples=5):
     Args:
         tokenizer: A `Tokenizer`.
         texts: A list of texts, `str` or UTF-8 `bytes`.
+        ids: What the tokenizer's `encode` gave for the texts, rows of ids, also cut;
+            by default they are encoded here.
         num_examples: The largest number of examples.
 
     Returns:
@@ -106,9 +108,11 @@ def unknown_tokens(tokenizer, texts, *, num_examples=5):
     before, behind = len(tokenizer.prefix_ids), len(tokenizer.suffix_ids)
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
-        rows = [
-            row[before : len(row) - behind] for row in tokenizer.encode(chunk).to_list()
-        ]
+        if ids is None:
+            encoded = tokenizer.encode(chunk).to_list()
+        else:
+            encoded = ids[start : start + _CHUNK]
+        rows = [row[before : len(row) - behind] for row in encoded]
         total += sum(map(len, rows))
         places = [i for i, row in enumerate(rows) if tokenizer.unknown_id in row]
         some = [chunk[i] for i in places]

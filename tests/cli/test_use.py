@@ -375,9 +375,11 @@ def test_a_text_too_long_is_named_before_any_is_generated(
     monkeypatch.setattr(TextToText, "__call__", lambda *args, **kwargs: 1 / 0)
     stdin(b"1\n12345678\n1234\n1234567890\n")
     line = error_of("generate", folder)
-    assert "has positions, 8; received 9 in line 2 and 1 more: '12345678'" in line
+    assert (
+        "has positions, 8; received 9 in text 2 of 4, and in 1 more: '12345678'" in line
+    )
     pairs = write(tmp_path / "pairs.tsv", "1\t2\n123456789\t2\n")
-    assert "in line 2: " in error_of("evaluate", folder, "--source", pairs)
+    assert "in text 2 of 2: " in error_of("evaluate", folder, "--source", pairs)
     stdin(b"1\n")
     assert "--max-length=8; received 9" in error_of(
         "generate", folder, "--max-length", 9
