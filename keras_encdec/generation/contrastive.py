@@ -116,12 +116,12 @@ class ContrastiveSampler(Sampler):
         logits = task.process(ids, raw, index)
         size = min(self.k, logits.shape[-1])
         values, tokens = top_k(logits, size)
-        spread = tree.map_structure(lambda x: ops.repeat(x, size, axis=0), cache)
-        following, spread, hidden = task.model.step(
+        candidates = tree.map_structure(lambda x: ops.repeat(x, size, axis=0), cache)
+        following, candidates, hidden = task.model.step(
             ops.reshape(tokens, (-1,)),
             index + 1,
             task.memory,
-            spread,
+            candidates,
             return_hidden=True,
         )
         hidden = ops.reshape(hidden, (-1, size, hidden.shape[-1]))
@@ -134,7 +134,7 @@ class ContrastiveSampler(Sampler):
         scores = ops.where(values == -float("inf"), -float("inf"), scores)
         best = likeliest(scores)[:, None]
         rows = best[:, 0] + ops.arange(ops.shape(best)[0], dtype="int32") * size
-        cache = tree.map_structure(lambda x: ops.take(x, rows, axis=0), spread)
+        cache = tree.map_structure(lambda x: ops.take(x, rows, axis=0), candidates)
         picked = take_of_each(tokens, best)[:, 0]
         hidden = take_of_each(hidden, best)
         following = ops.cast(ops.take(following, rows, axis=0), "float32")

@@ -252,7 +252,7 @@ class Generator:
         """Yields the tokens of all rows as they come.
 
         Args:
-            source: As of a call, and the other arguments too.
+            source: As in a call, and the other arguments too.
             max_length: The largest number of tokens to generate.
             seed: The seed of random samplers.
             prefix: The ids that each target begins with, yielded too.

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.generation.constraints import progress
-from keras_encdec.generation.random_numbers import spread
+from keras_encdec.generation.random_numbers import seeds_from_numbers
 from keras_encdec.protocol import check_ids, facts_of
 
 # Of a row: a bound for models whose positions have none.
@@ -80,7 +80,7 @@ def pad_sources(model, source, padding_id):
 
     Args:
         model: The model.
-        source: Ids as of `pad_rows`; or features `(B, S, F)`, float, or a list of
+        source: Ids as in `pad_rows`; or features `(B, S, F)`, float, or a list of
             `(S, F)` of any lengths.
         padding_id: The id of padding; features are padded with zeros.
 
@@ -146,8 +146,8 @@ def pad_pairs(model, source, target, padding_id):
 
     Args:
         model: The model.
-        source: Sources, as of `pad_sources`.
-        target: Target ids, as of `pad_rows`.
+        source: Sources, as in `pad_sources`.
+        target: Target ids, as in `pad_rows`.
         padding_id: The id of padding.
 
     Returns:
@@ -244,7 +244,7 @@ def seeds_of_rows(seed, rows):
         )
     if seeds.ndim == 0:
         # By NumPy, which takes a thirtieth of the time of a tensor's operations.
-        return spread(np.arange(rows, dtype="int32"), seed)
+        return seeds_from_numbers(np.arange(rows, dtype="int32"), seed)
     return seeds.astype("int32")
 
 

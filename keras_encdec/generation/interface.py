@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_encdec.backend import take_of_each, while_loop, write_at
-from keras_encdec.generation.cache_growth import cache_lengths, grown
+from keras_encdec.generation.cache_growth import cache_lengths, cache_with_room
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.task import BROKEN, Generated
 from keras_encdec.generation.top_k import largest
@@ -113,7 +113,7 @@ class Sampler:
 
     def grow(self, task, state, length):
         """Returns the state with a cache that has room for `length` steps."""
-        cache = grown(state.cache, task.model, task.rows, length)
+        cache = cache_with_room(state.cache, task.model, task.rows, length)
         return state._replace(cache=cache)
 
     def unfinished(self, task, state):

@@ -114,7 +114,7 @@ class KerasHubSampler(Sampler):
             )
             beyond = logits.shape[-1]
             times = rows // task.rows
-            spread = dataclasses.replace(
+            task_of_prompt = dataclasses.replace(
                 task,
                 **{
                     name: None if x is None else ops.repeat(x, times, axis=0)
@@ -127,7 +127,7 @@ class KerasHubSampler(Sampler):
                 },
             )
             ids = ops.where(prompt == beyond, task.padding_id, prompt)
-            logits = spread.process(ids[:, 1:], logits, index - 1)
+            logits = task_of_prompt.process(ids[:, 1:], logits, index - 1)
             fates = _fates(fates, logits, times)
             logits = _halted(logits, fates, task.padding_id)
             if not hidden:

@@ -67,8 +67,8 @@ class Programs:
             arrays: Some of its arrays by name, of any numbers of rows and positions;
                 the other sizes, and those of phrases, are fixed.
             options: What it is compiled for, by name, hashable.
-            parts: What else it is made of, beside models: as of `backend.key_of`.
-            jit: As of `backend.compile_function`.
+            parts: What else it is made of, beside models: as in `backend.key_of`.
+            jit: As in `backend.compile_function`.
             nested: Whether there are nested tensors before the arrays.
         """
         names = tuple(arrays)

@@ -52,18 +52,18 @@ def row_seeds(seed, rows):
             "seed must be an int that fits in 32 bits, from -2**31 to 2**31 - 1; "
             f"received {seed!r:.200}."
         )
-    return spread(ops.arange(rows, dtype="int32"), seed)
+    return seeds_from_numbers(ops.arange(rows, dtype="int32"), seed)
 
 
-def spread(numbers, seed):
+def seeds_from_numbers(numbers, seed):
     """Returns the seeds of rows of given numbers, a tensor or an array of int32.
 
     Example:
         ```python
         import numpy as np
-        from keras_encdec.generation.random_numbers import spread
+        from keras_encdec.generation.random_numbers import seeds_from_numbers
 
-        print(spread(np.arange(3, dtype="int32"), seed=7))
+        print(seeds_from_numbers(np.arange(3, dtype="int32"), seed=7))
         ```
     """
     return numbers * _SPREAD + int(seed)

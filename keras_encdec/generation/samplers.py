@@ -105,7 +105,7 @@ class TopKSampler(RandomSampler):
     """Draws a token among the k most likely (and those equal to the kth).
 
     Args:
-        temperature: As of `RandomSampler`.
+        temperature: As in `RandomSampler`.
         k: The number of tokens, at least 1; above the vocabulary all are kept.
 
     Raises:
@@ -141,7 +141,7 @@ class TopPSampler(RandomSampler):
     """Draws a token from the fewest likely ones whose probabilities reach p.
 
     Args:
-        temperature: As of `RandomSampler`.
+        temperature: As in `RandomSampler`.
         p: The probability to reach, above 0 and up to 1.
 
     Raises:
@@ -178,7 +178,7 @@ class MinPSampler(RandomSampler):
     """Draws a token among those at least p times as likely as the likeliest.
 
     Args:
-        temperature: As of `RandomSampler`.
+        temperature: As in `RandomSampler`.
         p: The share of the likeliest token's probability, above 0 and up to 1.
 
     Raises:
@@ -217,7 +217,7 @@ class TypicalSampler(RandomSampler):
     expected, the entropy.
 
     Args:
-        temperature: As of `RandomSampler`.
+        temperature: As in `RandomSampler`.
         p: The probability to reach, above 0 and up to 1.
 
     Raises:

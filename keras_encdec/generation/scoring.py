@@ -46,7 +46,7 @@ def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id
     """Returns the attention to the source with which each target token was predicted.
 
     Args:
-        model: As of `score`; its `step` takes `attention_layer`.
+        model: As in `score`; its `step` takes `attention_layer`.
         source: Source ids `(B, S)`, int32.
         target: Target ids `(B, T)`, int32, without the start id, padded.
         layer: The decoder block.
