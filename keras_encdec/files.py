@@ -237,7 +237,7 @@ def _olds(work):
 def _taken(path):
     return FileExistsError(
         f"A new folder needs a free place; {str(path)!r} is there already. Choose "
-        "another place, or give overwrite=True, on the command line --overwrite."
+        "another place, or have it replaced with `overwrite`."
     )
 
 

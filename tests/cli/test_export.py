@@ -56,7 +56,10 @@ def test_writes_a_version_that_tensorflow_loads(saved, tmp_path, run, error_of):
     assert answers == searching(TEXTS)
 
     again = "export", saved, tmp_path / "models", *options
-    assert "is there already" in error_of(*again)
+    line = error_of(*again)
+    assert line.endswith(
+        "is there already. Choose another place, or have it replaced with --overwrite."
+    )
     before = (path / "saved_model.pb").stat().st_mtime_ns
     run(*again, "--overwrite")
     assert (path / "saved_model.pb").stat().st_mtime_ns > before
