@@ -71,7 +71,8 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
             seeds = tf.pad(seeds, [[0, lacking[0]]])
         generated = generator.search(
             padded,
-            tf.clip_by_value(limits, 0, max_length),
+            # Not clipped from 0 to 6, which LiteRT takes for a ReLU6 of integers.
+            tf.where(limits > 0, tf.minimum(limits, max_length), 0),
             tf.zeros_like(limits) if seeds is None else seeds,
             max_length=max_length,
             num_return_sequences=num_return_sequences,
