@@ -48,6 +48,7 @@ IMPORTS = {
         "generation",
         "layers",
         "model",
+        "saved_parts",
         "serving",
         "text",
         "text_to_text",

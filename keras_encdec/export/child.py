@@ -16,8 +16,14 @@ import tempfile
 import keras
 
 from keras_encdec.export.weights import refuse_nan
+from keras_encdec.generation import Generator
 from keras_encdec.generation.keras_hub_sampler import KerasHubSampler
+from keras_encdec.saved_parts import MODEL_FILE, config_of, from_config
 from keras_encdec.text_to_text import TextToText
+
+# What is saved of a generator beside its model, for the child process alone.
+_GENERATOR_FILE = "generator.json"
+_IDS = "start_id", "end_id", "padding_id"
 
 # The path first, so that all the rest is imported as in the parent.
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1))\n"
@@ -76,15 +82,15 @@ def run_python(rule, code, *arguments, last=(), **variables):
 
 
 def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **options):
-    """Calls a function of a `TextToText` where the TensorFlow backend runs.
+    """Calls a function of what generates where the TensorFlow backend runs.
 
     Args:
         function: A function `(text_to_text, folder, **options)`, at the top level of a
             module of this package.
-        text_to_text: A `TextToText`, under any backend.
+        text_to_text: A `TextToText` or a `Generator`, under any backend.
         folder: The folder it writes in.
         modules: Modules for the child process to import first, by name, that register
-            custom objects of the `TextToText`.
+            custom objects of it.
         **options: Its options, of types that JSON knows.
 
     Raises:
@@ -115,7 +121,7 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
         )
         ```
     """
-    if isinstance(text_to_text.generator.sampler, KerasHubSampler):
+    if isinstance(text_to_text.sampler, KerasHubSampler):
         raise ValueError(
             "A sampler of KerasHub draws by generators of its own, which cannot be "
             f"exported; received {text_to_text.sampler!r}. Take one of keras_encdec, "
@@ -126,7 +132,10 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
         function(text_to_text, folder, **options)
         return
     with tempfile.TemporaryDirectory() as saved:
-        text_to_text.save(saved, overwrite=True)
+        if isinstance(text_to_text, Generator):
+            _save_generator(text_to_text, pathlib.Path(saved))
+        else:
+            text_to_text.save(saved, overwrite=True)
         run_python(
             "What is exported must load and run under the TensorFlow backend.",
             _CHILD,
@@ -142,8 +151,32 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
         )
 
 
+def _save_generator(generator, folder):
+    config = {name: getattr(generator, name) for name in _IDS}
+    config["sampler"] = config_of("sampler", generator.sampler)
+    processors = [config_of("processors", part) for part in generator.processors]
+    config["processors"] = processors
+    generator.model.save(folder / MODEL_FILE)
+    (folder / _GENERATOR_FILE).write_text(json.dumps(config), encoding="utf-8")
+
+
+def _load(folder, modules):
+    file = folder / _GENERATOR_FILE
+    if not file.exists():
+        return TextToText.load(folder, modules)
+    for module in modules:
+        importlib.import_module(module)
+    config = json.loads(file.read_text("utf-8"))
+    return Generator(
+        keras.saving.load_model(folder / MODEL_FILE, compile=False, safe_mode=True),
+        from_config(config["sampler"]),
+        processors=[from_config(part) for part in config["processors"]],
+        **{name: config[name] for name in _IDS},
+    )
+
+
 def _main(name, saved, folder, arguments):
     module, function = name.split(":")
     function = getattr(importlib.import_module(module), function)
     modules, options = json.loads(arguments)
-    function(TextToText.load(saved, modules), pathlib.Path(folder), **options)
+    function(_load(pathlib.Path(saved), modules), pathlib.Path(folder), **options)

@@ -12,7 +12,10 @@ import pkgutil
 from keras_encdec.export.child import run_under_tensorflow
 from keras_encdec.export.id_functions import id_functions
 from keras_encdec.files import FORMAT, new_folder
+from keras_encdec.generation import Generator
 from keras_encdec.generation.checks import require_size
+from keras_encdec.generation.speculative import SpeculativeSampler
+from keras_encdec.model import EncoderDecoder
 from keras_encdec.text import SentencePieceTokenizer
 
 
@@ -45,15 +48,18 @@ def export_ids(
     `(B,)`, int32. It alone takes empty batches. Texts stay outside: `ids.json` tells
     what stands around the ids of a source, the start, end and padding of a target, and
     L; `source.model` and `target.model` are what SentencePiece tokenizers were made of.
+    Of a model of features, of which a `Generator` is given, `source` is `(B, S, F)`,
+    float32, and `ids.json` tells nothing of it.
 
     Args:
         write: What makes a file of a function, `(model, name, function, folder)`, at
             the top level of a module: of the model whose variables it reads, the file's
             name without its suffix, the `tf.function`, and the `Path` to write in.
-        text_to_text: A `TextToText`, under any backend, of dtype float32.
+        text_to_text: A `TextToText`, or a `Generator` without a draft model, of an
+            `EncoderDecoder` of dtype float32, under any backend.
         path: The folder to write.
         max_length: The largest number of tokens L of `generate`; by default that of
-            `text_to_text`.
+            a `TextToText`.
         num_return_sequences: The number of sequences n for each source: samples, or the
             best of a `BeamSampler`.
         modules: Modules to import before, by name, that register custom objects of the
@@ -65,6 +71,7 @@ def export_ids(
 
     Raises:
         FileExistsError: If the folder is there and `overwrite` is False.
+        TypeError: If the model is no `EncoderDecoder`.
         ValueError: If the model does not compute in float32, or the sampler cannot give
             as many sequences or tokens.
         RuntimeError: If the child process fails, or a function holds an op that the
@@ -85,7 +92,18 @@ def export_ids(
         ```
     """
     model, sampler = text_to_text.model, text_to_text.sampler
-    max_length = text_to_text.max_length if max_length is None else max_length
+    if max_length is None:
+        max_length = getattr(text_to_text, "max_length", None)
+    if not isinstance(model, EncoderDecoder):
+        raise TypeError(
+            f"Only an EncoderDecoder can be exported; received {model!r}. Build one of "
+            "its Encoder, or of another Keras model, and a Decoder."
+        )
+    if isinstance(sampler, SpeculativeSampler):
+        raise ValueError(
+            "A draft model cannot be exported; received a Generator with one. Give a "
+            "Generator without draft_model, whose ids are the same."
+        )
     require_size("max_length", max_length)
     require_size("num_return_sequences", num_return_sequences)
     sampler.rows_per_source(num_return_sequences)
@@ -118,7 +136,7 @@ def write_files(text_to_text, folder, *, write, max_length, num_return_sequences
     """Writes the files of `export_ids`, under the TensorFlow backend.
 
     Args:
-        text_to_text: A `TextToText`.
+        text_to_text: A `TextToText` or a `Generator`.
         folder: The folder to write in, a `Path`.
         write: Where what makes a file of a function is found, `module:function`.
         max_length: The largest number of tokens of `generate`.
@@ -128,18 +146,19 @@ def write_files(text_to_text, folder, *, write, max_length, num_return_sequences
     functions = id_functions(text_to_text, max_length, num_return_sequences)
     for name, function in functions.items():
         write(text_to_text.model, name, function, folder)
-    source, target = text_to_text.source_tokenizer, text_to_text.target_tokenizer
-    ids = {
-        "format": FORMAT,
-        "source_prefix_ids": list(source.prefix_ids),
-        "source_suffix_ids": list(source.suffix_ids),
-        "start_id": target.start_id,
-        "end_id": target.end_id,
-        "padding_id": target.padding_id,
-        "max_length": max_length,
-    }
+    ids = {"format": FORMAT}
+    if isinstance(text_to_text, Generator):
+        generator, tokenizers = text_to_text, {}
+    else:
+        generator, source = text_to_text.generator, text_to_text.source_tokenizer
+        tokenizers = {"source": source, "target": text_to_text.target_tokenizer}
+        ids["source_prefix_ids"] = list(source.prefix_ids)
+        ids["source_suffix_ids"] = list(source.suffix_ids)
+    for name in ("start_id", "end_id", "padding_id"):
+        ids[name] = getattr(generator, name)
+    ids["max_length"] = max_length
     (folder / "ids.json").write_text(json.dumps(ids, indent=2), encoding="utf-8")
-    for side, tokenizer in (("source", source), ("target", target)):
+    for side, tokenizer in tokenizers.items():
         if isinstance(tokenizer, SentencePieceTokenizer):
             (folder / f"{side}.model").write_bytes(tokenizer.proto)
 

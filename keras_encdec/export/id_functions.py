@@ -1,7 +1,7 @@
-"""A text-to-text model as three TensorFlow functions of ids, for runtimes beside TF."""
+"""What generates as three TensorFlow functions of ids, for runtimes beside TF."""
 
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.generation import RandomSampler
+from keras_encdec.generation import Generator, RandomSampler
 
 tf = import_tensorflow()
 
@@ -13,7 +13,7 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
     `id_formats.export_ids`.
 
     Args:
-        text_to_text: A `TextToText`, under the TensorFlow backend.
+        text_to_text: A `TextToText` or a `Generator`, under the TensorFlow backend.
         max_length: The largest number of tokens to generate L, an int.
         num_return_sequences: The number of sequences n for each source, an int.
 
@@ -21,8 +21,14 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         A dict from names to `tf.function`s, each with an input signature and a dict of
         outputs.
     """
-    model, generator = text_to_text.model, text_to_text.generator
+    is_generator = isinstance(text_to_text, Generator)
+    generator = text_to_text if is_generator else text_to_text.generator
+    model = generator.model
     source_spec = tf.TensorSpec((None, None), tf.int32, "source")
+    padding = generator.padding_id
+    if model.source_features is not None:
+        shape = None, None, model.source_features
+        source_spec, padding = tf.TensorSpec(shape, tf.float32, "source"), 0.0
     rows_spec = [tf.TensorSpec((None,), tf.int32, "max_length")]
     if isinstance(generator.sampler, RandomSampler):
         rows_spec.append(tf.TensorSpec((None,), tf.int32, "seed"))
@@ -64,8 +70,8 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         rows = tf.shape(source)[0]
         # One row of padding in the place of none, which few runtimes can reshape.
         lacking = tf.cast(tf.shape(source) < 1, tf.int32)
-        padding = generator.padding_id
-        padded = tf.pad(source, [[0, lacking[0]], [0, lacking[1]]], "CONSTANT", padding)
+        paddings = [[0, n] for n in tf.unstack(lacking)]
+        padded = tf.pad(source, paddings, "CONSTANT", padding)
         limits = tf.pad(limits, [[0, lacking[0]]])
         if seeds is not None:
             seeds = tf.pad(seeds, [[0, lacking[0]]])

@@ -18,7 +18,7 @@ def export_litert(text_to_text, path, **options):
     files, are those of `id_formats.export_ids`. To run them install the extra `litert`.
 
     Args:
-        text_to_text: A `TextToText`, under any backend, of dtype float32, whose
+        text_to_text: A `TextToText` or a `Generator`, of dtype float32, whose
             sampler is not a random one.
         path: The folder to write.
         **options: `max_length`, the largest number of tokens to generate;

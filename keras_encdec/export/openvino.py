@@ -14,7 +14,7 @@ def export_openvino(text_to_text, path, **options):
     those of `id_formats.export_ids`.
 
     Args:
-        text_to_text: A `TextToText`, under any backend, of dtype float32.
+        text_to_text: A `TextToText` or a `Generator`, of dtype float32.
         path: The folder to write.
         **options: `max_length`, the largest number of tokens to generate;
             `num_return_sequences=1`; `modules=()` to import before, by name;

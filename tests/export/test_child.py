@@ -3,11 +3,19 @@ import sys
 
 import keras
 import keras_hub
+import numpy as np
 import pytest
 
-from keras_encdec import ByteTokenizer, EncoderDecoder, TextToText
+from keras_encdec import (
+    BeamSampler,
+    ByteTokenizer,
+    EncoderDecoder,
+    Generator,
+    TextToText,
+)
 from keras_encdec.export import child
 from keras_encdec.export.saved_model import write_saved_model
+from keras_encdec.generation import NoRepeatNGram
 
 # On TensorFlow there is no child process, and one backend of the others is enough.
 with_a_child = pytest.mark.skipif(
@@ -101,6 +109,24 @@ def test_a_process_that_fails_says_why():
         child.run_python("It must run.", code)
     # It cannot wait for what nobody types.
     child.run_python("It must run.", "assert not sys.stdin.read()")
+
+
+@pytest.mark.once
+def test_a_child_process_has_the_generator_that_its_parent_has(text_to_text, tmp_path):
+    generator = Generator(
+        text_to_text.model,
+        BeamSampler(2),
+        processors=[NoRepeatNGram(1)],
+        start_id=7,
+        end_id=[2, 5],
+    )
+    child._save_generator(generator, tmp_path)
+    loaded = child._load(tmp_path, [])
+    for name in ("sampler", "processors", "start_id", "end_id", "padding_id"):
+        assert getattr(loaded, name) == getattr(generator, name)
+    weights = zip(loaded.model.weights, generator.model.weights, strict=True)
+    for ours, theirs in weights:
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.once

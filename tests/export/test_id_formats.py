@@ -2,8 +2,15 @@
 
 import pytest
 
-from keras_encdec import ByteTokenizer, EncoderDecoder, GreedySampler, TextToText
+from keras_encdec import (
+    ByteTokenizer,
+    EncoderDecoder,
+    Generator,
+    GreedySampler,
+    TextToText,
+)
 from keras_encdec.export.id_formats import export_ids
+from keras_encdec.protocol import GenerationModel
 
 pytestmark = pytest.mark.once
 
@@ -48,3 +55,18 @@ def test_refuses(options, max_length, number, says, tmp_path):
 def test_refuses_a_folder_that_is_there(tmp_path):
     with pytest.raises(FileExistsError, match="there already"):
         export_ids(write_nothing, byte_to_byte(), tmp_path)
+
+
+class Table(GenerationModel):
+    """A model that is not Keras's."""
+
+
+def test_refuses_a_draft_a_table_and_no_length(tmp_path):
+    model = byte_to_byte().model
+    with pytest.raises(ValueError, match="A draft model cannot be exported"):
+        export_ids(write_nothing, Generator(model, draft_model=model), tmp_path / "a")
+    with pytest.raises(TypeError, match="Only an EncoderDecoder can be exported"):
+        export_ids(write_nothing, Generator(Table()), tmp_path / "a")
+    with pytest.raises(ValueError, match="max_length must be .*; received None"):
+        export_ids(write_nothing, Generator(model), tmp_path / "a")
+    assert not list(tmp_path.iterdir())

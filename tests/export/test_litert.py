@@ -1,10 +1,15 @@
 """What LiteRT makes of its models is what Python makes of the model."""
 
+import json
+
+import keras
+import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_encdec import TextToText
+from keras_encdec import Decoder, EncoderDecoder, Generator, TextToText
 from keras_encdec.export.litert import export_litert
+from keras_encdec.generation import NoRepeatNGram
 
 pytestmark = pytest.mark.once
 
@@ -37,6 +42,29 @@ def test_answers_are_those_of_python(models, kind, tmp_path):
     run, inputs = load(path / "generate.tflite")
     assert set(inputs) == {"source", "max_length"}
     models.check_generate(run, list(inputs), text_to_text, number)
+
+
+def test_a_generator_of_features(tmp_path):
+    encoder = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(8)])
+    model = EncoderDecoder(encoder, Decoder(11, 8, 16, 2, 1, tie_embeddings=False))
+    processors = [NoRepeatNGram(1)]
+    generator = Generator(model, processors=processors, start_id=3, end_id=[2, 4])
+    path = export_litert(generator, tmp_path / "litert", max_length=6)
+    assert json.loads((path / "ids.json").read_text()) == {
+        "format": 2,
+        "start_id": 3,
+        "end_id": [2, 4],
+        "padding_id": 0,
+        "max_length": 6,
+    }
+    source = np.random.default_rng(0).normal(size=(3, 7, 5)).astype("float32")
+    source[1, 4:] = 0.0
+    run, inputs = load(path / "generate.tflite")
+    assert list(inputs["source"]) == [-1, -1, 5]
+    found = run({"source": source, "max_length": np.array([6, 6, 2], "int32")})
+    expected = generator(source, [6, 6, 2])
+    np.testing.assert_array_equal(found["ids"][:, 0], expected)
+    assert len(set(map(tuple, expected.tolist()))) == 3
 
 
 # What is refused
