@@ -226,10 +226,12 @@ def require_features(name, features, number):
             f"{name} must be features, floats; received dtype {features.dtype}. Cast "
             "them to float32."
         )
-    if not np.isfinite(features).all():
+    # Also in float32, in which they are computed with.
+    if not (np.abs(features) <= np.finfo("float32").max).all():
         raise ValueError(
-            f"{name} must be finite; received features with nan or infinity. Look for "
-            "silence or constant features that were normalized."
+            f"{name} must be finite in float32; received features with nan, infinity "
+            "or larger numbers. Look for silence or constant features that were "
+            "normalized."
         )
 
 

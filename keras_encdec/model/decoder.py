@@ -146,6 +146,7 @@ class Decoder(Stack):
             checks.require_ids("ids", ids, self.vocabulary_size, self.max_length)
             # Keras takes no array beside a tensor.
             ids = ops.convert_to_tensor(ids, "int32")
+            memory = ops.convert_to_tensor(memory)
         return super().__call__((ids, memory), *args, **kwargs)
 
     def hidden_states(self, ids, memory, training=None):

@@ -59,11 +59,22 @@ class FunctionalModel(keras.Model):
             policy or keras.config.dtype_policy()
         )
         self._config = config
+        self._graph_parts = frozenset(parts)
         # A part may have come frozen, and its config need not say so.
         thawed = {"trainable": True, "frozen": []}
         self._states_when_built = {
             path: state | thawed for path, state in part_states(self).items()
         }
+
+    def __setattr__(self, name, value):
+        if name in vars(self).get("_graph_parts", ()) and value is not getattr(
+            self, name
+        ):
+            raise AttributeError(
+                f"The graph of a model keeps the parts that it was built with; received "
+                f"another {name} for {type(self).__name__}. Build another model with it."
+            )
+        super().__setattr__(name, value)
 
     def options(self):
         """Returns the constructor's arguments, in words that JSON takes."""

@@ -68,6 +68,7 @@ def test_says_how_a_shared_table_is_saved():
 
 def test_refuses_what_are_no_ids():
     encoder, decoder = both()
+    assert decoder((TARGET, to_numpy(encoder(SOURCE)))).shape == (2, 4, 8)
     with pytest.raises(ValueError, match="from 0 to 8"):
         decoder((np.array([[9]]), encoder(SOURCE[:1])))
     with pytest.raises(ValueError, match="memory_dim"):

@@ -558,6 +558,7 @@ def test_learns_to_copy_features(tmp_path):
         (np.zeros((1, 3, 11), "float32"), "12 features"),
         (np.zeros((1, 3, 12), "int32"), "floats"),
         (np.full((1, 3, 12), np.nan, "float32"), "finite"),
+        (np.full((1, 3, 12), 1e39), "finite"),
         ([[5, 7, 2]], "12"),
     ],
 )

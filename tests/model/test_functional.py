@@ -83,3 +83,10 @@ def test_quantizes_what_has_weights_and_says_what_else_has():
     assert len(told) == 1 and modes(model) == (None, "float8")
     model.quantize("int8", filters="table")
     assert modes(model) == ("int8", "float8")
+
+
+def test_keeps_the_parts_of_its_graph():
+    model = Doubled(2)
+    model.dense = model.dense
+    with pytest.raises(AttributeError, match="another dense for Doubled"):
+        model.dense = keras.layers.Dense(2)
