@@ -67,12 +67,12 @@ class FunctionalModel(keras.Model):
         }
 
     def __setattr__(self, name, value):
-        if name in vars(self).get("_graph_parts", ()) and value is not getattr(
-            self, name
-        ):
+        parts = vars(self).get("_graph_parts", ())
+        if name in parts and value is not getattr(self, name):
             raise AttributeError(
-                f"The graph of a model keeps the parts that it was built with; received "
-                f"another {name} for {type(self).__name__}. Build another model with it."
+                "The graph of a model keeps the parts that it was built with; received "
+                f"another {name} for {type(self).__name__}. Build another model with "
+                "it."
             )
         super().__setattr__(name, value)
 
