@@ -5,8 +5,11 @@ import contextlib
 import keras
 from keras import ops
 
-from keras_encdec.backend import jax_functions, jax_loops, torch_steps, torch_tracing
-from keras_encdec.backend.tensorflow_functions import tensorflow_function
+from keras_encdec.backend.jax import functions as jax_functions
+from keras_encdec.backend.jax import loops as jax_loops
+from keras_encdec.backend.tensorflow.functions import tensorflow_function
+from keras_encdec.backend.torch import steps as torch_steps
+from keras_encdec.backend.torch import tracing as torch_tracing
 
 
 def compile_function(function, inputs, variables=(), jit=False):

@@ -74,7 +74,7 @@ def make_sampler(sampler=None, **options):
         print(make_sampler(beams=8))
         ```
     """
-    from keras_encdec.generation.named_samplers import sampler_of
+    from keras_encdec.generation.samplers.names import sampler_of
 
     given = {name: value for name, value in options.items() if value is not None}
     if sampler is None and "beams" in given:

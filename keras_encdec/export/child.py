@@ -17,7 +17,7 @@ import keras
 
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.generation import Generator
-from keras_encdec.generation.keras_hub_sampler import KerasHubSampler
+from keras_encdec.generation.samplers.keras_hub import KerasHubSampler
 from keras_encdec.saved_parts import MODEL_FILE, config_of, from_config
 from keras_encdec.text_to_text import TextToText
 

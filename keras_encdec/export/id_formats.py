@@ -14,7 +14,7 @@ from keras_encdec.export.id_functions import id_functions
 from keras_encdec.files import FORMAT, new_folder
 from keras_encdec.generation import Generator
 from keras_encdec.generation.checks import require_size
-from keras_encdec.generation.speculative import SpeculativeSampler
+from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.text import SentencePieceTokenizer
 

@@ -1,10 +1,12 @@
 """Generation: loops over any object with `encode`, `new_cache` and `step`."""
 
-from keras_encdec.generation.beam_search import BeamSampler
-from keras_encdec.generation.contrastive import ContrastiveSampler
 from keras_encdec.generation.generator import Generator
-from keras_encdec.generation.interface import Sampler
-from keras_encdec.generation.processors import (
+from keras_encdec.generation.processors.repetition import (
+    EncoderNoRepeatNGram,
+    NoRepeatNGram,
+    RepetitionPenalty,
+)
+from keras_encdec.generation.processors.tokens import (
     BadWords,
     ForcedFirst,
     ForcedLast,
@@ -14,12 +16,10 @@ from keras_encdec.generation.processors import (
     SuppressTokens,
 )
 from keras_encdec.generation.random_numbers import row_seeds, uniform
-from keras_encdec.generation.repetition import (
-    EncoderNoRepeatNGram,
-    NoRepeatNGram,
-    RepetitionPenalty,
-)
-from keras_encdec.generation.samplers import (
+from keras_encdec.generation.samplers.beam_search import BeamSampler
+from keras_encdec.generation.samplers.contrastive import ContrastiveSampler
+from keras_encdec.generation.samplers.interface import Sampler
+from keras_encdec.generation.samplers.token_samplers import (
     GreedySampler,
     MinPSampler,
     PerRowSampler,

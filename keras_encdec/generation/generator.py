@@ -13,7 +13,7 @@ from keras_encdec.generation.checks import (
     require_one_of,
     require_size,
 )
-from keras_encdec.generation.inputs import (
+from keras_encdec.generation.inputs.rows import (
     pad_pairs,
     pad_phrases,
     pad_prefixes,
@@ -25,18 +25,18 @@ from keras_encdec.generation.inputs import (
     seeds_of_rows,
     source_lengths,
 )
-from keras_encdec.generation.named_samplers import sampler_of
-from keras_encdec.generation.processors import require_processors
-from keras_encdec.generation.programs import Programs
-from keras_encdec.generation.scoring import align, score
-from keras_encdec.generation.side_by_side import side_by_side
-from keras_encdec.generation.special_ids import (
+from keras_encdec.generation.inputs.special_ids import (
     padding_of,
     require_draft,
     require_special_ids,
     start_of,
 )
-from keras_encdec.generation.speculative import SpeculativeSampler
+from keras_encdec.generation.processors.tokens import require_processors
+from keras_encdec.generation.programs import Programs
+from keras_encdec.generation.samplers.names import sampler_of
+from keras_encdec.generation.samplers.speculative import SpeculativeSampler
+from keras_encdec.generation.scoring import align, score
+from keras_encdec.generation.side_by_side import side_by_side
 from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
 from keras_encdec.protocol import facts_of, largest_lengths
 

@@ -7,7 +7,7 @@ shapes: B batch, S source, T target, V vocabulary.
 from keras import ops
 
 from keras_encdec.generation.checks import require_size
-from keras_encdec.generation.interface import log_probabilities
+from keras_encdec.generation.samplers.interface import log_probabilities
 
 
 def score(model, source, target, *, start_id=1, padding_id=0):

@@ -13,8 +13,8 @@ from keras import ops
 
 from keras_encdec.backend import traced_call
 from keras_encdec.generation.checks import BROKEN
-from keras_encdec.generation.constraints import constrain
-from keras_encdec.generation.processors import forbid, only
+from keras_encdec.generation.processors.constraints import constrain
+from keras_encdec.generation.processors.tokens import forbid, only
 
 
 class Step(NamedTuple):

@@ -4,7 +4,7 @@ import pytest
 
 from keras_encdec import BeamSampler, GreedySampler, TopKSampler
 from keras_encdec.cli.search import SAMPLERS, make_sampler
-from keras_encdec.generation.named_samplers import sampler_of
+from keras_encdec.generation.samplers.names import sampler_of
 
 pytestmark = pytest.mark.once
 

@@ -11,8 +11,8 @@ from keras_encdec import (
     GreedySampler,
     RandomSampler,
 )
-from keras_encdec.generation import interface
 from keras_encdec.generation.cache_growth import cache_lengths, cache_with_room
+from keras_encdec.generation.samplers import interface
 
 LENGTH = 12
 SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2]]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_encdec import EncoderDecoder
-from keras_encdec.backend import tensorflow_functions, torch_tracing
+from keras_encdec.backend.tensorflow import functions as tensorflow_functions
+from keras_encdec.backend.torch import tracing as torch_tracing
 from keras_encdec.generation import (
     BeamSampler,
     ContrastiveSampler,

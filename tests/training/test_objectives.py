@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from keras_encdec.backend import torch_steps
+from keras_encdec.backend.torch import steps as torch_steps
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.training import (
     ProjectedLoss,

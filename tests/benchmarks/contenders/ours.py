@@ -12,7 +12,7 @@ from keras_encdec import (
     GreedySampler,
     TokenCrossEntropy,
 )
-from keras_encdec.backend import torch_tracing
+from keras_encdec.backend.torch import tracing as torch_tracing
 from keras_encdec.layers import SinusoidalPosition
 from keras_encdec.training import ProjectedLoss
 
@@ -84,7 +84,7 @@ def make_decoder(variant, size, weights, source, beams, length):
 
 def make_trainer(variant, size, weights, dropout):
     with contextlib.suppress(ImportError):  # An older checkout has none.
-        from keras_encdec.backend import torch_steps
+        from keras_encdec.backend.torch import steps as torch_steps
 
         # As after the first of thousands of steps.
         torch_steps.STEPS_BEFORE_RECORD = 0

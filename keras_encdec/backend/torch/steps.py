@@ -1,0 +1,159 @@
+"""PyTorch's training steps, which run without Python after a while.
+
+To train, Keras calls hundreds of layers a step and looks up hundreds of variables. That
+takes longer than the kernels, if these are small or the GPU is fast. So the operations
+of a step are recorded once for each set of shapes, and run from then on.
+"""
+
+import warnings
+
+import keras
+
+from keras_encdec.backend.torch.cuda_graphs import FunctionGraph, waiting_is_an_error
+from keras_encdec.backend.torch.graphs import Flattened, copies, graph_of, tensors_of
+
+# To record takes about as long as this many steps.
+STEPS_BEFORE_RECORD = 32
+# Of shapes; each graph of a GPU keeps some memory.
+MOST_RECORDED = 32
+
+
+class TrainStep:
+    """A training step, which is recorded; see `backend.compile_train_step`."""
+
+    def __init__(self, step, loss, log, optimizer, variables, jit):
+        self._step, self._loss, self._log, self._jit = step, loss, log, jit
+        self._optimizer, self._variables = optimizer, variables
+        self._trainable, self._pool = None, None
+        self._steps, self._records = {}, {}
+
+    def __call__(self, data):
+        """Takes a step; returns what there is to log of it."""
+        import torch
+
+        if torch.compiler.is_compiling() or not self._optimizer.built:
+            return self._step(data)
+        # What is no tensor would be taken for the same at each step.
+        args = keras.tree.map_structure(
+            lambda x: x if x is None else keras.ops.convert_to_tensor(x),
+            keras.utils.unpack_x_y_sample_weight(data),
+        )
+        trainable = [variable.trainable for variable in self._variables]
+        if trainable != self._trainable:
+            # A layer was frozen, or the like; the records are of no use any more.
+            self._trainable, self._steps, self._records = trainable, {}, {}
+        tensors = tensors_of(args)
+        key = tuple((x.shape, x.dtype, x.device) for x in tensors)
+        self._steps[key] = steps = self._steps.get(key, 0) + 1
+        if key in self._records:
+            with torch.no_grad():
+                return self._records[key](tensors)
+        if steps > STEPS_BEFORE_RECORD and len(self._records) < MOST_RECORDED:
+            if (gradients := self._recorded_gradients(args, tensors)) is not None:
+                with torch.no_grad():
+                    self._records[key], logs = self._recorded(*gradients, tensors)
+                return logs
+            self._steps[key] = -float("inf")  # Not to be tried again.
+        return self._step(data)
+
+    def _recorded_gradients(self, args, tensors):
+        """Returns the graph of the gradients, flat, and what gives it structure."""
+        import torch
+
+        def differentiate(x, y, sample_weight):
+            values = [each.value for each in self._variables if each.trainable]
+            loss, *others = self._loss(x, y, sample_weight)
+            scaled = self._optimizer.scale_loss(loss)
+            gradients = torch.autograd.grad(scaled, values, allow_unused=True)
+            return [each.detach() for each in (loss, *others)], list(gradients)
+
+        flat = Flattened(differentiate, args)
+        # The draws of dropout are the same, whenever this happens.
+        with torch.random.fork_rng(_gpus(tensors)), torch.enable_grad():
+            graph = graph_of(flat, tensors)
+            if self._jit and graph is not None:
+                graph = _compiled(graph, tensors)
+                # Kernels choose their sizes in the first call, which no capture holds.
+                with torch.no_grad():
+                    graph(*tensors)
+        return graph and (graph, flat)
+
+    def _recorded(self, graph, flat, tensors):
+        """Takes a step; returns a function from tensors that takes others, and logs."""
+        rows, gpus = len(tensors[0]), _gpus(tensors)
+        variables = [x for x in self._variables if x.trainable]
+        for variable in variables:
+            variable.value.grad = None  # Of steps before.
+        # Libraries allocate what they need outside of a capture.
+        with waiting_is_an_error(gpus) as waited:
+            found = graph(*tensors)
+        if waited:
+            found, gpus = graph(*tensors), []
+
+        def update(values, gradients):
+            self._optimizer.apply(gradients, variables)
+            return self._log(rows, *values)
+
+        # All variables that a step may change, once each.
+        state = {id(x): x for x in (*self._variables, *self._optimizer.variables)}
+        values = [x.value for x in state.values()]
+
+        def update_from(values, found):
+            # Variables that are no arguments PyTorch would take for constants.
+            pairs = list(zip(state.values(), values, strict=True))
+            with keras.StatelessScope(state_mapping=pairs) as scope:
+                logs = update(*found)
+                new = [scope.get_current_value(x) for x in state.values()]
+            for old, value in zip(values, new, strict=True):
+                if value is not old:  # Else it was written in place, if at all.
+                    old.copy_(value)
+            return logs
+
+        flat_update = Flattened(update_from, (values, flat.restore(found)))
+        # What an optimizer does may depend on values, as with float16.
+        updates = graph_of(flat_update, [*values, *found])
+        if updates is None:
+            run = self._captured(graph, tensors) if gpus else graph
+            logs = update(*flat.restore(found))
+            return lambda tensors: update(*flat.restore(run(*tensors))), logs
+
+        if self._jit:
+            updates = _compiled(updates, [*values, *found])
+
+        def whole(*tensors):
+            return updates(*values, *graph(*tensors))
+
+        logs = flat_update.restore(updates(*values, *found))
+        run = self._captured(whole, tensors) if gpus else whole
+        # Logs are read later, when the next step may have been taken.
+        return lambda tensors: flat_update.restore(copies(run(*tensors))), logs
+
+    def _captured(self, function, tensors):
+        import torch
+
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        return FunctionGraph.of(function, tensors, self._pool) or function
+
+
+def _compiled(graph, tensors):
+    """Compiles a graph by Inductor; returns it as it is where that fails."""
+    import torch
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # PyTorch imports what it deprecates itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            compiled = torch._inductor.compile(graph, list(tensors))
+    except Exception as error:  # Of many kinds, such as a missing C++ compiler.
+        warnings.warn(
+            "PyTorch could not compile the training step, which goes on recorded, as "
+            f"without jit_compile=True: {error}",
+            stacklevel=2,
+        )
+        return graph
+    return lambda *tensors: tuple(compiled(*tensors))
+
+
+def _gpus(tensors):
+    return sorted({x.device.index for x in tensors if x.is_cuda})

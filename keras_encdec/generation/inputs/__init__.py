@@ -1,0 +1,1 @@
+"""What a call of the generator is given, checked on the host."""

@@ -1,0 +1,1 @@
+"""What may follow: functions that change logits before a sampler."""

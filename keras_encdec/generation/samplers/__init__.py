@@ -1,0 +1,1 @@
+"""What picks the tokens: one sampler for each way of generating."""

@@ -1,0 +1,397 @@
+"""Beam search: live and ended hypotheses kept apart, n-best, groups, constraints.
+
+Legend of shapes: B batch, S source, V vocabulary, L largest length, K beams, G groups,
+M candidates.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops, tree
+
+from keras_encdec.backend import move_rows, take_of_each, write_at
+from keras_encdec.generation.checks import require_one_of, require_size
+from keras_encdec.generation.processors.constraints import progress, ranks_in_banks
+from keras_encdec.generation.samplers.hypotheses import (
+    NEVER,
+    Hypotheses,
+    at_places,
+    best_of,
+    in_parents_places,
+    places_of_best,
+)
+from keras_encdec.generation.samplers.interface import Sampler
+from keras_encdec.generation.samplers.top_k import top_k
+from keras_encdec.generation.task import BROKEN, Generated, repeat_rows
+
+
+class BeamState(NamedTuple):
+    """The state of a beam search."""
+
+    index: Any  # ()
+    live: Hypotheses
+    ended: Hypotheses
+    done: Any  # (B,)
+    broken: Any  # (B,): the step at which logits were nan, or -1
+    cache: Any
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+@dataclasses.dataclass(frozen=True)
+class BeamSampler(Sampler):
+    """Searches for the most likely sequences with several hypotheses at a time.
+
+    At each step the best continuations of all live hypotheses are taken, enough that
+    every one of them could end and K still live. Those among the best K that end leave
+    for a pool of the K best ended hypotheses, where they pay no more; the best others
+    live on. Beams share their source's keys and values; what is reordered is their ids
+    and the target's cache.
+
+    Args:
+        num_beams: The number of live hypotheses K.
+        length_penalty: The exponent alpha: an ended hypothesis's log-probability is
+            divided by `n**alpha`, n being its number of tokens with the end id. Above
+            0 favours long sequences; 0 compares plain log-probabilities.
+        length_normalization: `"power"` for `n**alpha`, or `"google"` for
+            `((5 + n) / 6)**alpha`.
+        coverage_penalty: The factor beta of `sum(log(min(coverage, 1)))`, the sum being
+            over the source positions and the coverage the attention that each got;
+            needs a model whose `step` returns attention weights. 0 for none.
+        coverage_layer: The decoder block whose attention is meant.
+        coverage_heads: How many of its heads are averaged, the first ones; by default
+            all.
+        early_stopping: When a source is done: False, as soon as no live hypothesis can
+            still win; True, as soon as K have ended; or `"never"` before the largest
+            length.
+        num_groups: The number of groups G of `K / G` beams for diverse beam search.
+        diversity_penalty: What a token pays for each beam of an earlier group that
+            picked it at the same step.
+
+    Raises:
+        ValueError: If an option is out of its range, or the groups do not divide the
+            beams.
+
+    Example:
+        ```python
+        from keras_encdec import BeamSampler, EncoderDecoder, Generator
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        generator = Generator(model, BeamSampler(num_beams=4))
+        best = generator(
+            [[5, 7, 2]], max_length=6, num_return_sequences=2, return_scores=True
+        )
+        print(best.ids, best.scores)
+        ```
+
+    Reference:
+        Wu et al. 2016, Google's Neural Machine Translation System, section 7;
+        Vijayakumar et al. 2018, Diverse Beam Search; for phrases, Post and Vilar 2018,
+        Fast Lexically Constrained Decoding with Dynamic Beam Allocation.
+    """
+
+    num_beams: int = 4
+    length_penalty: float = 1.0
+    length_normalization: str = "power"
+    coverage_penalty: float = 0.0
+    coverage_layer: int = -1
+    coverage_heads: int | None = None
+    early_stopping: bool | str = False
+    num_groups: int = 1
+    diversity_penalty: float = 0.0
+
+    def __post_init__(self):
+        for name in ("num_beams", "num_groups"):
+            require_size(name, getattr(self, name))
+        if self.num_beams % self.num_groups:
+            raise ValueError(
+                "num_beams must be divisible by num_groups; received "
+                f"num_beams={self.num_beams}, num_groups={self.num_groups}."
+            )
+        if not abs(self.length_penalty) < float("inf"):
+            raise ValueError(
+                f"length_penalty must be finite; received {self.length_penalty!r}."
+            )
+        for name in ("coverage_penalty", "diversity_penalty"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(
+                    f"{name} must be finite and not below 0; received {value!r}."
+                )
+        known = ("power", "google")
+        require_one_of("length_normalization", self.length_normalization, known)
+        require_one_of("early_stopping", self.early_stopping, (False, True, "never"))
+        if self.diversity_penalty and self.num_groups == 1:
+            raise ValueError(
+                "diversity_penalty is between groups of beams; received "
+                f"diversity_penalty={self.diversity_penalty} with num_groups=1. Give "
+                "num_groups too."
+            )
+
+    def __call__(self, logits, uniform):
+        """Raises, for a beam search does not pick row by row."""
+        raise TypeError(
+            "BeamSampler searches whole sequences and cannot pick single tokens; pass "
+            "it to a Generator."
+        )
+
+    @property
+    def one_token_a_step(self):
+        """False: the last step may still change the first token."""
+        return False
+
+    def rows_per_source(self, num_return_sequences):
+        """Returns K."""
+        if num_return_sequences > self.num_beams:
+            raise ValueError(
+                "num_return_sequences must not be above num_beams; received "
+                f"num_return_sequences={num_return_sequences}, "
+                f"num_beams={self.num_beams}. Use more beams."
+            )
+        return self.num_beams
+
+    def start(self, task):
+        """Returns the state before the first step."""
+        if task.phrases is not None and self.num_groups > 1:
+            raise ValueError(
+                "Phrases share the beams out themselves; received num_groups="
+                f"{self.num_groups} with phrases. Use one group."
+            )
+        ids = self._by_source(task.new_ids())
+        token_scores = tree.map_structure(self._by_source, task.new_token_scores())
+        coverage = ()
+        if self.coverage_penalty:
+            zeros = ops.zeros(ops.shape(task.source), dtype="float32")
+            coverage = self._by_source(zeros)
+        nothing = ops.full(ops.shape(ids)[:2], NEVER, dtype="float32")
+        # Only the first beam of each group lives, or all would find the same.
+        first = (
+            ops.arange(self.num_beams, dtype="int32")
+            % (self.num_beams // self.num_groups)
+            == 0
+        )
+        return BeamState(
+            index=ops.convert_to_tensor(0, dtype="int32"),
+            live=Hypotheses(
+                ops.where(first, 0.0, nothing), ids, token_scores, coverage
+            ),
+            # Not the same tensors, for PyTorch writes in place.
+            ended=Hypotheses(
+                nothing, ids + 0, tree.map_structure(lambda x: x + 0, token_scores), ()
+            ),
+            done=self._by_source(task.limits)[:, 0] < 1,
+            broken=ops.full(ops.shape(ids)[:1], -1, dtype="int32"),
+            cache=task.model.new_cache(task.rows, task.cache_length),
+        )
+
+    def _by_source(self, x):
+        """Gives the beams of a source an axis of their own: `(B * K, ...)`."""
+        last = [ops.shape(x)[-1]] if len(x.shape) > 1 else []
+        return ops.reshape(x, (-1, self.num_beams, *last))
+
+    def unfinished(self, task, state):
+        """Returns whether there is another step, a bool scalar."""
+        return ops.logical_not(ops.all(state.done))
+
+    def step(self, task, state):
+        """Returns the next state."""
+        index, live, ended, done, broken, cache = state
+        flat_ids = ops.reshape(live.ids, (-1, task.max_length))
+        before = ops.take(flat_ids, ops.maximum(index - 1, 0), axis=1)
+        tokens = ops.where(index == 0, task.start_id, before)
+        options = {}
+        if self.coverage_penalty:
+            options["attention_layer"] = self.coverage_layer
+        logits, cache, *weights = task.model.step(
+            tokens, index, task.memory, cache, **options
+        )
+        logits = task.process(flat_ids, logits, index)
+        if self.coverage_penalty:
+            weights = weights[0][:, : self.coverage_heads]
+            seen = self._by_source(ops.mean(weights, axis=1))
+        else:
+            seen = ()
+        logits = ops.reshape(logits, (-1, self.num_beams, logits.shape[-1]))
+        log_probabilities = ops.log_softmax(logits)
+        size = self.num_beams // self.num_groups
+        groups, taken = [], None
+        for start in range(0, self.num_beams, size):
+            group = slice(start, start + size)
+            part = tree.map_structure(lambda x, group=group: x[:, group], (live, seen))
+            old = tree.map_structure(lambda x, group=group: x[:, group], ended)
+            given = logits[:, group], log_probabilities[:, group]
+            *found, picked = self._advance(task, index, *part, old, done, *given, taken)
+            groups.append(found)
+            if start + size < self.num_beams:
+                picked = ops.one_hot(picked, logits.shape[-1], dtype="float32")
+                picked = self.diversity_penalty * ops.sum(picked, axis=1)
+                taken = picked if taken is None else taken + picked
+        live, ended, origins, sound = groups[0]
+        if self.num_groups > 1:
+            live, ended, origins, sound = tree.map_structure(
+                lambda *parts: ops.concatenate(parts, axis=1), *groups
+            )
+        # Origins are counted within a group, rows within the batch.
+        rows = origins + ops.arange(self.num_beams, dtype="int32") // size * size
+        sources = ops.arange(ops.shape(rows)[0], dtype="int32")
+        rows = ops.reshape(rows + sources[:, None] * self.num_beams, (-1,))
+        sound = ops.all(sound, axis=1)
+        ends = ops.logical_or(~sound, self._is_done(task, index, live, ended))
+        return BeamState(
+            index=index + 1,
+            live=live,
+            ended=ended,
+            done=ops.logical_or(done, ends),
+            broken=ops.where(ops.logical_or(done, sound), broken, index),
+            cache=move_rows(cache, rows),
+        )
+
+    def _advance(
+        self, task, index, live, seen, ended, done, logits, log_probabilities, taken
+    ):
+        """Returns a group's live and ended ones, parents, which were sound, picks."""
+        beams, vocabulary = logits.shape[1:]
+        wanted = (1 + max(1, len(task.end_ids))) * beams
+        each = min(wanted, vocabulary)
+        wanted = min(wanted, beams * each)
+        if taken is not None:
+            logits = logits - taken[:, None]
+            log_probabilities = log_probabilities - taken[:, None]
+        # The best of each beam, then the best of these.
+        values, tokens = top_k(logits, each)
+        if task.phrases is not None:
+            forced = self._phrase_tokens(task, index, live.ids)
+            extra = take_of_each(logits, ops.maximum(forced, 0))
+            known = ops.any(forced[..., None] == tokens[:, :, None, :], axis=-1)
+            known = ops.logical_or(known, forced < 0)
+            values = ops.concatenate([values, ops.where(known, NEVER, extra)], -1)
+            tokens = ops.concatenate([tokens, forced], axis=-1)
+            each = tokens.shape[-1]
+            wanted = beams * each
+        gained = take_of_each(log_probabilities, ops.maximum(tokens, 0))
+        # Where nothing may follow, log-probabilities are undefined.
+        gained = ops.where(values == NEVER, NEVER, gained)
+        scores = live.scores[..., None] + gained
+        # Of all, for where logits are nan TensorFlow finds any first.
+        numbers = scores < float("inf")
+        sound = ops.logical_or(ops.all(numbers, axis=-1), live.scores == NEVER)
+        flat = (-1, beams * each)
+        scores = ops.reshape(ops.where(numbers, scores, NEVER), flat)
+        scores, places = ops.top_k(scores, wanted)
+        tokens = ops.reshape(tokens, flat)
+        tokens = take_of_each(tokens, places)  # (B, M)
+        origins = ops.cast(places // each, "int32")
+        new = self._children(task, index, live, seen, scores, tokens, origins)
+        last = index + 1 >= self._by_source(task.limits)[:, :1]
+        ends = ops.logical_or(task.is_end(tokens), last)
+        # Others than the best K are there to live on in the place of those that end.
+        among_best = ops.arange(wanted, dtype="int32") < beams
+        if task.phrases is not None:
+            among_best = ops.ones_like(among_best)
+        leaves = ops.logical_and(ops.logical_and(ends, among_best), ~done[:, None])
+        final = self._final_scores(index, new)
+        final = ops.where(leaves, final, NEVER)
+        pool = tree.map_structure(
+            lambda *parts: ops.concatenate(parts, axis=1),
+            ended,
+            Hypotheses(final, new.ids, new.token_scores, ()),
+        )
+        ended = best_of(pool, pool.scores, beams)
+        live_scores = ops.where(ends, NEVER, scores)
+        new = new._replace(scores=live_scores)
+        order = live_scores
+        if task.phrases is not None:
+            missing = self._missing(task, index + 1, new.ids)
+            order = -ops.cast(ranks_in_banks(live_scores, missing), "float32")
+            order = ops.where(live_scores == NEVER, NEVER, order)
+        places = places_of_best(order, beams)
+        turn = in_parents_places(take_of_each(origins, places))
+        places = take_of_each(places, turn)
+        live = at_places(new, places)
+        # What leaves and what lives on, for other groups to avoid.
+        leaving = ops.where(ops.logical_and(leaves, scores > NEVER), tokens, -1)
+        living = take_of_each(tokens, places)
+        living = ops.where(live.scores > NEVER, living, -1)
+        picked = ops.concatenate([leaving, living], axis=1)
+        return live, ended, take_of_each(origins, places), sound, picked
+
+    def _children(self, task, index, live, seen, scores, tokens, origins):
+        def append(x, entry):
+            flat = ops.reshape(take_of_each(x, origins), (-1, task.max_length))
+            flat = write_at(flat, index, ops.reshape(entry, (-1, 1)))
+            return ops.reshape(flat, (-1, tokens.shape[1], task.max_length))
+
+        token_scores, coverage = live.token_scores, live.coverage
+        if task.return_scores:
+            parents = take_of_each(live.scores, origins)
+            gained = ops.where(parents == NEVER, 0.0, scores - parents)
+            token_scores = append(token_scores, gained)
+        if self.coverage_penalty:
+            coverage = take_of_each(coverage + seen, origins)
+        return Hypotheses(scores, append(live.ids, tokens), token_scores, coverage)
+
+    def _final_scores(self, index, hypotheses):
+        scores = hypotheses.scores / self._penalty(ops.cast(index + 1, "float32"))
+        if self.coverage_penalty:
+            coverage = hypotheses.coverage
+            padded = ops.where(coverage > 0, ops.minimum(coverage, 1.0), 1.0)
+            scores = scores + self.coverage_penalty * ops.sum(ops.log(padded), axis=-1)
+        return scores
+
+    def _penalty(self, length):
+        if self.length_normalization == "google":
+            length = (5.0 + length) / 6.0
+        return length**self.length_penalty
+
+    def _is_done(self, task, index, live, ended):
+        best = ops.max(live.scores, axis=1)
+        dead = best == NEVER
+        if self.early_stopping == "never":
+            return dead
+        if self.early_stopping:
+            return ops.logical_or(dead, ops.all(ended.scores > NEVER, axis=1))
+        # Scores only fall, coverage only costs, and the penalty is monotone: nothing
+        # exceeds the better of ending at the next step and at the last.
+        limits = ops.cast(self._by_source(task.limits)[:, 0], "float32")
+        soon = ops.cast(index + 2, "float32")
+        bound = ops.maximum(
+            best / self._penalty(soon), best / self._penalty(ops.maximum(limits, soon))
+        )
+        ranked = ops.flip(ops.sort(ended.scores, axis=1), axis=1)
+        return ops.logical_or(dead, bound <= ranked[:, task.num_return_sequences - 1])
+
+    def _phrase_tokens(self, task, index, ids):
+        return ops.reshape(
+            progress(ops.reshape(ids, (-1, task.max_length)), index, task.phrases)[2],
+            (-1, self.num_beams, 1),
+        )
+
+    def _missing(self, task, length, ids):
+        times = ids.shape[1] // self.num_beams
+        flat = ops.reshape(ids, (-1, task.max_length))
+        phrases = repeat_rows(task.phrases, times)
+        return ops.reshape(progress(flat, length, phrases)[0], (-1, ids.shape[1]))
+
+    def finish(self, task, state):
+        """Returns the best ended hypotheses, a `Generated`."""
+        ended = state.ended  # In order, within each group.
+        if self.num_groups > 1:
+            ended = best_of(ended, ended.scores, self.num_beams)
+            # Groups may find the same sequence.
+            same = ops.all(ended.ids[:, :, None] == ended.ids[:, None], axis=-1)
+            earlier = ops.arange(self.num_beams, dtype="int32")
+            again = ops.any(
+                ops.logical_and(same, earlier[None, :] < earlier[:, None]), axis=-1
+            )
+            scores = ops.where(again, NEVER, ended.scores)
+            ended = best_of(ended._replace(scores=scores), scores, self.num_beams)
+        found = ended.scores > NEVER
+        ids = ops.where(found[..., None], ended.ids, task.padding_id)
+        since = state.broken[:, None, None]
+        after = ops.arange(task.max_length, dtype="int32") >= since
+        ids = ops.where(ops.logical_and(since >= 0, after), BROKEN, ids)
+        best = slice(task.num_return_sequences)
+        if not task.return_scores:
+            return Generated(ids[:, best], (), ())
+        token_scores = ops.where(found[..., None], ended.token_scores, 0.0)
+        return Generated(ids[:, best], ended.scores[:, best], token_scores[:, best])

@@ -1,0 +1,223 @@
+"""The sampler: how one state becomes the next, and the loop over them.
+
+Legend of shapes: B batch, V vocabulary, L largest length, R target rows.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_encdec.backend import take_of_each, while_loop, write_at
+from keras_encdec.generation.cache_growth import cache_lengths, cache_with_room
+from keras_encdec.generation.random_numbers import uniform
+from keras_encdec.generation.samplers.top_k import largest
+from keras_encdec.generation.task import BROKEN, Generated
+
+
+class State(NamedTuple):
+    """The state of a loop that picks one token a step for each row."""
+
+    index: Any  # ()
+    tokens: Any  # (R,)
+    finished: Any  # (R,)
+    ids: Any  # (R, L)
+    token_scores: Any  # (R, L)
+    cache: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """The base of samplers: subclass it and write `__call__`.
+
+    A sampler is a frozen dataclass of its options and a pure function: the random
+    number comes from outside, so that it compiles into a loop and gives the same ids
+    on every backend. Those that look further than one token (beams, say) write the
+    loop's parts instead: `start`, `grow`, `step` and `finish`.
+
+    Call arguments:
+        logits: `(R, V)`, float32; -inf for a token that is not to be picked.
+        uniform: `(R,)`, float32, from 0 up to, not including, 1.
+
+    Returns:
+        The ids picked, `(R,)`, int32.
+
+    Example:
+        ```python
+        import dataclasses
+        import keras
+        from keras import ops
+        from keras_encdec import Sampler
+
+        @keras.saving.register_keras_serializable(package="mine")
+        @dataclasses.dataclass(frozen=True)
+        class SecondBestSampler(Sampler):
+            def __call__(self, logits, uniform):
+                return ops.cast(ops.top_k(logits, 2)[1][:, 1], "int32")
+
+        print(SecondBestSampler()(ops.array([[0.1, 0.7, 0.2]]), ops.array([0.5])))
+        ```
+    """
+
+    def __call__(self, logits, uniform):
+        """Returns the ids picked, `(R,)`, int32."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define __call__(logits, uniform), which "
+            "returns the ids picked, (R,) int32."
+        )
+
+    @property
+    def one_token_a_step(self):
+        """Whether each step settles a token, so that it can be streamed."""
+        return True
+
+    @property
+    def extra_positions(self):
+        """How many positions beyond the largest length the loop decodes."""
+        return 0
+
+    @property
+    def draws_by_row(self):
+        """Whether what a row gets does not depend on the other rows of its batch."""
+        return True
+
+    @property
+    def obeys_limits(self):
+        """Whether a row stays what it is where others may be longer than it may be.
+
+        Then a loop serves all largest lengths up to its own.
+        """
+        return True
+
+    def rows_per_source(self, num_return_sequences):
+        """Returns how many rows a source has in the loop.
+
+        Args:
+            num_return_sequences: The number of sequences wanted, an int.
+
+        Raises:
+            ValueError: If there cannot be as many.
+        """
+        return num_return_sequences
+
+    def start(self, task):
+        """Returns the state before the first step."""
+        return State(
+            index=ops.convert_to_tensor(0, dtype="int32"),
+            tokens=ops.full((task.rows,), task.start_id, dtype="int32"),
+            finished=task.limits < 1,
+            ids=task.new_ids(),
+            token_scores=task.new_token_scores(),
+            cache=task.model.new_cache(task.rows, task.cache_length),
+        )
+
+    def grow(self, task, state, length):
+        """Returns the state with a cache that has room for `length` steps."""
+        cache = cache_with_room(state.cache, task.model, task.rows, length)
+        return state._replace(cache=cache)
+
+    def unfinished(self, task, state):
+        """Returns whether there is another step, a bool scalar."""
+        return ops.logical_not(ops.all(state.finished))
+
+    def step(self, task, state):
+        """Returns the next state."""
+        index = state.index
+        logits, cache = task.model.step(state.tokens, index, task.memory, state.cache)
+        logits = task.process(state.ids, logits, index)
+        tokens = self(logits, uniform(task.seeds, index))
+        return self.append(task, state, tokens, logits, cache)
+
+    def append(self, task, state, tokens, logits, cache):
+        """Returns the next state, given the tokens picked from the logits."""
+        index, before = state.index, state.finished
+        # Not that which is not sound: TensorFlow makes "not less" "greater or equal".
+        # Nor the largest: XLA's may be a number among which there was nan.
+        sound = ops.sum(logits, axis=-1) < float("inf")
+        # A row that no token may follow ends where it is, as one does without logits.
+        nothing = ops.where(sound, largest(logits), -float("inf")) == -float("inf")
+        finished = ops.logical_or(before, nothing)
+        token_scores = state.token_scores
+        if task.return_scores:
+            scores = log_probabilities(logits, tokens)
+            scores = ops.where(nothing, -float("inf"), scores)
+            scores = ops.where(before, 0.0, scores)
+            token_scores = write_at(token_scores, index, scores[:, None])
+        tokens = ops.where(finished, task.padding_id, tokens)
+        written = ops.where(ops.logical_or(sound, before), tokens, BROKEN)
+        ended = ops.logical_or(task.is_end(tokens), index + 1 >= task.limits)
+        return State(
+            index=index + 1,
+            tokens=tokens,
+            finished=ops.logical_or(finished, ended),
+            ids=write_at(state.ids, index, written[:, None]),
+            token_scores=token_scores,
+            cache=cache,
+        )
+
+    def finish(self, task, state):
+        """Returns what the last state holds, a `Generated`."""
+        shape = (-1, task.num_return_sequences, task.max_length)
+        ids = ops.reshape(state.ids, shape)
+        if not task.return_scores:
+            return Generated(ids, (), ())
+        token_scores = ops.reshape(state.token_scores, shape)
+        return Generated(ids, ops.sum(token_scores, axis=-1), token_scores)
+
+    def run(self, task):
+        """Returns what the whole loop generates, a `Generated`."""
+        first, *others = cache_lengths(task.cache_length)
+        task = dataclasses.replace(task, cache_length=first)
+        state = self._steps(task, self.start(task), first)
+        for length in others:
+            state = self._steps(task, self.grow(task, state, length), length)
+        return self.finish(task, state)
+
+    def _steps(self, task, state, length):
+        """Returns the state after the steps that a cache has room for."""
+        last = length - self.extra_positions
+        # What a step reads is given to it: of the task there are no tensors but these.
+        tensors = task.tensors()
+        task = task.with_tensors(dict.fromkeys(tensors))
+
+        def unfinished(state, tensors):
+            more = self.unfinished(task.with_tensors(tensors), state)
+            return ops.logical_and(more, state.index < last)
+
+        return while_loop(
+            unfinished,
+            lambda state, tensors: self.step(task.with_tensors(tensors), state),
+            state,
+            tensors,
+        )
+
+    def get_config(self):
+        """Returns the options."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds a sampler from its options."""
+        return cls(**config)
+
+
+def log_probabilities(logits, tokens):
+    """Returns the log-probabilities of tokens.
+
+    Args:
+        logits: `(..., V)`, float32.
+        tokens: `(...,)`, int32.
+
+    Returns:
+        `(...,)`, float32.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.generation.samplers.interface import log_probabilities
+
+        print(log_probabilities(ops.array([[0.0, 0.0]]), ops.array([1])))
+        ```
+    """
+    tokens = ops.expand_dims(tokens, -1)
+    return take_of_each(ops.log_softmax(logits), tokens)[..., 0]
