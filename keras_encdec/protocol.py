@@ -154,7 +154,7 @@ def largest_lengths(models):
     """Returns the largest lengths that all of some models take.
 
     Args:
-        models: As of `facts_of`.
+        models: As in `facts_of`.
 
     Returns:
         A dict of `max_source_length` and `max_length`, each an int, or None.
@@ -173,7 +173,7 @@ def check_ids(model, source=None, target=None):
     """Raises a ValueError for arrays that a model cannot take, if it can tell.
 
     Args:
-        model: As of `facts_of`.
+        model: As in `facts_of`.
         source: A NumPy array of sources, or None.
         target: A NumPy array of target ids, or None.
     """

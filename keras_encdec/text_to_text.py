@@ -48,13 +48,13 @@ class TextToText:
         source_tokenizer: A `Tokenizer` of the sources.
         target_tokenizer: A `Tokenizer` of the targets; it may be the same.
         model: An `EncoderDecoder` for the ids of these tokenizers, or another model
-            as of `Generator`; only a Keras model can be saved.
-        sampler: As of `Generator`: such as `BeamSampler(4)`, or `"beam"`; by default
+            as in `Generator`; only a Keras model can be saved.
+        sampler: As in `Generator`: such as `BeamSampler(4)`, or `"beam"`; by default
             greedy.
         processors: What may follow a row, such as `[NoRepeatNGram(3)]`.
         max_length: The largest number of tokens to generate, unless a call gives its
             own.
-        jit_compile: As of `Generator`.
+        jit_compile: As in `Generator`.
 
     Call arguments:
         texts: A list of source texts, `str` or UTF-8 `bytes`; or what `encode` returned
@@ -208,9 +208,9 @@ class TextToText:
         """Returns the same `TextToText` with another sampler; the model is shared.
 
         Args:
-            sampler: As of the constructor.
+            sampler: As in the constructor.
             max_length: The largest number of tokens to generate, if another one too.
-            jit_compile: As of `Generator`, likewise.
+            jit_compile: As in `Generator`, likewise.
 
         Returns:
             A `TextToText`.
@@ -307,11 +307,11 @@ class TextToText:
         """Returns where the model looks in each source for each token of its target.
 
         Args:
-            sources: As of `score`.
-            targets: As of `score`.
-            layer: As of `Generator.align`.
-            heads: As of `Generator.align`.
-            batch_size: As of `score`.
+            sources: As in `score`.
+            targets: As in `score`.
+            layer: As in `Generator.align`.
+            heads: As in `Generator.align`.
+            batch_size: As in `score`.
 
         Returns:
             A list of `Alignment`, `(source_tokens, target_tokens, weights)`: tokens,
@@ -349,8 +349,8 @@ class TextToText:
             sources: A list of source texts.
             targets: The true target texts, as many. Equal sources are one with several
                 targets in the error rates, of which any is right.
-            tokenize: As of `evaluate_texts`.
-            lowercase: As of `evaluate_texts`.
+            tokenize: As in `evaluate_texts`.
+            lowercase: As in `evaluate_texts`.
             **call: Arguments of a call, such as `max_length` and `batch_size`.
 
         Returns:
@@ -487,7 +487,7 @@ def check_lengths(model, side, lengths, texts, remedy="Shorten or split it."):
     """Refuses texts of more tokens than a model has positions.
 
     Args:
-        model: A model, as of `Generator`.
+        model: A model, as in `Generator`.
         side: Whose texts these are, `"source"` or `"target"`.
         lengths: The number of tokens of each text, a sequence of ints.
         texts: The texts, a list.

@@ -125,8 +125,8 @@ class TrainingOptions:
 
     Args:
         epochs: The number of epochs.
-        batch_tokens: As of `TokenBatches`.
-        num_shapes: As of `TokenBatches`; JAX compiles a program for each.
+        batch_tokens: As in `TokenBatches`.
+        num_shapes: As in `TokenBatches`; JAX compiles a program for each.
         updates_per_epoch: The number of batches in an epoch; by default those of one
             pass over the pairs.
         schedule: `"cosine"` down to 0, `"inverse-square-root"`, `"noam"` or
@@ -138,11 +138,11 @@ class TrainingOptions:
         clip_norm: The largest norm of all gradients together, or None.
         weight_decay: The weight decay, decoupled from the gradients, or None.
         accumulate: The number of batches whose gradients make one update.
-        label_smoothing: As of `TokenCrossEntropy`.
+        label_smoothing: As in `TokenCrossEntropy`.
         r_drop: None, or the weight of `RDrop`.
-        teacher_weight: As of `WordDistillation`.
-        temperature: As of `WordDistillation`.
-        sampling: As of `TokenBatches`.
+        teacher_weight: As in `WordDistillation`.
+        temperature: As in `WordDistillation`.
+        sampling: As in `TokenBatches`.
         ema: None, or the momentum of an exponential moving average of the weights,
             which is then what is evaluated and kept.
         average: Over how many of the last epochs to take the mean of the weights in

@@ -174,7 +174,7 @@ def structure_of(parts):
     quantization or the like have replaced them, or added some.
 
     Args:
-        parts: As of `variables_of`.
+        parts: As in `variables_of`.
 
     Returns:
         A list of objects, for `are_the_same`.

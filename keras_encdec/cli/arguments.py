@@ -151,7 +151,7 @@ def some_pairs(purpose, source, target):
         The list of sources and the list of targets.
 
     Raises:
-        ValueError: If there is none, or as of `read_pairs`.
+        ValueError: If there is none, or as in `read_pairs`.
     """
     from keras_encdec.text import read_pairs
 
@@ -180,7 +180,7 @@ def within(bounds):
     """Returns the type of an argument that lies within bounds.
 
     Args:
-        bounds: What it may be, as of `training_options`: `Numbers` or `Names`.
+        bounds: What it may be, as in `training_options`: `Numbers` or `Names`.
 
     Example:
         ```python

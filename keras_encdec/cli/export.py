@@ -63,7 +63,7 @@ def add_commands(commands):
     )
     added.add_argument(
         "--texts",
-        help="file of source texts, as of generate, on whose first lines the proof is "
+        help="file of source texts, as in generate, on whose first lines the proof is "
         "made; some of its own if not given",
     )
     added.add_argument(

@@ -33,7 +33,7 @@ def add_training_option(parser, name, words, **changes):
 
     Args:
         parser: The parser, or a group of it.
-        name: The name of the option, as of `TrainingOptions`.
+        name: The name of the option, as in `TrainingOptions`.
         words: What `--help` says of it.
         **changes: What `add_argument` is given in place of these.
     """

@@ -105,11 +105,11 @@ class FunctionalModel(keras.Model):
         Normalizations, dropout and the like stay as they are, without a word.
 
         Args:
-            mode: As of Keras: such as `"int8"`, `"int4"`, `"float8"`.
-            config: As of Keras.
-            filters: As of Keras: a pattern of the names of layers, several, or a
+            mode: As in Keras: such as `"int8"`, `"int4"`, `"float8"`.
+            config: As in Keras.
+            filters: As in Keras: a pattern of the names of layers, several, or a
                 function of a layer.
-            **kwargs: As of Keras.
+            **kwargs: As in Keras.
 
         Raises:
             ValueError: If a mode is unknown, or a layer is quantized already.

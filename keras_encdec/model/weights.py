@@ -51,7 +51,7 @@ def set_canonical_weights(model, weights):
     """Sets all weights of a model, given by their canonical names.
 
     Args:
-        model: As of `canonical_weights`.
+        model: As in `canonical_weights`.
         weights: A dict from names to arrays, as `canonical_weights` returns it.
 
     Raises:

@@ -69,7 +69,7 @@ def train(
         teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
             learn from, token by token.
         callbacks: Further Keras callbacks.
-        verbose: As of `keras.Model.fit`; "auto" is a progress bar in a terminal or a
+        verbose: As in `keras.Model.fit`; "auto" is a progress bar in a terminal or a
             notebook, a line for each epoch elsewhere. 0 prints nothing.
         recipe: None, or what `text_to_text` was made of, a dict that JSON can hold: a
             part of the folder's record, and compared like all of it.

@@ -200,7 +200,7 @@ class Tokenizer(tf.Module):
         """Like `encode`, with subwords drawn at random, where a tokenizer can do so.
 
         Args:
-            texts: As of `encode`.
+            texts: As in `encode`.
             alpha: How strongly to vary.
             seed: A 32-bit int.
 

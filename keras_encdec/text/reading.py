@@ -125,14 +125,14 @@ def read_sources(file):
     takes them; otherwise a tab is part of a text.
 
     Args:
-        file: As of `read_lines`.
+        file: As in `read_lines`.
 
     Returns:
         A list of `str`.
 
     Raises:
-        FileNotFoundError: As of `read_lines`.
-        ValueError: As of `read_lines`.
+        FileNotFoundError: As in `read_lines`.
+        ValueError: As in `read_lines`.
 
     Example:
         ```python
@@ -152,7 +152,7 @@ def read_pairs(source_path, target_path=None):
     r"""Reads pairs of texts from two parallel files, or from one with tabs.
 
     Args:
-        source_path: A file, as of `read_sources`, with one source a line; or, without
+        source_path: A file, as in `read_sources`, with one source a line; or, without
             `target_path`, one with `source<tab>target` a line, of which further columns
             are left out.
         target_path: A file with one target a line.
@@ -161,8 +161,8 @@ def read_pairs(source_path, target_path=None):
         The list of sources and the list of targets, `str` each.
 
     Raises:
-        FileNotFoundError: As of `read_lines`.
-        ValueError: As of `read_lines`; or if a line has no tab, or the numbers of
+        FileNotFoundError: As in `read_lines`.
+        ValueError: As in `read_lines`; or if a line has no tab, or the numbers of
             lines differ.
 
     Example:

@@ -27,11 +27,11 @@ class SentencePieceTokenizer(Tokenizer):
 
     Args:
         proto: A trained model, as `bytes`, or the path of its file.
-        padding_id: As of `Tokenizer`, like the other ids; None is the model's own.
+        padding_id: As in `Tokenizer`, like the other ids; None is the model's own.
         start_id: None is the model's bos.
         end_id: None is the model's eos.
         unknown_id: None is the model's unk, and no other one can be given.
-        prefix_ids: As of `Tokenizer`: pieces of the model that are made for this, such
+        prefix_ids: As in `Tokenizer`: pieces of the model that are made for this, such
             as control symbols, or ids above all pieces.
         suffix_ids: Likewise.
 
@@ -40,7 +40,7 @@ class SentencePieceTokenizer(Tokenizer):
         FileNotFoundError: If there is no file at the path.
         TypeError: If `proto` is neither bytes nor a path, or an id not an integer.
         ValueError: If it is no SentencePiece model; if it lacks a special id that is
-            not given; if an id is that of a usual piece; or as of `Tokenizer`.
+            not given; if an id is that of a usual piece; or as in `Tokenizer`.
 
     Example:
         ```python
@@ -171,7 +171,7 @@ class SentencePieceTokenizer(Tokenizer):
             texts: An iterable of `str` or UTF-8 `bytes`, one sentence each.
             vocabulary_size: The number of pieces, the special ones included.
             model_type: `"unigram"`, `"bpe"`, `"char"` or `"word"`.
-            padding_id: As of `Tokenizer`, like the next five.
+            padding_id: As in `Tokenizer`, like the next five.
             start_id: Likewise.
             end_id: Likewise.
             unknown_id: Likewise.
@@ -248,14 +248,14 @@ class SentencePieceTokenizer(Tokenizer):
         regularization).
 
         Args:
-            texts: As of `encode`.
+            texts: As in `encode`.
             alpha: For a unigram model the smoothing: a way to split a text is drawn
                 with its probability to the power of `alpha`. For a BPE model the
                 probability to leave out a merge (BPE-dropout).
             seed: An int.
 
         Returns:
-            A `tf.RaggedTensor` of ids, int32 `(B, None)`, as of `encode`.
+            A `tf.RaggedTensor` of ids, int32 `(B, None)`, as in `encode`.
 
         Raises:
             TypeError: If `texts` is a single string or holds anything but strings.

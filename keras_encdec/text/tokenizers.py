@@ -72,12 +72,12 @@ class WordTokenizer(_TableTokenizer):
         continuation: What ends a piece of a word that the next piece continues, such
             as `"@@"` of subword-nmt: `decode` then joins `"pul@@ ley"` to `"pulley"`.
             None if words are whole.
-        **special_ids: As of `Tokenizer`.
+        **special_ids: As in `Tokenizer`.
 
     Raises:
         TypeError: If `vocabulary` is not a list of `str`, or an id not an integer.
         ValueError: If it is empty, repeats a word, or holds a text that is not one
-            word; if `continuation` is not one; or as of `Tokenizer`.
+            word; if `continuation` is not one; or as in `Tokenizer`.
 
     Example:
         ```python
@@ -115,8 +115,8 @@ class WordTokenizer(_TableTokenizer):
                 or hold U+FFFD are left out.
             max_size: The largest number of words to keep, special ids not counted;
                 None keeps all. Equally frequent words stand in alphabetical order.
-            continuation: As of the class.
-            **special_ids: As of `Tokenizer`.
+            continuation: As in the class.
+            **special_ids: As in `Tokenizer`.
 
         Returns:
             A `WordTokenizer`.
@@ -175,12 +175,12 @@ class CharacterTokenizer(_TableTokenizer):
         vocabulary: The characters, a list of different `str` of length 1. They take
             the ids that are not special, ascending: with the default ones the
             character at index i has the id 4 + i.
-        **special_ids: As of `Tokenizer`.
+        **special_ids: As in `Tokenizer`.
 
     Raises:
         TypeError: If `vocabulary` is not a list of `str`, or an id not an integer.
         ValueError: If it is empty, repeats a character, holds U+FFFD, or holds a
-            text that is not one character; or as of `Tokenizer`.
+            text that is not one character; or as in `Tokenizer`.
 
     Example:
         ```python
@@ -211,7 +211,7 @@ class CharacterTokenizer(_TableTokenizer):
             max_size: The largest number of characters to keep, special ids not
                 counted; None keeps all. Equally frequent characters stand in the
                 order of their code points.
-            **special_ids: As of `Tokenizer`.
+            **special_ids: As in `Tokenizer`.
 
         Returns:
             A `CharacterTokenizer`.
@@ -251,7 +251,7 @@ class ByteTokenizer(_TableTokenizer):
     Byte-to-Byte Models", https://arxiv.org/abs/2105.13626 (its ids begin at 3).
 
     Args:
-        **special_ids: As of `Tokenizer`.
+        **special_ids: As in `Tokenizer`.
 
     Example:
         ```python

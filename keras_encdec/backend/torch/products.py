@@ -43,7 +43,7 @@ class ArrangedWeights:
     """The weights of a graph's products on a CPU, arranged.
 
     Args:
-        graph: A `torch.fx.GraphModule` as of `torch_graphs.graph_of`; its products with
+        graph: A `torch.fx.GraphModule` as in `graphs.graph_of`; its products with
             many weights are replaced.
     """
 
