@@ -1,6 +1,7 @@
 """Functions that the running backend compiles, and what it repeats in them."""
 
 import contextlib
+import dataclasses
 
 import keras
 from keras import ops
@@ -121,9 +122,9 @@ def while_loop(condition, step, state, constants=()):
         step: A function `(state, constants) -> state`, of the same structure, shapes
             and dtypes.
         state: A nested structure of tensors.
-        constants: The tensors that the step reads beside the state, nested. Tensors it
-            reads otherwise must be the same ones each time, and so must the attributes
-            of objects.
+        constants: The tensors that the step reads beside the state, nested; or a
+            dataclass, of whose fields some are such. Tensors it reads otherwise must be
+            the same ones each time, and so must the attributes of objects.
 
     Returns:
         The last state.
@@ -139,6 +140,8 @@ def while_loop(condition, step, state, constants=()):
         print(while_loop(lambda n, d: n < 9, step, ops.array(1), ops.array(2)))
         ```
     """
+    if dataclasses.is_dataclass(constants):
+        return _loop_of_fields(condition, step, state, constants)
     if keras.config.backend() == "torch":
         return torch_tracing.while_loop(condition, step, state, constants)
     if keras.config.backend() == "jax":
@@ -148,6 +151,27 @@ def while_loop(condition, step, state, constants=()):
         lambda state: (step(state, constants),),
         (state,),
     )[0]
+
+
+def _loop_of_fields(condition, step, state, constants):
+    """A loop whose constants are a dataclass: what of it are tensors is given to steps.
+
+    Of those that steps are made of it has none, for loops are found by what they are
+    made of, and tensors are others each time.
+    """
+    fields = {x.name: getattr(constants, x.name) for x in dataclasses.fields(constants)}
+    tensors = {
+        name: value
+        for name, value in fields.items()
+        if any(map(keras.ops.is_tensor, keras.tree.flatten(value)))
+    }
+    rest = dataclasses.replace(constants, **dict.fromkeys(tensors))
+    return while_loop(
+        lambda state, tensors: condition(state, dataclasses.replace(rest, **tensors)),
+        lambda state, tensors: step(state, dataclasses.replace(rest, **tensors)),
+        state,
+        tensors,
+    )
 
 
 def traced_call(function, *args):

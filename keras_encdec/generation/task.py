@@ -84,9 +84,6 @@ class Generated(NamedTuple):
         return Generated(self.ids[:rows, :, :length], self.scores[:rows], scores)
 
 
-_TENSORS = "memory", "source", "limits", "seeds", "prefix", "phrases"
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """The constants of one generation's loop.
@@ -128,14 +125,6 @@ class Task:
     phrases: Any = None
     num_return_sequences: int = 1
     return_scores: bool = False
-
-    def tensors(self):
-        """Returns the fields that are tensors, or hold some, by name."""
-        return {name: getattr(self, name) for name in _TENSORS}
-
-    def with_tensors(self, tensors):
-        """Returns the task with other ones in their place."""
-        return dataclasses.replace(self, **tensors)
 
     @property
     def rows(self):

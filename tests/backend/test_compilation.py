@@ -1,5 +1,7 @@
 """Compiled functions against plain calls of them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -120,3 +122,30 @@ def test_traced_steps_see_weights_that_change_later(dense):
         dense.kernel.assign(kernel)
         found = ops.convert_to_numpy(function(ops.convert_to_tensor(x)))
         np.testing.assert_allclose(found, 60 * (x @ kernel).sum(), rtol=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    slope: object
+    offsets: dict
+    unit: int = 1
+
+
+def test_a_loop_may_have_a_dataclass_for_constants():
+    def line(x, slope):
+        constants = Line(slope, {"offset": (2 * slope,)}, unit=3)
+        return while_loop(
+            lambda x, line: x[0] < 100 * line.unit,
+            lambda x, line: x * line.slope + line.offsets["offset"][0],
+            x,
+            constants,
+        )
+
+    inputs = [keras.KerasTensor((1,), "int32"), keras.KerasTensor((1,), "int32")]
+    function = compile_function(line, inputs)
+    for slope in (2, 3, 2):
+        x = 1
+        while x < 300:
+            x = x * slope + 2 * slope
+        arrays = (ops.convert_to_tensor([n], "int32") for n in (1, slope))
+        assert int(ops.convert_to_numpy(function(*arrays))[0]) == x

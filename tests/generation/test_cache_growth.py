@@ -11,8 +11,8 @@ from keras_encdec import (
     GreedySampler,
     RandomSampler,
 )
+from keras_encdec.generation import loop
 from keras_encdec.generation.cache_growth import cache_lengths, cache_with_room
-from keras_encdec.generation.samplers import interface
 
 LENGTH = 12
 SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2]]
@@ -88,7 +88,7 @@ def test_growing_changes_nothing(small_model, monkeypatch, sampler, positions, o
         rooms.append(length)
         return [4, 7, length]
 
-    monkeypatch.setattr(interface, "cache_lengths", few_lengths)
+    monkeypatch.setattr(loop, "cache_lengths", few_lengths)
     found = generated()
     assert len(rooms) == 1 and rooms[0] >= LENGTH
     np.testing.assert_array_equal(found.ids, expected.ids)

@@ -1,4 +1,4 @@
-"""The sampler: how one state becomes the next, and the loop over them.
+"""The sampler: how one state of the loop becomes the next.
 
 Legend of shapes: B batch, V vocabulary, L largest length, R target rows.
 """
@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_encdec.backend import take_of_each, while_loop, write_at
-from keras_encdec.generation.cache_growth import cache_lengths, cache_with_room
+from keras_encdec.backend import take_of_each, write_at
+from keras_encdec.generation.cache_growth import cache_with_room
+from keras_encdec.generation.loop import run_loop
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.samplers.top_k import largest
 from keras_encdec.generation.task import BROKEN, Generated
@@ -166,30 +167,7 @@ class Sampler:
 
     def run(self, task):
         """Returns what the whole loop generates, a `Generated`."""
-        first, *others = cache_lengths(task.cache_length)
-        task = dataclasses.replace(task, cache_length=first)
-        state = self._steps(task, self.start(task), first)
-        for length in others:
-            state = self._steps(task, self.grow(task, state, length), length)
-        return self.finish(task, state)
-
-    def _steps(self, task, state, length):
-        """Returns the state after the steps that a cache has room for."""
-        last = length - self.extra_positions
-        # What a step reads is given to it: of the task there are no tensors but these.
-        tensors = task.tensors()
-        task = task.with_tensors(dict.fromkeys(tensors))
-
-        def unfinished(state, tensors):
-            more = self.unfinished(task.with_tensors(tensors), state)
-            return ops.logical_and(more, state.index < last)
-
-        return while_loop(
-            unfinished,
-            lambda state, tensors: self.step(task.with_tensors(tensors), state),
-            state,
-            tensors,
-        )
+        return run_loop(self, task)
 
     def get_config(self):
         """Returns the options."""
