@@ -46,6 +46,12 @@ def saved_folder(folder):
         places = (given / aside / "best" for aside in ("", ASIDE, MOVING))
         found = (best for best in map(whole_folder, places) if best.is_dir())
         folder = next(found, given)
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "is not there"
+        raise FileNotFoundError(
+            f"A saved model is read from its folder; received {str(folder)!r}, which "
+            f"{found}. Give the folder that was saved, or that of a training."
+        )
     for file in (MODEL_FILE, CONFIG_FILE):
         if not (folder / file).is_file():
             raise FileNotFoundError(

@@ -28,3 +28,10 @@ def test_what_is_missing_is_named(folder, tmp_path):
     (save(tmp_path / "run" / "best") / CONFIG_FILE).unlink()
     with pytest.raises(FileNotFoundError, match=f"{folder}.*Give the folder that was"):
         saved_folder(tmp_path / folder)
+
+
+def test_what_is_no_folder_is_named(tmp_path):
+    file = save(tmp_path / "saved") / MODEL_FILE
+    for path, says in ((file, "is a file"), (tmp_path / "none", "is not there")):
+        with pytest.raises(FileNotFoundError, match=f"{path.name}.*{says}"):
+            saved_folder(path)

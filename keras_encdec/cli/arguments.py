@@ -72,6 +72,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Ends the program with status 2, and one line."""
+        if self.commands:
+            message = message.replace("COMMAND", f"COMMAND, {' '.join(self.commands)}")
         self.exit(2, f"{self.prog}: error: {message} (--help tells all)\n")
 
 
