@@ -373,7 +373,7 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
         (["--batch-tokens", 2], "--batch-tokens is 2"),
         (["--accumulate", 9], "accumulate=9"),
         (["--monitor", "chrf"], "validation texts"),
-        (["--vocabulary", "none.model"], "none.model"),
+        (["--tokenizer", "sentencepiece", "--vocabulary", "no.model"], "no.model"),
         (["--initial", "none"], "none"),
         (["--teacher", "none"], "none"),
     ],

@@ -233,9 +233,13 @@ def warn_of_plain_way(part, error):
 
     Example:
         ```python
+        import warnings
         from keras_encdec.backend.torch.products import warn_of_plain_way
 
-        warn_of_plain_way("an example", RuntimeError("none was asked for"))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            warn_of_plain_way("an example", RuntimeError("none was asked for"))
+        print(told[0].message)
         ```
     """
     if part not in _WARNED:
