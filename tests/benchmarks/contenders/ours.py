@@ -12,9 +12,14 @@ from keras_encdec import (
     GreedySampler,
     TokenCrossEntropy,
 )
-from keras_encdec.backend.torch import tracing as torch_tracing
 from keras_encdec.layers import SinusoidalPosition
 from keras_encdec.training import ProjectedLoss
+
+try:
+    from keras_encdec.backend.torch import steps as torch_steps
+    from keras_encdec.backend.torch import tracing as torch_tracing
+except ImportError:  # An older checkout has them in another place.
+    from keras_encdec.backend import torch_steps, torch_tracing
 
 
 def make_model(size, weights, dropout=0.0, mixed=False):
@@ -83,12 +88,9 @@ def make_decoder(variant, size, weights, source, beams, length):
 
 
 def make_trainer(variant, size, weights, dropout):
+    # As after the first of thousands of steps.
+    torch_steps.STEPS_BEFORE_RECORD = 0
     with contextlib.suppress(ImportError):  # An older checkout has none.
-        from keras_encdec.backend.torch import steps as torch_steps
-
-        # As after the first of thousands of steps.
-        torch_steps.STEPS_BEFORE_RECORD = 0
-    with contextlib.suppress(ImportError):
         from keras_encdec.cli.process import keep_freed_memory
 
         keep_freed_memory()  # As the command line does.
