@@ -13,7 +13,12 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_encdec.backend import are_the_same, part_averages, refuse_replicas
+from keras_encdec.backend import (
+    are_the_same,
+    inner_optimizer,
+    part_averages,
+    refuse_replicas,
+)
 from keras_encdec.files import new_file, portable_config
 
 
@@ -64,8 +69,7 @@ class CheckedModel:
 
     def _check_accumulation(self):
         # Not when it is compiled, for what was saved so can be loaded and evaluated.
-        # Mixed precision wraps the optimizer that accumulates.
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        optimizer = inner_optimizer(self.optimizer)
         steps = getattr(optimizer, "gradient_accumulation_steps", None)
         shares = getattr(self, "weights_are_shares", False)
         if shares and not steps:
@@ -114,7 +118,7 @@ class CheckedModel:
 
     def _has_optimizer_state(self):
         """Whether the optimizer remembers what a loaded model trains."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        optimizer = inner_optimizer(self.optimizer)
         # LoRA is merged when it is saved.
         lora = any(getattr(x, "lora_enabled", False) for x in self._flatten_layers())
         trained = getattr(optimizer, "_trainable_variables", [])
@@ -270,7 +274,7 @@ class CheckedModel:
 def _begin_anew(optimizer):
     """Passes over a state that is of other variables, or of none, when it is loaded."""
     # Keras warns of as many as it does not expect, and else loads them or fails.
-    for each in {optimizer, getattr(optimizer, "inner_optimizer", optimizer)}:
+    for each in {optimizer, inner_optimizer(optimizer)}:
         each.load_own_variables = lambda store, each=each: vars(each).pop(
             "load_own_variables"
         )

@@ -26,12 +26,13 @@ from keras_encdec.backend.keras_masks import carried_mask
 from keras_encdec.backend.kernels import (
     drop_out,
     first_of_largest,
+    first_true,
     fused_attention,
     move_rows,
     take_of_each,
     write_at,
 )
-from keras_encdec.backend.moving_averages import part_averages
+from keras_encdec.backend.optimizers import inner_optimizer, part_averages
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
 from keras_encdec.backend.random_state import random_state, set_random_state
 from keras_encdec.backend.recently_used import RecentlyUsed
@@ -46,9 +47,11 @@ __all__ = [
     "compile_train_step",
     "drop_out",
     "first_of_largest",
+    "first_true",
     "fused_attention",
     "import_tensorflow",
     "inference_mode",
+    "inner_optimizer",
     "key_of",
     "move_rows",
     "part_averages",

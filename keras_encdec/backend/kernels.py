@@ -161,6 +161,28 @@ def take_of_each(x, places):
     return torch.gather(x, axis, index.expand(*places.shape, *x.shape[axis + 1 :]))
 
 
+def first_true(flags):
+    """Returns the place of the first True, 0 if there is none.
+
+    Args:
+        flags: `(..., V)`, bool.
+
+    Returns:
+        `(...,)`, int32.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import first_true
+
+        print(first_true(ops.array([[False, True, True]])))
+        ```
+    """
+    # Of integers: of floats Keras's argmax tells zeros by their signs, with an op that
+    # runtimes beside TensorFlow do not have, and ONNX has none of booleans.
+    return ops.cast(ops.argmax(ops.cast(flags, "int32"), axis=-1), "int32")
+
+
 def first_of_largest(x, largest):
     """Returns the places of the largest values, of equals the first.
 
@@ -183,10 +205,7 @@ def first_of_largest(x, largest):
     if keras.config.backend() == "torch":
         # Which says of itself that it finds the first: in one operation of four.
         return x.argmax(-1)
-    # Of integers: of floats Keras's argmax tells zeros by their signs, with an op that
-    # runtimes beside TensorFlow do not have, and ONNX has none of booleans.
-    places = ops.argmax(ops.cast(x == largest, "int32"), axis=-1)
-    return ops.cast(places, "int32")
+    return first_true(x == largest)
 
 
 def fused_attention(queries, keys, values, mask=None, bias=None):

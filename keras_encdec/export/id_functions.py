@@ -68,18 +68,12 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
     @tf.function(autograph=False, input_signature=[source_spec, *rows_spec])
     def generate_ids(source, limits, seeds=None):
         rows = tf.shape(source)[0]
-        # One row of padding in the place of none, which few runtimes can reshape.
-        lacking = tf.cast(tf.shape(source) < 1, tf.int32)
-        paddings = [[0, n] for n in tf.unstack(lacking)]
-        padded = tf.pad(source, paddings, "CONSTANT", padding)
-        limits = tf.pad(limits, [[0, lacking[0]]])
-        if seeds is not None:
-            seeds = tf.pad(seeds, [[0, lacking[0]]])
+        limits = at_least_one(limits)
         generated = generator.search(
-            padded,
+            at_least_one(source, padding),
             # Not clipped from 0 to 6, which LiteRT takes for a ReLU6 of integers.
             tf.where(limits > 0, tf.minimum(limits, max_length), 0),
-            tf.zeros_like(limits) if seeds is None else seeds,
+            tf.zeros_like(limits) if seeds is None else at_least_one(seeds),
             max_length=max_length,
             num_return_sequences=num_return_sequences,
             return_scores=True,
@@ -87,6 +81,19 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         return {"ids": generated.ids[:rows], "scores": generated.scores[:rows]}
 
     return {"encoder": encoder, "step": step, "generate": generate_ids}
+
+
+def at_least_one(tensor, padding=0):
+    """Returns a tensor with at least one of everything, of nothing one of padding.
+
+    A step needs a row, and few runtimes can reshape none.
+
+    Args:
+        tensor: A tensor of a known rank, such as an empty batch.
+        padding: What fills it up.
+    """
+    lacking = tf.unstack(tf.cast(tf.shape(tensor) < 1, tf.int32))
+    return tf.pad(tensor, [[0, n] for n in lacking], constant_values=padding)
 
 
 def _names(prefix, number):

@@ -15,6 +15,7 @@ from keras_encdec.backend import (
     import_tensorflow,
     key_of,
 )
+from keras_encdec.export.id_functions import at_least_one
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -141,7 +142,7 @@ class Signatures:
         """
         padding_id = self._tokenizers[1].padding_id
         source, target = self._encode(text), self._ids(self._tokenizers[1], reference)
-        padded = [_one_row_at_least(ids, padding_id) for ids in (source, target)]
+        padded = [at_least_one(ids, padding_id) for ids in (source, target)]
         scores = score(
             self._model,
             *padded,
@@ -161,7 +162,7 @@ class Signatures:
         """
         rows, length = tf.unstack(tf.shape(target))
         padding_id = self._tokenizers[1].padding_id
-        padded = [_one_row_at_least(ids, padding_id) for ids in (source, target)]
+        padded = [at_least_one(ids, padding_id) for ids in (source, target)]
         return {"logits": self._model(padded)[:rows, :length]}
 
     def encode(self, text):
@@ -173,7 +174,7 @@ class Signatures:
         source = self._encode(text)
         rows, length = tf.unstack(tf.shape(source))
         padding_id = self._tokenizers[0].padding_id
-        hidden = self._model.encode_hidden(_one_row_at_least(source, padding_id))
+        hidden = self._model.encode_hidden(at_least_one(source, padding_id))
         hidden = tf.cast(hidden, tf.float32)[:rows, :length]
         mask = source != padding_id
         weights = tf.cast(mask, tf.float32)[..., None]
@@ -257,13 +258,6 @@ def _in_halves(search, rows_per_source):
         return tf.cond(enough, both, lambda: search(*inputs))
 
     return search_halves
-
-
-def _one_row_at_least(ids, padding_id):
-    """Rows of ids, or for an empty batch one of padding, which a step needs."""
-    lacking = tf.cast(tf.shape(ids) < 1, tf.int32)
-    lacking = [[0, lacking[0]], [0, lacking[1]]]
-    return tf.pad(ids, lacking, constant_values=padding_id)
 
 
 def _power_of_two(size, smallest):

@@ -106,7 +106,8 @@ class Decoder(Stack):
         parts = self._parts(
             config,
             policy,
-            ("decoder", "target"),
+            "decoder",
+            "target",
             DecoderBlock,
             bidirectional=False,
             table=table,

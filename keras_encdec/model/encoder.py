@@ -85,8 +85,9 @@ class Encoder(Stack):
         **block_options,
     ):
         config, policy = self._prepared(locals())
-        side = "encoder", "source"
-        parts = self._parts(config, policy, side, EncoderBlock, bidirectional=True)
+        parts = self._parts(
+            config, policy, "encoder", "source", EncoderBlock, bidirectional=True
+        )
         ids = keras.Input((None,), dtype="int32", name="source")
         self._build_graph(parts, ids, lambda: self.hidden_states(ids), config, policy)
         self.padding_id, self.max_length = padding_id, max_length

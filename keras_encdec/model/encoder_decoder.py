@@ -160,7 +160,7 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
                 self._states_when_built |= {k or part.name: v for k, v in built}
         self.padding_id = decoder.padding_id
         self.max_length = decoder.max_length
-        self.masks_padding = isinstance(encoder, Encoder) or _masks_padding(
+        self.masks_padding = self._has_own_encoder or _masks_padding(
             encoder, decoder.padding_id
         )
 
@@ -171,7 +171,7 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
             source: Token ids `(B, S)`, int32; or what another encoder takes.
             training: Whether to drop out.
         """
-        if isinstance(self.encoder, Encoder):
+        if self._has_own_encoder:
             return self.encoder.hidden_states(source, training=training)
         return self.encoder(source, training=training)
 
@@ -355,12 +355,8 @@ def _from_sizes(given):
             "decoder)."
         )
     size, depth = config["target_vocabulary_size"], config["num_decoder_layers"]
-    for name, number in (
-        ("target_vocabulary_size", size),
-        ("num_decoder_layers", depth),
-    ):
-        if number is not None:
-            checks.require_positive(**{name: number})
+    given = {"target_vocabulary_size": size, "num_decoder_layers": depth}
+    checks.require_positive(**{k: v for k, v in given.items() if v is not None})
     of_one_side = {
         *("vocabulary_size", "target_vocabulary_size", "num_layers"),
         *("num_decoder_layers", "tie_embeddings", "output_bias", "name"),

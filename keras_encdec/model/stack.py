@@ -54,18 +54,20 @@ class Stack(FunctionalModel):
             config["activation"] = keras.activations.get(config["activation"])
         return config, policy
 
-    def _parts(self, config, policy, side, block, bidirectional, **embedding_options):
+    def _parts(
+        self, config, policy, name, ids, block, bidirectional, **embedding_options
+    ):
         """Returns the parts of a stack by their names.
 
         Args:
             config: The constructor's arguments.
             policy: The dtype policy.
-            side: The prefix of the names of layers, and that of the embedding's.
+            name: The prefix of the names of layers, `"encoder"` or `"decoder"`.
+            ids: That of the embedding's, `"source"` or `"target"`.
             block: The class of the blocks.
             bidirectional: Whether positions also attend to later ones.
             **embedding_options: Arguments of `TokenEmbedding` beside those of both.
         """
-        side, embedded = side
         positions = config["positions"]
         of_attention = positions in ("rotary", "relative")
         of_stack = {
@@ -84,14 +86,14 @@ class Stack(FunctionalModel):
                 dropout=config["dropout"],
                 padding_id=config["padding_id"],
                 dtype=policy,
-                name=f"{embedded}_embedding",
+                name=f"{ids}_embedding",
                 **embedding_options,
             ),
             "relative_bias": RelativePositionBias(
                 config["num_heads"],
                 bidirectional=bidirectional,
                 dtype=policy,
-                name=f"{side}_bias",
+                name=f"{name}_bias",
             )
             if positions == "relative"
             else None,
@@ -100,7 +102,7 @@ class Stack(FunctionalModel):
                     **block_options,
                     rotary=positions == "rotary",
                     dtype=policy,
-                    name=f"{side}_block_{i}",
+                    name=f"{name}_block_{i}",
                 )
                 for i in range(config["num_layers"])
             ],
@@ -108,7 +110,7 @@ class Stack(FunctionalModel):
                 config["normalization"],
                 epsilon=config["epsilon"],
                 dtype=policy,
-                name=f"{side}_norm",
+                name=f"{name}_norm",
             )
             if config["normalize_first"]
             else None,

@@ -4,6 +4,8 @@ import contextlib
 
 import keras
 
+from keras_encdec.backend import inner_optimizer
+
 
 @contextlib.contextmanager
 def averaged_weights(model):
@@ -35,9 +37,7 @@ def averaged_weights(model):
     Reference:
         Polyak and Juditsky 1992, Acceleration of Stochastic Approximation by Averaging.
     """
-    optimizer = model.optimizer
-    # Mixed precision wraps the optimizer that averages.
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = inner_optimizer(model.optimizer)
     if not optimizer.use_ema:
         yield
         return

@@ -8,6 +8,7 @@ from keras import ops
 from keras_encdec.backend import (
     compile_function,
     first_of_largest,
+    first_true,
     fused_attention,
     move_rows,
     take_of_each,
@@ -214,3 +215,10 @@ def test_the_first_of_the_largest(size):
     given = ops.array(x)
     found = first_of_largest(given, ops.max(given, axis=-1, keepdims=True))
     assert ops.convert_to_numpy(found).tolist() == x.argmax(axis=-1).tolist()
+
+
+def test_the_first_true_of_each_row():
+    flags = ops.array([[False, True, True], [False, False, False]])
+    places = first_true(flags)
+    assert keras.backend.standardize_dtype(places.dtype) == "int32"
+    assert ops.convert_to_numpy(places).tolist() == [1, 0]

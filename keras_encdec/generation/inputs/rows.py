@@ -91,8 +91,9 @@ def pad_sources(model, source, padding_id):
         ValueError: If they are not what the model takes, or of several lengths for one
             that does not mask padding.
     """
-    number = facts_of(model).source_features
-    if facts_of(model).masks_padding is False:
+    facts = facts_of(model)
+    number = facts.source_features
+    if facts.masks_padding is False:
         rows = _as_list(source)
         rows = rows if isinstance(rows, (list, tuple)) else []
         lengths = {len(row) for row in map(_as_array, rows) if row.ndim}

@@ -111,9 +111,10 @@ def require_draft(model, draft_model):
     Raises:
         ValueError: If paddings or vocabularies differ, as far as they are known.
     """
+    both = facts_of(model), facts_of(draft_model)
     names = "padding_id", "source_vocabulary_size", "target_vocabulary_size"
     for name in (*names, "source_features"):
-        ours, theirs = (getattr(facts_of(x), name) for x in (model, draft_model))
+        ours, theirs = (getattr(facts, name) for facts in both)
         if None not in (ours, theirs) and ours != theirs:
             raise ValueError(
                 "A draft model must have the ids of the model; received a draft model "

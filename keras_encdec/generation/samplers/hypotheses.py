@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from keras import ops, tree
 
-from keras_encdec.backend import take_of_each
-from keras_encdec.generation.samplers.top_k import first_true
+from keras_encdec.backend import first_true, take_of_each
 
 NEVER = -float("inf")
 

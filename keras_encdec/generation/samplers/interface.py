@@ -132,9 +132,7 @@ class Sampler:
     def append(self, task, state, tokens, logits, cache):
         """Returns the next state, given the tokens picked from the logits."""
         index, before = state.index, state.finished
-        # Not that which is not sound: TensorFlow makes "not less" "greater or equal".
-        # Nor the largest: XLA's may be a number among which there was nan.
-        sound = ops.sum(logits, axis=-1) < float("inf")
+        sound = are_sound(logits)
         # A row that no token may follow ends where it is, as one does without logits.
         nothing = ops.where(sound, largest(logits), -float("inf")) == -float("inf")
         finished = ops.logical_or(before, nothing)
@@ -177,6 +175,28 @@ class Sampler:
     def from_config(cls, config):
         """Builds a sampler from its options."""
         return cls(**config)
+
+
+def are_sound(logits):
+    """Returns whether logits are neither nan nor infinite upwards, for each row.
+
+    Args:
+        logits: `(..., V)`, float32.
+
+    Returns:
+        `(...,)`, bool.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.generation.samplers.interface import are_sound
+
+        print(are_sound(ops.array([[0.1, -float("inf")], [0.1, float("nan")]])))
+        ```
+    """
+    # Not that which is not sound: TensorFlow makes "not less" "greater or equal".
+    # Nor by the largest: XLA's may be a number among which there was nan.
+    return ops.sum(logits, axis=-1) < float("inf")
 
 
 def log_probabilities(logits, tokens):

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_encdec.backend import write_at
 from keras_encdec.generation.processors.tokens import only
-from keras_encdec.generation.samplers.interface import Sampler
+from keras_encdec.generation.samplers.interface import Sampler, are_sound
 from keras_encdec.generation.samplers.top_k import largest
 from keras_encdec.generation.task import BROKEN, Generated
 
@@ -168,7 +168,7 @@ class KerasHubSampler(Sampler):
 
 def _fates(fates, logits, rows_per_source):
     """Returns what becomes of rows that have these logits, `(R,)`, int32."""
-    sound = ops.sum(logits, axis=-1) < float("inf")
+    sound = are_sound(logits)
     goes_on = ops.logical_and(sound, largest(logits) > -float("inf"))
     # After its end nothing of a row counts.
     over = ops.logical_or(sound, fates >= _ENDED)

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_encdec.backend import take_of_each
+from keras_encdec.backend import first_true, take_of_each
 from keras_encdec.generation.checks import require_share, require_size
 from keras_encdec.generation.samplers.interface import Sampler
-from keras_encdec.generation.samplers.top_k import first_true, largest, likeliest, top_k
+from keras_encdec.generation.samplers.top_k import largest, likeliest, top_k
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")

@@ -108,28 +108,6 @@ def likeliest(logits):
     return ops.cast(ops.reshape(tokens, outer), "int32")
 
 
-def first_true(flags):
-    """Returns the place of the first True, 0 if there is none.
-
-    Args:
-        flags: `(..., V)`, bool.
-
-    Returns:
-        `(...,)`, int32.
-
-    Example:
-        ```python
-        from keras import ops
-        from keras_encdec.generation.samplers.top_k import first_true
-
-        print(first_true(ops.array([[False, True, True]])))
-        ```
-    """
-    # Of integers: of floats Keras's argmax tells zeros by their signs, with an op that
-    # runtimes beside TensorFlow do not have, and ONNX has none of booleans.
-    return ops.cast(ops.argmax(ops.cast(flags, "int32"), axis=-1), "int32")
-
-
 def _in_groups(x, width):
     """Values `(..., V)` as `(rows, G, W)`, the last group filled up with -inf."""
     size = x.shape[-1]

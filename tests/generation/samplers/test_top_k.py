@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_encdec.generation.samplers.top_k import first_true, likeliest, top_k
+from keras_encdec.generation.samplers.top_k import likeliest, top_k
 
 
 def by_numpy(x, k):
@@ -50,13 +50,6 @@ def test_the_likeliest_is_the_first_of_equals():
     assert ops.convert_to_numpy(likeliest(logits)).tolist() == [1, 1, 0]
     nothing = ops.full((1, 3), -inf)
     assert ops.convert_to_numpy(likeliest(nothing)).tolist() == [0]
-
-
-def test_the_first_true_of_each_row():
-    flags = ops.array([[False, True, True], [False, False, False]])
-    places = first_true(flags)
-    assert keras.backend.standardize_dtype(places.dtype) == "int32"
-    assert ops.convert_to_numpy(places).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("shape", [(3, 1000), (2, 3, 1009), (1, 10000)])
