@@ -40,10 +40,20 @@ def seed():
 
 
 @pytest.fixture
-def hears_interrupts():
-    """Python's own handler of Ctrl-C, also where the tests run in the background."""
+def interrupt():
+    """Ctrl-C as Python hears it, also where the tests run in the background.
+
+    The handler is called and no signal sent, which can end the process that runs the
+    tests; what a signal does, tests of a process of its own show.
+    """
+
+    def call_handler():
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is not signal.SIG_IGN:
+            handler(signal.SIGINT, None)
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
+    yield call_handler
     signal.signal(signal.SIGINT, before)
 
 

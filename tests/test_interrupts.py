@@ -7,18 +7,14 @@ import pytest
 
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("hears_interrupts")]
-
-
-def interrupt():
-    signal.raise_signal(signal.SIGINT)
+pytestmark = pytest.mark.once
 
 
 def handler():
     return signal.getsignal(signal.SIGINT)
 
 
-def test_an_interrupt_waits_for_the_check():
+def test_an_interrupt_waits_for_the_check(interrupt):
     steps = []
     with pytest.raises(KeyboardInterrupt):
         with interrupts_kept(until_checked=True):
@@ -31,7 +27,7 @@ def test_an_interrupt_waits_for_the_check():
     check_interrupt()
 
 
-def test_an_interrupt_after_the_last_check_is_not_lost():
+def test_an_interrupt_after_the_last_check_is_not_lost(interrupt):
     done = []
     with pytest.raises(KeyboardInterrupt):
         with interrupts_kept(until_checked=True):
@@ -41,7 +37,7 @@ def test_an_interrupt_after_the_last_check_is_not_lost():
 
 
 @pytest.mark.parametrize("until_checked, number", [(True, 2), (False, 1)])
-def test_at_once(until_checked, number):
+def test_at_once(interrupt, until_checked, number):
     sent = []
     with pytest.raises(KeyboardInterrupt):
         with interrupts_kept(until_checked=until_checked):
@@ -53,7 +49,9 @@ def test_at_once(until_checked, number):
 
 
 @pytest.mark.parametrize("until_checked", [True, False])
-def test_what_a_library_makes_of_an_interrupt_is_the_interrupt(until_checked):
+def test_what_a_library_makes_of_an_interrupt_is_the_interrupt(
+    interrupt, until_checked
+):
     with pytest.raises(KeyboardInterrupt) as found:
         with interrupts_kept(until_checked=until_checked):
             try:
@@ -65,7 +63,7 @@ def test_what_a_library_makes_of_an_interrupt_is_the_interrupt(until_checked):
     assert handler() is signal.default_int_handler
 
 
-def test_an_interrupt_that_a_library_swallows_is_not_lost():
+def test_an_interrupt_that_a_library_swallows_is_not_lost(interrupt):
     with pytest.raises(KeyboardInterrupt):
         with interrupts_kept(until_checked=False):
             with pytest.raises(KeyboardInterrupt):
@@ -85,7 +83,7 @@ def test_other_errors_are_what_they_are():
 
 
 @pytest.mark.parametrize("other", [signal.SIG_IGN, lambda number, frame: None])
-def test_a_handler_of_another_kind_stays(other):
+def test_a_handler_of_another_kind_stays(interrupt, other):
     signal.signal(signal.SIGINT, other)
     with interrupts_kept(until_checked=True):
         assert handler() is other
@@ -94,7 +92,7 @@ def test_a_handler_of_another_kind_stays(other):
     assert handler() is other
 
 
-def test_another_thread_is_not_interrupted():
+def test_another_thread_is_not_interrupted(interrupt):
     told = []
 
     def work():
@@ -111,7 +109,7 @@ def test_another_thread_is_not_interrupted():
     assert told
 
 
-def test_says_on_a_terminal_that_it_waits(monkeypatch, capsys):
+def test_says_on_a_terminal_that_it_waits(interrupt, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with pytest.raises(KeyboardInterrupt):
         with interrupts_kept(until_checked=True):

@@ -472,14 +472,13 @@ def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
 
 
 @pytest.mark.once
-@pytest.mark.usefixtures("hears_interrupts")
 def test_an_error_that_a_library_makes_of_ctrl_c_is_ctrl_c(
-    tmp_path, pairs, monkeypatch, capsys
+    tmp_path, pairs, monkeypatch, capsys, interrupt
 ):
     def step(*args):
         with pytest.raises(KeyboardInterrupt):
             for _ in range(2):
-                signal.raise_signal(signal.SIGINT)
+                interrupt()
         raise SystemError("Objects/listobject.c:338: bad argument to internal function")
 
     def make(self, force=False):

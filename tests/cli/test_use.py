@@ -7,7 +7,6 @@ import io
 import os
 import pathlib
 import re
-import signal
 import stat
 import subprocess
 import sys
@@ -536,13 +535,12 @@ def test_a_broken_saved_folder_is_an_error_that_names_it(
 
 
 @pytest.mark.once
-@pytest.mark.usefixtures("hears_interrupts")
-def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys, stdin):
+def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys, stdin, interrupt):
     def load(folder, modules):
         try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt as interrupt:
-            raise SystemError("bad argument to internal function") from interrupt
+            interrupt()
+        except KeyboardInterrupt as error:
+            raise SystemError("bad argument to internal function") from error
 
     monkeypatch.setattr(TextToText, "load", load)
     stdin(b"12\n")

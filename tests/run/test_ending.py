@@ -1,7 +1,5 @@
 """What is kept, and what is said, when a training ends."""
 
-import signal
-
 import numpy as np
 import pytest
 
@@ -13,12 +11,12 @@ from keras_encdec.run.folder import make_record
 from keras_encdec.text import ByteTokenizer
 from keras_encdec.training import DivergenceError, TrainingOptions
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("hears_interrupts")]
+pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("done", [0, 2])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DivergenceError, OSError])
-def test_what_ends_it_is_told_with_what_is_kept(tmp_path, done, error):
+def test_what_ends_it_is_told_with_what_is_kept(tmp_path, done, error, interrupt):
     small = {"hidden_dim": 8, "intermediate_dim": 8, "num_heads": 1, "num_layers": 1}
     text_to_text = build(ByteTokenizer(), ByteTokenizer(), max_length=8, **small)
     model, options = text_to_text.model, TrainingOptions(epochs=3)
@@ -35,8 +33,7 @@ def test_what_ends_it_is_told_with_what_is_kept(tmp_path, done, error):
                 (place.checkpoints / f"epoch-{done:05d}.safetensors").touch()
             model.set_weights([weights + 1 for weights in before])
             if error is KeyboardInterrupt:
-                # As Python calls it, for a signal would reach the worker of the tests.
-                signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
+                interrupt()
                 check_interrupt()
             raise error("broken")
     for one, other in zip(before, model.get_weights(), strict=True):

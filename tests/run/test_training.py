@@ -478,10 +478,9 @@ def test_without_a_folder_an_interrupted_training_does_not_promise_to_go_on():
 
 
 @pytest.mark.once
-@pytest.mark.usefixtures("hears_interrupts")
 @pytest.mark.parametrize("verb", ["evaluate", "generate"])
 def test_an_interruption_while_it_judges_loses_only_the_epoch(
-    tmp_path, verb, monkeypatch
+    tmp_path, verb, monkeypatch, interrupt
 ):
     options = {"validation": VALIDATION, "folder": tmp_path / "run", **QUICK}
     place = {"evaluate": keras.Model, "generate": TextToText}[verb]
@@ -492,7 +491,7 @@ def test_an_interruption_while_it_judges_loses_only_the_epoch(
     def interrupted(*args, **kwargs):
         calls.append(args)
         if len(calls) == 2:
-            signal.raise_signal(signal.SIGINT)
+            interrupt()
         return work(*args, **kwargs)
 
     monkeypatch.setattr(place, name, interrupted)

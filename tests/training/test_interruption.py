@@ -1,7 +1,5 @@
 """An interrupt within a batch, of training and of evaluation."""
 
-import signal
-
 import keras
 import numpy as np
 import pytest
@@ -13,13 +11,13 @@ from keras_encdec.training import InterruptBetweenBatches
 class InterruptsIn(keras.callbacks.Callback):
     """Interrupts within a batch, once; counts the updates, which ends with each."""
 
-    def __init__(self):
+    def __init__(self, interrupt):
         super().__init__()
-        self.ended = 0
+        self.interrupt, self.ended = interrupt, 0
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch == 1:
-            signal.raise_signal(signal.SIGINT)
+            self.interrupt()
 
     def on_train_batch_end(self, batch, logs=None):
         self.ended += 1
@@ -28,14 +26,13 @@ class InterruptsIn(keras.callbacks.Callback):
     on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
 
-@pytest.mark.usefixtures("hears_interrupts")
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
-def test_the_batch_is_finished_first(verb):
+def test_the_batch_is_finished_first(verb, interrupt):
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     x = np.ones((8, 1))
     y = () if verb == "predict" else (x,)
-    counts = InterruptsIn()
+    counts = InterruptsIn(interrupt)
     callbacks = [InterruptBetweenBatches(), counts]
     with pytest.raises(KeyboardInterrupt):
         with interrupts_kept(until_checked=True):
