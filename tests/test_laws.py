@@ -38,10 +38,18 @@ VARIANTS = {
     "learned": {"positions": "learned", "max_length": 9},
     "rotary": {"positions": "rotary"},
     "relative": {"positions": "relative"},
+    "bias per block": {
+        "positions": "relative",
+        "bias_per_block": True,
+        "num_buckets": 4,
+        "max_distance": 6,
+    },
+    "learned behind others": {"positions": LearnedPosition(9, offset=2)},
     "no positions": {"positions": None},
     "normalized last": {"normalize_first": False},
     "rms": {"normalization": "rms", "use_bias": False},
     "rms last": {"normalization": "rms", "normalize_first": False},
+    "embedding norm": {"embedding_norm": True, "activation": "gelu_new"},
     "gated": {"gated": True, "activation": "silu"},
     "one key head": {"num_key_value_heads": 1, "positions": "rotary"},
     "two key heads": {"num_key_value_heads": 2, "positions": "relative"},
@@ -122,7 +130,7 @@ def test_a_part_may_have_a_dtype_of_its_own(normalize_first):
         decoder.cross_attention.key_dense,
         model.source_embedding,
         model.source_embedding.table,
-        model.decoder.relative_bias,
+        model.decoder.relative_biases[0],
         model.decoder.logits_dense,
     ):
         part.dtype_policy = "mixed_bfloat16"

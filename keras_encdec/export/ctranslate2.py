@@ -311,7 +311,8 @@ def _options(specs, stack):
         "rms_norm": block.normalization == "rms",
         "activation": specs.Activation[_activation(stack)],
         "ffn_glu": block.gated,
-        "relative_attention_bias": stack.relative_bias is not None,
+        "relative_attention_bias": bool(stack.relative_biases),
+        "layernorm_embedding": stack.embedding.norm is not None,
         # 0 turns all features; ours are paired with those of the other half.
         "rotary_dim": 0 if block.rotary else None,
         "rotary_interleave": False,
@@ -321,17 +322,22 @@ def _options(specs, stack):
 def _fill_stack(spec, stack, num_positions, weights, name):
     spec.scale_embeddings = stack.embedding.scale
     if hasattr(spec, "position_encodings"):
-        positions = weights.get(f"{name}.positions")
-        if positions is None:
+        if isinstance(stack.embedding.position_layer, LearnedPosition):
+            offset = stack.embedding.position_layer.offset
+            positions = weights[f"{name}.positions"][offset:]
+        else:
             positions = _positions(stack.embedding, num_positions)
         spec.position_encodings.encodings = positions
+    if stack.embedding.norm is not None:
+        _fill_norm(spec.layernorm_embedding, weights, f"{name}.embedding_norm")
     for i, layer in enumerate(spec.layer):
         block = f"{name}.blocks.{i}"
-        if stack.relative_bias is not None:
-            attention, bias = layer.self_attention, weights[f"{name}.relative_bias"]
-            attention.relative_attention_bias = bias
+        if stack.relative_biases:
+            whose = name if len(stack.relative_biases) == 1 else block
+            attention = layer.self_attention
+            attention.relative_attention_bias = weights[f"{whose}.relative_bias"]
             attention.relative_attention_max_distance = np.int32(
-                stack.relative_bias.max_distance
+                stack.relative_biases[0].max_distance
             )
         _fill_attention(layer.self_attention, weights, f"{block}.self_attention")
         if name == "decoder":

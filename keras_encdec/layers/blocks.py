@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_encdec.backend import write_at
 from keras_encdec.layers import checks
+from keras_encdec.layers.activations import get_activation, saved_activation
 from keras_encdec.layers.attention import Attention
 from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.feed_forward import FeedForward
@@ -45,7 +46,7 @@ class _Block(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         self.head_dim = head_dim
         self.num_key_value_heads = num_key_value_heads
-        self.activation = keras.activations.get(activation)
+        self.activation = get_activation(activation)
         self.gated = gated
         self.normalization = normalization
         self.normalize_first = normalize_first
@@ -125,7 +126,7 @@ class _Block(keras.layers.Layer):
             "intermediate_dim": self.intermediate_dim,
             "head_dim": self.head_dim,
             "num_key_value_heads": self.num_key_value_heads,
-            "activation": checks.saved_activation(self.activation),
+            "activation": saved_activation(self.activation),
             "gated": self.gated,
             "normalization": self.normalization,
             "normalize_first": self.normalize_first,
@@ -147,7 +148,8 @@ class EncoderBlock(_Block):
         intermediate_dim: The width of the feed-forward network's middle.
         head_dim: The size of each head; by default D / N.
         num_key_value_heads: Heads of keys and values; by default N.
-        activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`.
+        activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`; or
+            `"gelu_new"`, GELU by tanh.
         gated: Whether the feed-forward network is gated.
         normalization: `"layer"` or `"rms"`.
         normalize_first: Whether to normalize before each sublayer, or after its

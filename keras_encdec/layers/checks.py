@@ -1,9 +1,7 @@
 """Checks of arguments and of ids, with one wording."""
 
 import numbers
-import warnings
 
-import keras
 import numpy as np
 
 
@@ -86,41 +84,6 @@ def require_id(vocabulary_size, **options):
                 f"{name} must be an id of the vocabulary, from 0 to "
                 f"{vocabulary_size - 1}; received {name}={value!r}."
             )
-
-
-def saved_activation(activation):
-    """Returns what a config says of an activation, if it can be loaded again.
-
-    Args:
-        activation: A function.
-
-    Returns:
-        Its name, or a dict.
-
-    Raises:
-        ValueError: If the function is not registered, such as a lambda.
-
-    Example:
-        ```python
-        import keras
-        from keras_encdec.layers.checks import saved_activation
-
-        print(saved_activation(keras.activations.relu))
-        ```
-    """
-    try:
-        with warnings.catch_warnings():
-            # Of lambdas Keras warns, and saves them.
-            warnings.simplefilter("error", UserWarning)
-            config = keras.activations.serialize(activation)
-        keras.activations.get(config)
-    except (TypeError, ValueError, UserWarning) as error:
-        raise ValueError(
-            "An activation is saved by its name, under which it is found again; "
-            f"received activation={activation!r}. Give one of Keras's, or define a "
-            "function under @keras.saving.register_keras_serializable()."
-        ) from error
-    return config
 
 
 def require_one_of(choices, **options):

@@ -10,6 +10,7 @@ from keras_encdec.layers.checks import (
     require_positive,
 )
 from keras_encdec.layers.dropout import Dropout
+from keras_encdec.layers.normalization import make_normalization
 from keras_encdec.layers.positions import (
     LearnedPosition,
     RelativePositionBias,
@@ -32,6 +33,9 @@ class TokenEmbedding(keras.layers.Layer):
             options of its own.
         max_length: The number of learned positions, needed for them alone.
         scale: Whether to multiply the vectors by `sqrt(hidden_dim)`.
+        normalization: How to normalize the vectors with their positions, `"layer"` or
+            `"rms"`, or None for not at all.
+        epsilon: Added to the variance in normalization.
         dropout: Dropout rate of the output.
         padding_id: The id that is masked out, or None for no mask.
         start_is_token: Whether the first position counts as a token whatever its id,
@@ -84,6 +88,8 @@ class TokenEmbedding(keras.layers.Layer):
         positions=None,
         max_length=None,
         scale=True,
+        normalization=None,
+        epsilon=1e-5,
         dropout=0.0,
         padding_id=0,
         start_is_token=False,
@@ -117,6 +123,8 @@ class TokenEmbedding(keras.layers.Layer):
         self.positions = positions
         self.max_length = max_length
         self.scale = scale
+        self.normalization = normalization
+        self.epsilon = epsilon
         self.dropout = dropout
         self.padding_id = padding_id
         self.start_is_token = start_is_token
@@ -143,6 +151,11 @@ class TokenEmbedding(keras.layers.Layer):
             self.position_layer = LearnedPosition(
                 max_length, dtype=self.dtype_policy, name="positions"
             )
+        self.norm = None
+        if normalization is not None:
+            self.norm = make_normalization(
+                normalization, epsilon=epsilon, dtype=self.dtype_policy, name="norm"
+            )
         self.dropout_layer = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, ids_shape):
@@ -151,6 +164,8 @@ class TokenEmbedding(keras.layers.Layer):
             self.table.build(None)
         if self.position_layer is not None:
             self.position_layer.build((None, None, self.hidden_dim))
+        if self.norm is not None:
+            self.norm.build((None, None, self.hidden_dim))
         if self.output_bias:
             self.bias = self.add_weight(
                 name="bias",
@@ -180,6 +195,8 @@ class TokenEmbedding(keras.layers.Layer):
             x = x * ops.expand_dims(ops.where(nearest == ids, scale, nan), -1)
         if self.position_layer is not None:
             x = self.position_layer(x, start=start)
+        if self.norm is not None:
+            x = self.norm(x)
         # The table's dtype, and the others', may not be the layer's own.
         return ops.cast(self.dropout_layer(x, training=training), self.compute_dtype)
 
@@ -240,6 +257,8 @@ class TokenEmbedding(keras.layers.Layer):
             "positions": keras.saving.serialize_keras_object(self.positions),
             "max_length": self.max_length,
             "scale": self.scale,
+            "normalization": self.normalization,
+            "epsilon": self.epsilon,
             "dropout": self.dropout,
             "padding_id": self.padding_id,
             "start_is_token": self.start_is_token,

@@ -3,11 +3,8 @@
 import keras
 from keras import ops
 
-from keras_encdec.layers.checks import (
-    require_number,
-    require_positive,
-    saved_activation,
-)
+from keras_encdec.layers.activations import get_activation, saved_activation
+from keras_encdec.layers.checks import require_number, require_positive
 from keras_encdec.layers.dropout import Dropout
 
 
@@ -19,7 +16,8 @@ class FeedForward(keras.layers.Layer):
 
     Args:
         intermediate_dim: Width between the two layers.
-        activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`.
+        activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`; or
+            `"gelu_new"`, GELU by tanh.
         gated: Whether to multiply by a second projection (GLU; with `"silu"` known
             as SwiGLU, with `"gelu"` as GEGLU).
         use_bias: Whether the dense layers have biases.
@@ -64,7 +62,7 @@ class FeedForward(keras.layers.Layer):
         require_positive(intermediate_dim=intermediate_dim)
         require_number(0, 1, dropout=dropout)
         self.intermediate_dim = intermediate_dim
-        self.activation = keras.activations.get(activation)
+        self.activation = get_activation(activation)
         self.gated = gated
         self.use_bias = use_bias
         self.dropout = dropout

@@ -175,6 +175,8 @@ class LearnedPosition(keras.layers.Layer):
 
     Args:
         max_length: The number of positions.
+        offset: The number of vectors before that of the first position, which are
+            never used: 2 in BART.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -185,8 +187,8 @@ class LearnedPosition(keras.layers.Layer):
         `(B, L, D)`, in the compute dtype.
 
     Raises:
-        ValueError: If `max_length` is not a positive integer, or if L is known and
-            above it.
+        ValueError: If `max_length` is not a positive integer or `offset` a negative
+            one, or if L is known and above `max_length`.
 
     Example:
         ```python
@@ -197,17 +199,20 @@ class LearnedPosition(keras.layers.Layer):
         ```
     """
 
-    def __init__(self, max_length, **kwargs):
+    def __init__(self, max_length, *, offset=0, **kwargs):
         super().__init__(**kwargs)
         require_positive(max_length=max_length)
+        if offset:
+            require_positive(offset=offset)
         self.max_length = max_length
+        self.offset = offset
         self.supports_masking = True
 
     def build(self, x_shape):
         """Creates the vectors for inputs of the given shape."""
         self.position_vectors = self.add_weight(
             name="position_vectors",
-            shape=(self.max_length, x_shape[-1]),
+            shape=(self.offset + self.max_length, x_shape[-1]),
             initializer=keras.initializers.RandomNormal(stddev=0.02),
         )
 
@@ -215,7 +220,8 @@ class LearnedPosition(keras.layers.Layer):
         """Adds the vectors of the positions."""
         length = x.shape[1]
         self._check_end(length + start if length and isinstance(start, int) else length)
-        positions = start + ops.arange(ops.shape(x)[1], dtype="int32")
+        first = start + self.offset
+        positions = first + ops.arange(ops.shape(x)[1], dtype="int32")
         return x + ops.take(self.position_vectors, positions, axis=0)
 
     def _check_end(self, end):
@@ -233,7 +239,11 @@ class LearnedPosition(keras.layers.Layer):
 
     def get_config(self):
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "max_length": self.max_length}
+        return {
+            **super().get_config(),
+            "max_length": self.max_length,
+            "offset": self.offset,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")

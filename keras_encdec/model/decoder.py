@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.layers import DecoderBlock, checks
-from keras_encdec.model.stack import Stack
+from keras_encdec.model.stack import Stack, shows_options
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -26,25 +26,14 @@ class Decoder(Stack):
         num_heads: The number of attention heads.
         num_layers: The number of blocks.
         memory_dim: The width D' of the encoder's output; by default `hidden_dim`.
-        positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias),
-            None, or a layer, such as `SinusoidalPosition` with options of its own.
-        max_length: The largest length, for learned positions.
-        normalization: `"layer"` or `"rms"`.
-        normalize_first: Whether to normalize before each sublayer (and once after the
-            last block), or after each residual connection.
-        epsilon: Added to the variance in normalization.
         tie_embeddings: Whether the embedding table also gives the logits.
-        scale_embeddings: Whether to multiply embeddings by `sqrt(hidden_dim)`.
         output_bias: Whether the logits have a bias.
-        dropout: Dropout rate of embeddings and sublayers' outputs.
-        padding_id: The id of padding.
         table: A `keras.layers.Embedding` to share, such as `encoder.embedding.table`;
             then the decoder is saved within an `EncoderDecoder` alone.
         dtype: A dtype or dtype policy for all layers, such as `"mixed_bfloat16"`.
         name: The model's name.
-        **block_options: Further arguments of `DecoderBlock`: `head_dim`,
-            `num_key_value_heads`, `activation`, `gated`, `use_bias`,
-            `attention_dropout`, `activation_dropout`.
+        **options: The options that `EncoderDecoder` has from `positions` on, such as
+            `activation` and `dropout`.
 
     Call arguments:
         inputs: A pair of token ids `(B, T)`, int32, and the encoder's hidden states
@@ -56,9 +45,10 @@ class Decoder(Stack):
         `ids != padding_id`, but that the first position counts as a token.
 
     Raises:
-        ValueError: If an option is unknown, a size is not a positive integer, or sizes
-            do not divide; at a call with arrays, if ids are not 2D, not integer or out
-            of the vocabulary.
+        ValueError: If an option is out of range, a size is not a positive integer, or
+            sizes do not divide; at a call with arrays, if ids are not 2D, not integer
+            or out of the vocabulary.
+        TypeError: If an option is unknown.
 
     Example:
         ```python
@@ -75,6 +65,7 @@ class Decoder(Stack):
         Vaswani et al. 2017, Attention Is All You Need, section 3.1.
     """
 
+    @shows_options
     def __init__(
         self,
         vocabulary_size,
@@ -84,20 +75,12 @@ class Decoder(Stack):
         num_layers,
         *,
         memory_dim=None,
-        positions="sinusoidal",
-        max_length=None,
-        normalization="layer",
-        normalize_first=True,
-        epsilon=1e-5,
         tie_embeddings=True,
-        scale_embeddings=True,
         output_bias=False,
-        dropout=0.1,
-        padding_id=0,
         table=None,
         dtype=None,
         name="decoder",
-        **block_options,
+        **options,
     ):
         config, policy = self._prepared(locals())
         del config["table"]
@@ -137,7 +120,6 @@ class Decoder(Stack):
         )
         self.memory_dim = memory_dim or hidden_dim
         self.supports_masking = True  # Its outputs carry the mask of the target.
-        self.padding_id, self.max_length = padding_id, max_length
 
     def __call__(self, inputs, *args, **kwargs):
         """Returns the hidden states; arrays of ids are checked first."""
@@ -159,8 +141,8 @@ class Decoder(Stack):
             training: Whether to drop out.
         """
         x = self.embedding(ids, training=training)
-        bias = None if self.relative_bias is None else self.relative_bias(x)
-        for block in self.blocks:
+        biases = self._biases(lambda layer: layer(x))
+        for block, bias in zip(self.blocks, biases, strict=True):
             x = block(x, memory, bias=bias, training=training)
         return x if self.norm is None else self.norm(x)
 
@@ -219,11 +201,9 @@ class Decoder(Stack):
         """
         # A generator's ids are checked when it has them all, and not at each step.
         x = self.embedding(tokens, start=index, known=True)
-        bias = None
-        if self.relative_bias is not None:
-            positions = ops.arange(ops.shape(cache[0][0])[2], dtype="int32")
-            here = index + ops.arange(ops.shape(x)[1], dtype="int32")
-            bias = self.relative_bias.between(here, positions)
+        positions = ops.arange(ops.shape(cache[0][0])[2], dtype="int32")
+        here = index + ops.arange(ops.shape(x)[1], dtype="int32")
+        biases = self._biases(lambda layer: layer.between(here, positions))
         depth = len(self.blocks)
         if attention_layer is not None:
             checks.require_one_of(range(-depth, depth), attention_layer=attention_layer)
@@ -231,7 +211,7 @@ class Decoder(Stack):
         for i, block in enumerate(self.blocks):
             observed = attention_layer in (i, i - depth)
             x, past, *its_weights = block.step(
-                x, index, cache[i], remembered[i], mask, bias, observed
+                x, index, cache[i], remembered[i], mask, biases[i], observed
             )
             written.append(past)
             weights += its_weights

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_encdec.layers import EncoderBlock, checks
-from keras_encdec.model.stack import Stack
+from keras_encdec.model.stack import Stack, shows_options
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -22,21 +22,10 @@ class Encoder(Stack):
         intermediate_dim: The width of the feed-forward networks' middle.
         num_heads: The number of attention heads.
         num_layers: The number of blocks.
-        positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias),
-            None, or a layer, such as `SinusoidalPosition` with options of its own.
-        max_length: The largest length, for learned positions.
-        normalization: `"layer"` or `"rms"`.
-        normalize_first: Whether to normalize before each sublayer (and once after the
-            last block), or after each residual connection.
-        epsilon: Added to the variance in normalization.
-        scale_embeddings: Whether to multiply embeddings by `sqrt(hidden_dim)`.
-        dropout: Dropout rate of embeddings and sublayers' outputs.
-        padding_id: The id of padding.
         dtype: A dtype or dtype policy for all layers, such as `"mixed_bfloat16"`.
         name: The model's name.
-        **block_options: Further arguments of `EncoderBlock`: `head_dim`,
-            `num_key_value_heads`, `activation`, `gated`, `use_bias`,
-            `attention_dropout`, `activation_dropout`.
+        **options: The options that `EncoderDecoder` has from `positions` on, such as
+            `activation` and `dropout`.
 
     Call arguments:
         ids: Token ids `(B, S)`, int32.
@@ -47,9 +36,10 @@ class Encoder(Stack):
         `ids != padding_id`.
 
     Raises:
-        ValueError: If an option is unknown, a size is not a positive integer, or sizes
-            do not divide; at a call with arrays, if ids are not 2D, not integer or out
-            of the vocabulary.
+        ValueError: If an option is out of range, a size is not a positive integer, or
+            sizes do not divide; at a call with arrays, if ids are not 2D, not integer
+            or out of the vocabulary.
+        TypeError: If an option is unknown.
 
     Example:
         ```python
@@ -64,6 +54,7 @@ class Encoder(Stack):
         Vaswani et al. 2017, Attention Is All You Need, section 3.1.
     """
 
+    @shows_options
     def __init__(
         self,
         vocabulary_size,
@@ -72,17 +63,9 @@ class Encoder(Stack):
         num_heads,
         num_layers,
         *,
-        positions="sinusoidal",
-        max_length=None,
-        normalization="layer",
-        normalize_first=True,
-        epsilon=1e-5,
-        scale_embeddings=True,
-        dropout=0.1,
-        padding_id=0,
         dtype=None,
         name="encoder",
-        **block_options,
+        **options,
     ):
         config, policy = self._prepared(locals())
         parts = self._parts(
@@ -90,7 +73,6 @@ class Encoder(Stack):
         )
         ids = keras.Input((None,), dtype="int32", name="source")
         self._build_graph(parts, ids, lambda: self.hidden_states(ids), config, policy)
-        self.padding_id, self.max_length = padding_id, max_length
 
     def __call__(self, ids, *args, **kwargs):
         """Returns the hidden states; arrays of ids are checked first."""
@@ -107,7 +89,7 @@ class Encoder(Stack):
             training: Whether to drop out.
         """
         x = self.embedding(ids, training=training)
-        bias = None if self.relative_bias is None else self.relative_bias(x)
-        for block in self.blocks:
+        biases = self._biases(lambda layer: layer(x))
+        for block, bias in zip(self.blocks, biases, strict=True):
             x = block(x, bias=bias, training=training)
         return x if self.norm is None else self.norm(x)

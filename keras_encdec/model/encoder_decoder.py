@@ -14,6 +14,7 @@ from keras_encdec.layers import attend_to, checks
 from keras_encdec.model.decoder import Decoder
 from keras_encdec.model.encoder import Encoder
 from keras_encdec.model.functional import FunctionalModel
+from keras_encdec.model.stack import complete_options, shows_options
 from keras_encdec.model_checks import CheckedModel, as_array
 
 
@@ -42,27 +43,33 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
         decoder: Beside it, a `Decoder` whose `memory_dim` is the encoder's width.
         target_vocabulary_size: The number of target ids, with a table of their own.
         num_decoder_layers: The number of decoder blocks; by default `num_layers`.
-        head_dim: The size of each head; by default `hidden_dim / num_heads`.
-        num_key_value_heads: Heads of keys and values; by default `num_heads`.
+        tie_embeddings: Whether the target's embedding table also gives the logits.
+        output_bias: Whether the logits have a bias.
+        dtype: A dtype or dtype policy for all layers, such as `"mixed_bfloat16"`.
+        name: The model's name.
         positions: `"sinusoidal"`, `"learned"`, `"rotary"`, `"relative"` (T5's bias),
             None, or a layer, such as `SinusoidalPosition` with options of its own.
         max_length: The largest length of source and target, for learned positions.
-        activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`.
+        num_buckets: The number of buckets of distances, for relative positions.
+        max_distance: The distance from which on all share the last bucket.
+        bias_per_block: Whether each block has a relative bias of its own, as in UMT5.
+        scale_embeddings: Whether to multiply embeddings by `sqrt(hidden_dim)`.
+        embedding_norm: Whether to normalize embeddings with their positions, as in
+            BART.
+        head_dim: The size of each head; by default `hidden_dim / num_heads`.
+        num_key_value_heads: Heads of keys and values; by default `num_heads`.
+        activation: Any Keras activation, such as `"relu"`, `"gelu"`, `"silu"`; or
+            `"gelu_new"`, GELU by tanh.
         gated: Whether the feed-forward networks are gated.
         normalization: `"layer"` or `"rms"`.
         normalize_first: Whether to normalize before each sublayer (and once after the
             last block of each stack), or after each residual connection.
         epsilon: Added to the variance in normalization.
         use_bias: Whether the dense layers in the blocks have biases.
-        tie_embeddings: Whether the target's embedding table also gives the logits.
-        scale_embeddings: Whether to multiply embeddings by `sqrt(hidden_dim)`.
-        output_bias: Whether the logits have a bias.
         dropout: Dropout rate of embeddings and sublayers' outputs.
         attention_dropout: Dropout rate of the attention weights.
         activation_dropout: Dropout rate in the middle of the feed-forward networks.
         padding_id: The id of padding in source and target.
-        dtype: A dtype or dtype policy for all layers, such as `"mixed_bfloat16"`.
-        name: The model's name.
 
     Call arguments:
         inputs: A pair of token ids `(source, target)`, `(B, S)` and `(B, T)`, int32.
@@ -72,11 +79,11 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
         Logits `(B, T, V)`, float32, with the mask `target != padding_id`.
 
     Raises:
-        ValueError: If an option is unknown, a size is not a positive integer, or sizes
-            do not divide; at a call with arrays, if ids are out of the vocabulary, not
-            integer, not 2D, or of different batch sizes.
-        TypeError: If sizes lack, a part is of another kind, or parts are given options
-            of theirs.
+        ValueError: If an option is out of range, a size is not a positive integer, or
+            sizes do not divide; at a call with arrays, if ids are out of the
+            vocabulary, not integer, not 2D, or of different batch sizes.
+        TypeError: If sizes lack, an option is unknown, a part is of another kind, or
+            parts are given options of theirs.
 
     Example:
         ```python
@@ -98,6 +105,7 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
         Vaswani et al. 2017, Attention Is All You Need.
     """
 
+    @shows_options
     def __init__(
         self,
         vocabulary_size=None,
@@ -110,36 +118,22 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
         decoder=None,
         target_vocabulary_size=None,
         num_decoder_layers=None,
-        head_dim=None,
-        num_key_value_heads=None,
-        positions="sinusoidal",
-        max_length=None,
-        activation="relu",
-        gated=False,
-        normalization="layer",
-        normalize_first=True,
-        epsilon=1e-5,
-        use_bias=True,
         tie_embeddings=True,
-        scale_embeddings=True,
         output_bias=False,
-        dropout=0.1,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-        padding_id=0,
         dtype=None,
         name="encoder_decoder",
+        **options,
     ):
         given = dict(locals())  # The arguments, before there are other variables.
-        del given["self"]
+        del given["self"], given["options"]
         # Two parts may stand where sizes do.
         for size, part in (("vocabulary_size", "encoder"), ("hidden_dim", "decoder")):
             if given[part] is None and isinstance(given[size], keras.layers.Layer):
                 given[part], given[size] = given[size], None
         if given["encoder"] is None and given["decoder"] is None:
-            encoder, decoder, config, policy = _from_sizes(given)
+            encoder, decoder, config, policy = _from_sizes(given, options)
         else:
-            encoder, decoder, config, policy = _composed(given)
+            encoder, decoder, config, policy = _composed(given, options)
         source = keras.Input(
             encoder.inputs[0].shape[1:], dtype=encoder.inputs[0].dtype, name="source"
         )
@@ -343,7 +337,7 @@ class EncoderDecoder(CheckedModel, FunctionalModel):
         return self.decoder.blocks
 
 
-def _from_sizes(given):
+def _from_sizes(given, options):
     """Returns the two stacks of a model given by its sizes, config and dtype policy."""
     config = {k: v for k, v in given.items() if k not in ("encoder", "decoder")}
     sizes = [name for name in list(config)[:5] if config[name] is None]
@@ -354,6 +348,7 @@ def _from_sizes(given):
             "intermediate_dim, num_heads, num_layers), or EncoderDecoder(encoder, "
             "decoder)."
         )
+    config |= complete_options("EncoderDecoder", options)
     size, depth = config["target_vocabulary_size"], config["num_decoder_layers"]
     given = {"target_vocabulary_size": size, "num_decoder_layers": depth}
     checks.require_positive(**{k: v for k, v in given.items() if v is not None})
@@ -378,7 +373,7 @@ def _from_sizes(given):
     return encoder, decoder, config, decoder.dtype_policy
 
 
-def _composed(given):
+def _composed(given, options):
     """Returns two stacks that were given, checked, with config and dtype policy."""
     encoder, decoder, name = given["encoder"], given["decoder"], given["name"]
     defaults = inspect.signature(EncoderDecoder.__init__).parameters
@@ -388,6 +383,7 @@ def _composed(given):
         if option not in ("encoder", "decoder", "name")
         and value is not defaults[option].default
     ]
+    others += options
     if others:
         raise TypeError(
             "A model of an encoder and a decoder has their options; received "

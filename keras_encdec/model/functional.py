@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from keras_encdec.files import FORMAT, check_format
-from keras_encdec.layers import checks
+from keras_encdec.layers.activations import get_activation, saved_activation
 from keras_encdec.layers.part_states import (
     changed_states,
     part_states,
@@ -80,8 +80,8 @@ class FunctionalModel(keras.Model):
         """Returns the constructor's arguments, in words that JSON takes."""
         if "activation" not in self._config:
             return dict(self._config)
-        activation = keras.activations.get(self._config["activation"])
-        return {**self._config, "activation": checks.saved_activation(activation)}
+        activation = saved_activation(get_activation(self._config["activation"]))
+        return {**self._config, "activation": activation}
 
     def get_config(self):
         """Returns the constructor's arguments, and what changed in parts since."""

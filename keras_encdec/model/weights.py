@@ -128,8 +128,12 @@ def _of_stack(stack):
     yield "embedding", (stack.embedding.table, "embeddings")
     if isinstance(stack.embedding.position_layer, LearnedPosition):
         yield "positions", (stack.embedding.position_layer, "position_vectors")
-    if stack.relative_bias is not None:
-        yield "relative_bias", (stack.relative_bias, "bucket_biases")
+    if stack.embedding.norm is not None:
+        yield from _of_norm("embedding_norm", stack.embedding.norm)
+    biases = stack.relative_biases
+    for i, layer in enumerate(biases):
+        name = f"blocks.{i}.relative_bias" if len(biases) > 1 else "relative_bias"
+        yield name, (layer, "bucket_biases")
     crossing = ["cross_attention"] if isinstance(stack, Decoder) else []
     for i, block in enumerate(stack.blocks):
         for part in ("self_attention", *crossing):

@@ -21,7 +21,7 @@ from keras_encdec import (
     WordTokenizer,
 )
 from keras_encdec.export.ctranslate2 import export_ctranslate2
-from keras_encdec.layers import SinusoidalPosition
+from keras_encdec.layers import LearnedPosition, SinusoidalPosition
 from keras_encdec.text import Tokenizer
 
 LENGTH = 12
@@ -111,11 +111,6 @@ def log_probabilities(model, sources, targets):
 
 
 @keras.saving.register_keras_serializable(package="tests_of_ctranslate2")
-def gelu_by_tanh(x):
-    return keras.activations.gelu(x, approximate=True)
-
-
-@keras.saving.register_keras_serializable(package="tests_of_ctranslate2")
 def gelu_by_sigmoid(x):
     return x * ops.sigmoid(1.702 * x)
 
@@ -127,7 +122,6 @@ OPTIONS = {
     "epsilon": {"epsilon": 0.3},
     "RMS, epsilon": {"normalization": "rms", "epsilon": 0.3},
     "GELU": {"activation": "gelu"},
-    "GELU by tanh": {"activation": gelu_by_tanh},
     "GELU by sigmoid": {"activation": gelu_by_sigmoid},
     "SiLU": {"activation": "silu"},
     "tanh": {"activation": "tanh"},
@@ -137,6 +131,7 @@ OPTIONS = {
     "shared keys": {"num_key_value_heads": 2},
     "one key, head_dim": {"num_key_value_heads": 1, "head_dim": 6},
     "learned": {"positions": "learned", "max_length": 32},
+    "learned behind others": {"positions": LearnedPosition(32, offset=2)},
     "no positions": {"positions": None},
     "Tensor2Tensor": {
         "positions": SinusoidalPosition(interleaved=False, endpoint=True, first=1)
@@ -145,6 +140,14 @@ OPTIONS = {
     "rotary, head_dim": {"positions": "rotary", "head_dim": 6},
     "relative": {"positions": "relative"},
     "relative, shared keys": {"positions": "relative", "num_key_value_heads": 2},
+    "buckets": {"positions": "relative", "num_buckets": 8, "max_distance": 9},
+    "bias per block": {"positions": "relative", "bias_per_block": True},
+    "embedding norm": {"embedding_norm": True, "normalize_first": False},
+    "GELU new, RMS embedding norm": {
+        "activation": "gelu_new",
+        "embedding_norm": True,
+        "normalization": "rms",
+    },
     "tied, output bias": {"tie_embeddings": True, "output_bias": True},
     "unscaled": {"scale_embeddings": False},
     "deep": {"num_layers": 3, "num_decoder_layers": 1},

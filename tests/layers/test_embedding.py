@@ -19,6 +19,7 @@ def to_numpy(x):
         ({}, 1),
         ({"positions": "sinusoidal", "dropout": 0.1, "padding_id": None}, 1),
         ({"positions": "learned", "max_length": 6, "scale": False}, 2),
+        ({"positions": "sinusoidal", "normalization": "layer", "epsilon": 0.1}, 3),
     ],
 )
 def test_keeps_keras_rules(run_layer_test, options, weights):

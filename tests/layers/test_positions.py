@@ -40,7 +40,7 @@ def test_layers_keep_keras_rules(run_layer_test):
     run_layer_test(
         LearnedPosition,
         **shapes,
-        init_kwargs={"max_length": 6},
+        init_kwargs={"max_length": 6, "offset": 2},
         expected_output_shape=(2, 5, 8),
         expected_num_trainable_weights=1,
         supports_masking=True,
@@ -77,13 +77,20 @@ def test_sinusoids_count_in_float32(dtype, atol):
     np.testing.assert_allclose(to_numpy(y)[0], expected, atol=atol)
 
 
-@pytest.mark.parametrize("make", [SinusoidalPosition, lambda: LearnedPosition(9)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        SinusoidalPosition,
+        lambda: LearnedPosition(9),
+        lambda: LearnedPosition(9, offset=2),
+    ],
+)
 def test_positions_are_added_from_the_start(make):
     x = np.random.default_rng(0).normal(size=(2, 7, 8)).astype("float32")
     layer = make()
     whole = to_numpy(layer(x))
     if layer.weights:
-        expected = x + layer.get_weights()[0][:7]
+        expected = x + layer.get_weights()[0][layer.offset :][:7]
     else:
         expected = x + sinusoids(range(7), 8)
     np.testing.assert_allclose(whole, expected, atol=1e-5)

@@ -1,10 +1,12 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
 import torch
 from keras import ops
 
-from keras_encdec import Encoder
+from keras_encdec import Decoder, Encoder, EncoderDecoder
 from keras_encdec.backend import carried_mask
 
 IDS = np.array([[3, 4, 5, 1, 2], [6, 2, 0, 0, 0]], "int32")
@@ -71,7 +73,7 @@ def test_refuses_what_are_no_ids(ids, match):
         ({"num_layers": 0}, "num_layers"),
         ({"padding_id": 11}, "padding_id"),
         ({"num_heads": 3}, "heads"),
-        ({"flavour": "sweet"}, "flavour"),
+        ({"max_distance": 64}, "max_distance are given with positions='relative'"),
     ],
 )
 def test_refuses_bad_options(options, match):
@@ -79,3 +81,13 @@ def test_refuses_bad_options(options, match):
     sizes |= {"vocabulary_size": 11, "num_heads": 2, "num_layers": 1}
     with pytest.raises(ValueError, match=match):
         Encoder(**{**sizes, **options})
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("kind", [Encoder, Decoder, EncoderDecoder])
+def test_options_are_known_by_their_names(kind):
+    shown = inspect.signature(kind).parameters
+    assert shown["dropout"].default == 0.1 and shown["activation"].default == "relu"
+    assert "options" not in shown
+    with pytest.raises(TypeError, match="dropout.*received flavour"):
+        kind(11, 8, 12, 2, 1, flavour="sweet")

@@ -140,7 +140,7 @@ def test_relative_bias_looks_ahead_in_the_encoder_alone():
     model = build(positions="relative")
     query, keys = np.array([40], "int32"), np.array([0, 39, 40, 41, 80], "int32")
     buckets = []
-    for layer in (model.encoder.relative_bias, model.decoder.relative_bias):
+    for layer in (*model.encoder.relative_biases, *model.decoder.relative_biases):
         layer.bucket_biases.assign(np.arange(32)[:, None] * np.ones((1, 2)))
         buckets.append(to_numpy(layer.between(query, keys))[0, 0, 0].tolist())
     # By T5's rule, with 32 buckets up to a distance of 128.

@@ -24,8 +24,8 @@ def test_weights_are_named_as_in_the_whole_model(kind):
 @pytest.mark.parametrize("kind", [Encoder, Decoder])
 def test_parts_are_those_that_the_options_say(kind):
     stack = kind(**SIZES, positions="relative")
-    assert stack.relative_bias is not None and stack.norm is not None
+    assert len(stack.relative_biases) == 1 and stack.norm is not None
     assert stack.vocabulary_size == 11 and len(stack.blocks) == 2
     stack = kind(**SIZES, positions="rotary", normalize_first=False, gated=True)
-    assert stack.relative_bias is None and stack.norm is None
+    assert stack.relative_biases == [] and stack.norm is None
     assert all(block.rotary and block.gated for block in stack.blocks)

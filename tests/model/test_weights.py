@@ -19,6 +19,7 @@ OPTIONS = [
     {},
     {"positions": "learned", "max_length": 5, "output_bias": True},
     {"positions": "relative", "normalization": "rms", "gated": True, "use_bias": False},
+    {"positions": "relative", "bias_per_block": True, "embedding_norm": True},
     {"target_vocabulary_size": 9, "tie_embeddings": False, "output_bias": True},
 ]
 
