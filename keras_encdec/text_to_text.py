@@ -15,7 +15,7 @@ import keras_encdec.training  # noqa: F401
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, row_seeds
-from keras_encdec.generation.checks import require_size
+from keras_encdec.option_checks import require_positive
 from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
     CONFIG_FILE,
@@ -107,7 +107,7 @@ class TextToText:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.model = model
-        require_size("max_length", max_length)
+        require_positive(max_length=max_length)
         self.max_length = max_length
         facts = facts_of(model)
         if facts.source_features is not None:
@@ -176,9 +176,9 @@ class TextToText:
         """Returns the target texts."""
         max_length = self.max_length if max_length is None else max_length
         number = 1 if num_return_sequences is None else num_return_sequences
-        require_size("max_length", max_length)
-        require_size("batch_size", batch_size)
-        require_size("num_return_sequences", number)
+        require_positive(
+            max_length=max_length, batch_size=batch_size, num_return_sequences=number
+        )
         rows = texts if isinstance(texts, _EncodedTexts) else self.encode(texts)
         seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
         # Sorted, so that a batch holds texts of one length; put back at the end.
@@ -257,7 +257,7 @@ class TextToText:
         if not isinstance(text, (str, bytes)):
             raise TypeError(f"text must be one string; received {text!r:.200}.")
         max_length = self.max_length if max_length is None else max_length
-        require_size("max_length", max_length)
+        require_positive(max_length=max_length)
         rows = self.encode([text])
         return self._pieces(self.generator.stream(rows, max_length, seed))
 
@@ -378,7 +378,7 @@ class TextToText:
 
     def _batches(self, sources, targets, batch_size):
         """Yields the ids of pairs of texts, lists of rows."""
-        require_size("batch_size", batch_size)
+        require_positive(batch_size=batch_size)
         # The first, for it says that a text alone is no batch of its characters.
         sources, targets = self.encode(sources), self.encode(targets, "target")
         if len(sources) != len(targets):

@@ -163,16 +163,25 @@ def test_refuses_a_single_text(text_to_text, texts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_length": 0}, "max_length must be an integer of at least 1; received 0"),
-        ({"max_length": 2.5}, "max_length must be an integer.*received 2.5"),
-        ({"max_length": [3, 4]}, r"max_length must be an integer.*received \[3, 4\]"),
-        ({"max_length": True}, "max_length must be an integer.*received True"),
+        ({"max_length": 0}, "max_length must be a positive integer"),
+        ({"max_length": 2.5}, "max_length must be a positive.*received max_length=2.5"),
+        (
+            {"max_length": [3, 4]},
+            r"max_length must be a positive.*received max_length=\[3, 4\]",
+        ),
+        (
+            {"max_length": True},
+            "max_length must be a positive.*received max_length=True",
+        ),
         ({"seed": 2**31}, "seed must be an int that fits in 32 bits.*2147483648"),
         ({"seed": 0.5}, "seed must be an int that fits in 32 bits.*received 0.5"),
-        ({"batch_size": 0}, "batch_size must be an integer of at least 1; received 0"),
-        ({"batch_size": -4}, "batch_size must be an integer.*received -4"),
-        ({"batch_size": 2.5}, "batch_size must be an integer.*received 2.5"),
-        ({"num_return_sequences": 0}, "num_return_sequences must be an.*received 0"),
+        ({"batch_size": 0}, "batch_size must be a positive integer"),
+        ({"batch_size": -4}, "batch_size must be a positive.*received batch_size=-4"),
+        ({"batch_size": 2.5}, "batch_size must be a positive.*received batch_size=2.5"),
+        (
+            {"num_return_sequences": 0},
+            "num_return_sequences must be a positive integer",
+        ),
     ],
 )
 def test_refuses_options(text_to_text, options, message):

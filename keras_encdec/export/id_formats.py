@@ -13,9 +13,9 @@ from keras_encdec.export.child import run_under_tensorflow
 from keras_encdec.export.id_functions import id_functions
 from keras_encdec.files import FORMAT, new_folder
 from keras_encdec.generation import Generator
-from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.model import EncoderDecoder
+from keras_encdec.option_checks import require_positive
 from keras_encdec.text import SentencePieceTokenizer
 
 
@@ -104,8 +104,7 @@ def export_ids(
             "A draft model cannot be exported; received a Generator with one. Give a "
             "Generator without draft_model, whose ids are the same."
         )
-    require_size("max_length", max_length)
-    require_size("num_return_sequences", num_return_sequences)
+    require_positive(max_length=max_length, num_return_sequences=num_return_sequences)
     sampler.rows_per_source(num_return_sequences)
     dtype = model.dtype_policy.compute_dtype
     if dtype != "float32":

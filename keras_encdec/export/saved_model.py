@@ -10,7 +10,7 @@ from keras_encdec.export.signatures import SIGNATURES, Signatures
 from keras_encdec.export.warm_up import write_warm_up
 from keras_encdec.files import new_folder
 from keras_encdec.generation import BeamSampler
-from keras_encdec.generation.checks import require_size
+from keras_encdec.option_checks import require_positive
 from keras_encdec.serving.grpc import import_serving_api
 
 tf = import_tensorflow()
@@ -123,7 +123,7 @@ def export_saved_model(
     if warm_up:
         import_serving_api()
     max_length = text_to_text.max_length if max_length is None else max_length
-    require_size("max_length", max_length)
+    require_positive(max_length=max_length)
     beams = _beams(text_to_text.sampler, num_beams, length_penalty)
     # With no source a call checks its options, and no more.
     text_to_text.generator([], max_length)

@@ -10,8 +10,6 @@ from keras import ops
 from keras_encdec.generation.checks import (
     require_finite_logits,
     require_generated,
-    require_one_of,
-    require_size,
 )
 from keras_encdec.generation.inputs.rows import (
     pad_pairs,
@@ -38,6 +36,7 @@ from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.generation.scoring import align, score
 from keras_encdec.generation.side_by_side import side_by_side
 from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
+from keras_encdec.option_checks import require_one_of, require_positive
 from keras_encdec.protocol import facts_of, largest_lengths
 
 
@@ -125,7 +124,7 @@ class Generator:
         num_draft_tokens=4,
         jit_compile="auto",
     ):
-        require_one_of("jit_compile", jit_compile, (True, False, "auto"))
+        require_one_of((True, False, "auto"), jit_compile=jit_compile)
         sampler = sampler_of(sampler)
         if draft_model is not None:
             sampler = SpeculativeSampler(sampler, draft_model, num_draft_tokens)
@@ -390,7 +389,7 @@ class Generator:
         source = pad_sources(self.model, source, self.padding_id)
         limits = row_limits(max_length, len(source))
         seeds = seeds_of_rows(seed, len(source))
-        require_size("num_return_sequences", number)
+        require_positive(num_return_sequences=number)
         self.sampler.rows_per_source(number)
         arrays = {"source": source, "limits": limits, "seeds": seeds}
         longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)

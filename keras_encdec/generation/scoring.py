@@ -6,8 +6,8 @@ shapes: B batch, S source, T target, V vocabulary.
 
 from keras import ops
 
-from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.samplers.interface import log_probabilities
+from keras_encdec.option_checks import require_positive
 
 
 def score(model, source, target, *, start_id=1, padding_id=0):
@@ -72,7 +72,7 @@ def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id
     """
     if heads is not None:
         # The mean of none would be nan, as if the model were.
-        require_size("heads", heads)
+        require_positive(heads=heads)
     *_, weights = _decode(model, source, target, start_id, attention_layer=layer)
     weights = ops.mean(ops.cast(weights[:, :, :heads], "float32"), axis=2)
     return ops.where((target != padding_id)[..., None], weights, 0.0)

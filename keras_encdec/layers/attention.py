@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_encdec.backend import fused_attention
 from keras_encdec.layers.checks import require_number, require_positive
+from keras_encdec.layers.dense import built_dense
 from keras_encdec.layers.dropout import Dropout
 from keras_encdec.layers.masks import (
     attend_to,
@@ -120,24 +121,17 @@ class Attention(keras.layers.Layer):
             rotate(ops.zeros((1, 1, 1, self._head_dim)), ops.arange(1))
         key_value_dim = self.num_key_value_heads * self._head_dim
         memory_shape = memory_shape or x_shape
-        self.query_dense = self._dense(
-            self.num_heads * self._head_dim, "query", x_shape
+        self.query_dense = built_dense(
+            self, self.num_heads * self._head_dim, "query", x_shape
         )
-        self.key_dense = self._dense(key_value_dim, "key", memory_shape)
-        self.value_dense = self._dense(key_value_dim, "value", memory_shape)
-        self.output_dense = self._dense(
-            hidden_dim, "output", (*x_shape[:-1], self.num_heads * self._head_dim)
+        self.key_dense = built_dense(self, key_value_dim, "key", memory_shape)
+        self.value_dense = built_dense(self, key_value_dim, "value", memory_shape)
+        self.output_dense = built_dense(
+            self, hidden_dim, "output", (*x_shape[:-1], self.num_heads * self._head_dim)
         )
         self.dropout_layer = Dropout(
             self.dropout, dtype=self.dtype_policy, name="dropout"
         )
-
-    def _dense(self, units, name, input_shape):
-        dense = keras.layers.Dense(
-            units, use_bias=self.use_bias, dtype=self.dtype_policy, name=name
-        )
-        dense.build(input_shape)
-        return dense
 
     def _heads(self, dense, x, num_heads, start=None):
         batch_size, length = ops.shape(x)[:2]

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_encdec.layers.activations import get_activation, saved_activation
 from keras_encdec.layers.checks import require_number, require_positive
+from keras_encdec.layers.dense import built_dense
 from keras_encdec.layers.dropout import Dropout
 
 
@@ -70,23 +71,16 @@ class FeedForward(keras.layers.Layer):
 
     def build(self, x_shape):
         """Creates the dense layers for inputs of the given shape."""
-        self.intermediate_dense = self._dense(
-            self.intermediate_dim, "intermediate", x_shape
+        self.intermediate_dense = built_dense(
+            self, self.intermediate_dim, "intermediate", x_shape
         )
         if self.gated:
-            self.gate_dense = self._dense(self.intermediate_dim, "gate", x_shape)
+            self.gate_dense = built_dense(self, self.intermediate_dim, "gate", x_shape)
         hidden_shape = (*x_shape[:-1], self.intermediate_dim)
-        self.output_dense = self._dense(x_shape[-1], "output", hidden_shape)
+        self.output_dense = built_dense(self, x_shape[-1], "output", hidden_shape)
         self.dropout_layer = Dropout(
             self.dropout, dtype=self.dtype_policy, name="dropout"
         )
-
-    def _dense(self, units, name, input_shape):
-        dense = keras.layers.Dense(
-            units, use_bias=self.use_bias, dtype=self.dtype_policy, name=name
-        )
-        dense.build(input_shape)
-        return dense
 
     def call(self, x, training=None):
         """Applies the network to each position."""

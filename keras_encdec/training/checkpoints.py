@@ -2,7 +2,6 @@
 
 import json
 import math
-import numbers
 import pathlib
 import re
 import warnings
@@ -14,6 +13,7 @@ from safetensors.numpy import save_file
 
 from keras_encdec.backend import random_state, set_random_state
 from keras_encdec.files import FORMAT, check_format, new_file, recover
+from keras_encdec.option_checks import require_one_of, require_positive
 
 _RANDOM = "random/"
 
@@ -79,16 +79,8 @@ class Checkpoints(keras.callbacks.Callback):
         save_best=None,
     ):
         super().__init__()
-        for name, number in (("keep", keep), ("patience", patience)):
-            if name == "patience" and number is None:
-                continue
-            whole = isinstance(number, numbers.Integral) and type(number) is not bool
-            if not whole or number < 1:
-                raise ValueError(
-                    f"{name} must be an integer of at least 1; received {number!r}."
-                )
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max'; received {mode!r}.")
+        require_positive(keep=keep, patience=1 if patience is None else patience)
+        require_one_of(("min", "max"), mode=mode)
         self.folder = pathlib.Path(folder)
         self.keep = keep
         self.monitor = monitor

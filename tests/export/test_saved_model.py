@@ -430,8 +430,8 @@ def test_refuses_a_folder_that_serving_does_not_find(greedy, tmp_path, name):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"max_length": 0}, "max_length must be an integer of at least 1"),
-        ({"max_length": 2.5}, "max_length must be an integer of at least 1"),
+        ({"max_length": 0}, "max_length must be a positive integer"),
+        ({"max_length": 2.5}, "max_length must be a positive integer"),
         ({"num_beams": 0}, "num_beams must be"),
         ({"proof_texts": []}, "at least one text"),
         ({"signatures": []}, "signatures must be some of"),

@@ -152,7 +152,7 @@ def test_an_empty_source_is_scored_as_in_generation(generator):
 
 @pytest.mark.parametrize("heads", [0, -1, 1.5])
 def test_heads_are_at_least_one(generator, heads):
-    with pytest.raises(ValueError, match="heads must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="heads must be a positive integer"):
         generator.align(SOURCES, TARGETS, heads=heads)
 
 

@@ -239,7 +239,7 @@ def test_refuses_what_does_not_fit(tmp_path):
 @pytest.mark.parametrize("number", [0, -1, 1.5, "2", True, float("nan")])
 @pytest.mark.parametrize("name", ["keep", "patience"])
 def test_refuses_numbers_that_count_nothing(tmp_path, name, number):
-    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1"):
+    with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
         Checkpoints(tmp_path, **{name: number})
 
 

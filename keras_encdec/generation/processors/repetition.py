@@ -7,7 +7,6 @@ import dataclasses
 
 from keras import ops
 
-from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.processors.tokens import (
     Processor,
     forbid,
@@ -15,6 +14,7 @@ from keras_encdec.generation.processors.tokens import (
     registered,
     vocabulary_of,
 )
+from keras_encdec.option_checks import require_positive
 
 
 def _holds(logits, ids, valid):
@@ -79,7 +79,7 @@ class _NGram(Processor):
     n: int
 
     def __post_init__(self):
-        require_size("n", self.n)
+        require_positive(n=self.n)
 
     def _forbid_repeats(self, ids, logits, step, text, count):
         """Forbids what would make the rows' ids repeat an n-gram of a text."""

@@ -11,7 +11,6 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.backend import move_rows, take_of_each, write_at
-from keras_encdec.generation.checks import require_one_of, require_size
 from keras_encdec.generation.processors.constraints import progress, ranks_in_banks
 from keras_encdec.generation.samplers.hypotheses import (
     NEVER,
@@ -24,6 +23,7 @@ from keras_encdec.generation.samplers.hypotheses import (
 from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.top_k import top_k
 from keras_encdec.generation.task import BROKEN, Generated, repeat_rows
+from keras_encdec.option_checks import require_one_of, require_positive
 
 
 class BeamState(NamedTuple):
@@ -101,8 +101,7 @@ class BeamSampler(Sampler):
     diversity_penalty: float = 0.0
 
     def __post_init__(self):
-        for name in ("num_beams", "num_groups"):
-            require_size(name, getattr(self, name))
+        require_positive(num_beams=self.num_beams, num_groups=self.num_groups)
         if self.num_beams % self.num_groups:
             raise ValueError(
                 "num_beams must be divisible by num_groups; received "
@@ -119,8 +118,8 @@ class BeamSampler(Sampler):
                     f"{name} must be finite and not below 0; received {value!r}."
                 )
         known = ("power", "google")
-        require_one_of("length_normalization", self.length_normalization, known)
-        require_one_of("early_stopping", self.early_stopping, (False, True, "never"))
+        require_one_of(known, length_normalization=self.length_normalization)
+        require_one_of((False, True, "never"), early_stopping=self.early_stopping)
         if self.diversity_penalty and self.num_groups == 1:
             raise ValueError(
                 "diversity_penalty is between groups of beams; received "

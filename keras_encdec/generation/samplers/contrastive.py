@@ -10,9 +10,9 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.backend import take_of_each, write_at
-from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.samplers.interface import Sampler, State
 from keras_encdec.generation.samplers.top_k import likeliest, top_k
+from keras_encdec.option_checks import require_positive
 
 
 class ContrastiveState(NamedTuple):
@@ -69,7 +69,7 @@ class ContrastiveSampler(Sampler):
     alpha: float = 0.6
 
     def __post_init__(self):
-        require_size("k", self.k)
+        require_positive(k=self.k)
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be from 0 to 1; received {self.alpha!r}.")
 

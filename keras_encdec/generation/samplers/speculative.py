@@ -10,9 +10,9 @@ from keras import ops
 
 from keras_encdec.backend import traced_call, write_at
 from keras_encdec.generation.cache_growth import cache_with_room
-from keras_encdec.generation.checks import require_size
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.samplers.interface import Sampler, State
+from keras_encdec.option_checks import require_positive
 
 
 class Speculation(NamedTuple):
@@ -67,7 +67,7 @@ class SpeculativeSampler(Sampler):
                 "A draft model needs a sampler that picks token by token; received "
                 f"{self.sampler!r}. Use GreedySampler or a RandomSampler."
             )
-        require_size("num_draft_tokens", self.num_draft_tokens)
+        require_positive(num_draft_tokens=self.num_draft_tokens)
 
     @property
     def extra_positions(self):

@@ -8,9 +8,9 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import first_true, take_of_each
-from keras_encdec.generation.checks import require_share, require_size
 from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.top_k import largest, likeliest, top_k
+from keras_encdec.option_checks import require_positive, require_share
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -127,7 +127,7 @@ class TopKSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        require_size("k", self.k)
+        require_positive(k=self.k)
 
     def truncate(self, logits):
         """Returns the logits with -inf below the kth largest."""
@@ -163,7 +163,7 @@ class TopPSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        require_share("p", self.p)
+        require_share(p=self.p)
 
     def truncate(self, logits):
         """Returns the logits with -inf below the last one needed to reach p."""
@@ -200,7 +200,7 @@ class MinPSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        require_share("p", self.p)
+        require_share(p=self.p)
 
     def truncate(self, logits):
         """Returns the logits with -inf below the bar."""
@@ -239,7 +239,7 @@ class TypicalSampler(RandomSampler):
 
     def __post_init__(self):
         super().__post_init__()
-        require_share("p", self.p)
+        require_share(p=self.p)
 
     def truncate(self, logits):
         """Returns the logits with -inf for what is less typical than needed."""

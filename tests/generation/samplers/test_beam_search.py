@@ -439,15 +439,15 @@ def test_survives_its_config():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_beams": 0}, "num_beams must be an integer of at least 1; received 0"),
-        ({"num_beams": 2.0}, "num_beams must be an integer"),
+        ({"num_beams": 0}, "num_beams must be a positive integer"),
+        ({"num_beams": 2.0}, "num_beams must be a positive integer"),
         ({"num_beams": 4, "num_groups": 3}, "divisible by num_groups"),
         ({"length_penalty": float("nan")}, "length_penalty must be finite"),
         ({"coverage_penalty": -1.0}, "coverage_penalty must be .* not below 0"),
         ({"length_normalization": "sum"}, "one of 'power', 'google'"),
         (
             {"early_stopping": "always"},
-            "one of False, True, 'never'; received 'always'",
+            "one of False, True, 'never'; received early_stopping='always'",
         ),
         ({"diversity_penalty": 1.0}, "between groups"),
     ],

@@ -121,7 +121,7 @@ def test_refuses_several_sequences(model):
 
 @pytest.mark.parametrize("k", [0, -1, 2.0, True, None])
 def test_refuses_numbers_of_candidates(k):
-    with pytest.raises(ValueError, match="k must be an integer of at least 1; receiv"):
+    with pytest.raises(ValueError, match="k must be a positive integer; received"):
         ContrastiveSampler(k=k)
 
 

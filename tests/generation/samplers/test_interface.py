@@ -108,7 +108,7 @@ def test_prefixes_count_in_the_length_and_not_in_the_score(model):
 def test_greedy_gives_one_sequence(model):
     with pytest.raises(ValueError, match="GreedySampler gives one sequence"):
         Generator(model, GreedySampler())(SOURCES, 4, num_return_sequences=2)
-    with pytest.raises(ValueError, match="num_return_sequences must be an integer"):
+    with pytest.raises(ValueError, match="num_return_sequences must be a positive"):
         Generator(model)(SOURCES, 4, num_return_sequences=0)
 
 

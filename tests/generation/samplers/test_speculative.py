@@ -129,7 +129,7 @@ def test_refuses_samplers_of_whole_sequences(model, sampler):
 
 @pytest.mark.parametrize("number", [0, -1, 2.0, True, None])
 def test_refuses_numbers_of_draft_tokens(model, number):
-    with pytest.raises(ValueError, match="num_draft_tokens must be an integer of at l"):
+    with pytest.raises(ValueError, match="num_draft_tokens must be a positive integer"):
         Generator(model, draft_model=model, num_draft_tokens=number)
 
 
