@@ -10,16 +10,16 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.backend import carried_mask
+from keras_encdec.keras_model import CheckedModel, RestoredModel, as_array
 from keras_encdec.layers import attend_to, checks
 from keras_encdec.model.decoder import Decoder
 from keras_encdec.model.encoder import Encoder
 from keras_encdec.model.functional import FunctionalModel
 from keras_encdec.model.stack import complete_options, shows_options
-from keras_encdec.model_checks import CheckedModel, as_array
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
-class EncoderDecoder(CheckedModel, FunctionalModel):
+class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
     """An encoder-decoder Transformer from source and target ids to logits.
 
     A functional model: train it with `compile` and `fit` on

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import compile_train_step
-from keras_encdec.model_checks import CheckedModel
+from keras_encdec.keras_model import CheckedModel, RestoredModel
 from keras_encdec.training.losses import (
     TokenCrossEntropy,
     counted_labels,
@@ -20,7 +20,7 @@ from keras_encdec.training.projected_loss import projected_cross_entropy
 MEAN = TokenCrossEntropy().reduction
 
 
-class _Objective(CheckedModel, keras.Model):
+class _Objective(CheckedModel, RestoredModel, keras.Model):
     """A model to train, with a term to train it by.
 
     A subclass defines `added_loss(x, y, y_pred, sample_weight, loss)`, from what
@@ -62,7 +62,7 @@ class _Objective(CheckedModel, keras.Model):
         return mean
 
 
-class ProjectedLoss(CheckedModel, keras.Model):
+class ProjectedLoss(CheckedModel, RestoredModel, keras.Model):
     """Trains an `EncoderDecoder` faster and in less memory than by its logits.
 
     The loss, and its gradient, are those of `TokenCrossEntropy` on the model's logits,

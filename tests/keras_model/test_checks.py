@@ -1,6 +1,5 @@
 """What a model refuses before anything runs, and what a pipeline's bad ids give."""
 
-import pathlib
 import warnings
 
 import keras
@@ -9,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from keras_encdec import EncoderDecoder, TokenAccuracy, TokenCrossEntropy
-from keras_encdec.model_checks import as_array
 from keras_encdec.training import Perplexity, ProjectedLoss, RDrop, WordDistillation
 
 SOURCE = np.array([[5, 7, 2], [9, 2, 0]])
@@ -193,78 +191,6 @@ def test_refuses_weights_of_other_shapes(trained, shape):
         trained.evaluate((SOURCE, TARGET), LABELS, sample_weight=weights, verbose=0)
 
 
-@pytest.mark.once
-@pytest.mark.parametrize(
-    "loss, metrics, match",
-    [
-        ("sparse_categorical_crossentropy", [], "logits, not probabilities; .*loss='s"),
-        ("crossentropy", [], "logits, not probabilities; received loss='crossentropy"),
-        ("ce", [], "logits, not probabilities; received loss='ce'"),
-        (keras.losses.SparseCategoricalCrossentropy(), [], "from_logits=True"),
-        (keras.losses.sparse_categorical_crossentropy, [], "from_logits=True"),
-        (TokenCrossEntropy(), ["sparse_categorical_crossentropy"], "metrics='sparse_"),
-        (TokenCrossEntropy(ignore_class=3), [], "loss with ignore_class=3 .*id=0"),
-        (
-            keras.losses.SparseCategoricalCrossentropy(True, ignore_class=3),
-            [],
-            "loss with ignore_class=3 .*padding_id=0",
-        ),
-        (TokenCrossEntropy(), [TokenAccuracy(ignore_class=3)], "metrics with ignore"),
-        (TokenCrossEntropy(), [Perplexity(ignore_class=3)], "metrics with ignore_cl"),
-    ],
-)
-def test_refuses_to_compile_what_cannot_be_meant(loss, metrics, match):
-    for name in ("metrics", "weighted_metrics"):
-        with pytest.raises(ValueError, match=match):
-            build().compile("sgd", loss, **{name: metrics})
-        with pytest.raises(ValueError, match=match):
-            RDrop(build()).compile("sgd", loss, **{name: metrics})
-
-
-@pytest.mark.once
-def test_compiles_what_keras_takes():
-    logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    for loss in (logits, "mse", None, TokenCrossEntropy(ignore_class=-100)):
-        build().compile("sgd", loss, None, ["accuracy", TokenAccuracy()])
-    build(padding_id=3).compile("sgd", TokenCrossEntropy(ignore_class=3))
-    build().compile("sgd", TokenCrossEntropy(ignore_class=None))
-
-
-@pytest.mark.once
-def test_as_array_takes_what_has_values():
-    assert as_array(None) is None
-    assert as_array(keras.KerasTensor((2, 3))) is None
-    assert as_array(iter([1])) is None
-    for x in (SOURCE, SOURCE.tolist(), keras.ops.convert_to_tensor(SOURCE)):
-        np.testing.assert_array_equal(as_array(x), SOURCE)
-
-
-@pytest.mark.once
-def test_a_checked_model_can_be_saved_and_loaded_compiled(tmp_path):
-    model = build()
-    model.compile("sgd", TokenCrossEntropy(label_smoothing=0.1))
-    model.save(tmp_path / "model.keras")
-    copy = keras.saving.load_model(tmp_path / "model.keras")
-    assert copy.loss.label_smoothing == 0.1
-    data = (SOURCE, TARGET), LABELS
-    np.testing.assert_allclose(
-        copy.test_on_batch(*data), model.test_on_batch(*data), rtol=1e-5
-    )
-
-
-@pytest.mark.once
-@pytest.mark.parametrize("make", [OBJECTIVES["model"], ProjectedLoss])
-def test_a_step_is_traced_once(make):
-    """Twice, TensorFlow would take twice as long to begin."""
-    trained, steps = make(build(dropout=0.0)), []
-    step = trained.train_step
-    trained.train_step = lambda data: steps.append(1) or step(data)
-    trained.compile("adam", TokenCrossEntropy())
-    for _ in range(2):
-        trained.fit((SOURCE, TARGET), LABELS, verbose=0)
-    assert len(steps) == 1
-
-
 @pytest.mark.parametrize("make", OBJECTIVES.values())
 def test_trains_on_with_moving_averages(make, tmp_path):
     model = build()
@@ -307,39 +233,6 @@ def test_refuses_a_pipeline_of_nothing(trained):
             trained.fit(*data, validation_data=nothing, verbose=0)
 
 
-def test_a_model_saved_with_what_is_refused_is_loaded(tmp_path):
-    model = build()
-    adam = keras.optimizers.Adam(gradient_accumulation_steps=4)
-    model.compile(adam, TokenCrossEntropy())
-    adam.build(model.trainable_variables)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    data = (SOURCE, TARGET), LABELS
-    loaded.evaluate(*data, verbose=0)
-    for verb in (loaded.fit, loaded.train_on_batch):
-        with pytest.raises(ValueError, match=r'"sum".*dataset\(accumulate=4\)'):
-            verb(*data)
-
-
-def test_accumulates_sums_over_tokens_exactly():
-    changed = []
-    labels = np.array([[7, 5, 2], [6, 2, 0]])
-    for steps in (None, 2):
-        keras.utils.set_random_seed(0)
-        model = build(dropout=0.0)
-        rate = 0.02 if steps else 0.01  # Keras takes the mean of two sums.
-        model.compile(
-            keras.optimizers.SGD(rate, gradient_accumulation_steps=steps),
-            TokenCrossEntropy(reduction="sum"),
-            jit_compile=False,
-        )
-        for rows in [[0], [1]] if steps else [[0, 1]]:
-            model.train_on_batch((SOURCE[rows], TARGET[rows]), labels[rows])
-        changed.append(model.get_weights())
-    for one, other in zip(*changed, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-
-
 # JAX has no float64 unless it is told to; it computes in float32 then.
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
 @pytest.mark.parametrize("floatx", ["float64", "float16"])
@@ -356,21 +249,3 @@ def test_trains_whatever_keras_floats_are(make, floatx):
         keras.config.set_floatx(before[0])
         keras.config.set_dtype_policy(before[1])
     assert 1 < float(loss) < 6
-
-
-@pytest.mark.once
-def test_a_save_that_fails_leaves_the_file_that_was_there(tmp_path, monkeypatch):
-    model = EncoderDecoder(20, 16, 32, 2, 1)
-    path = tmp_path / "model.keras"
-    model.save(path)
-    before = path.read_bytes()
-
-    def full(self, filepath, *args, **kwargs):
-        pathlib.Path(filepath).write_text("half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(keras.Model, "save", full)
-    with pytest.raises(OSError, match="no space left"):
-        model.save(path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]

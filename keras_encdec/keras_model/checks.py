@@ -1,0 +1,154 @@
+"""What the verbs of a Keras model are given, checked before anything runs.
+
+In a compiled graph a bad id is a wrong answer, or an error that names an operation.
+"""
+
+import inspect
+
+import numpy as np
+
+from keras_encdec.backend import part_averages, refuse_replicas
+from keras_encdec.keras_model.data import (
+    as_array,
+    refuse_nothing,
+    source_and_target,
+    warn_of_no_shift,
+    weights_of_tokens,
+)
+from keras_encdec.keras_model.measures import check_measures
+from keras_encdec.keras_model.optimizers import build_optimizer, check_accumulation
+
+
+class CheckedModel:
+    """Mixed into a `keras.Model` of token ids: checks what its verbs are given.
+
+    The model itself, or the `model` that it trains, says by `check_ids` what it takes;
+    without one, nothing is checked. Arrays, lists and tensors are looked at; in what a
+    pipeline gives, a bad id makes the loss nan.
+
+    Example:
+        ```python
+        import keras
+        import numpy as np
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.keras_model import CheckedModel
+
+        class Doubled(CheckedModel, keras.Model):
+            def __init__(self, model):
+                super().__init__()
+                self.model = model
+
+            def call(self, inputs):
+                return 2 * self.model(inputs)
+
+        model = Doubled(EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1))
+        print(model.predict((np.array([[5, 2]]), np.array([[1]])), verbose=0).shape)
+        ```
+    """
+
+    def compile(self, *args, **kwargs):
+        """Compiles as `keras.Model.compile` does; losses and metrics are checked."""
+        verb = super().compile
+        if hasattr(self._of_ids(), "check_ids"):
+            given = inspect.signature(verb).bind_partial(*args, **kwargs).arguments
+            check_measures(self._of_ids(), given)
+        super().compile(*args, **kwargs)
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Returns the outputs; arrays of ids are checked first."""
+        # Within a step, to look at a tensor would wait for the device.
+        arrays = (
+            x if isinstance(x, np.ndarray | list) else None
+            for x in source_and_target(inputs)
+        )
+        self._check_ids(*arrays)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def fit(self, *args, **kwargs):
+        """Trains as `keras.Model.fit` does; arrays are checked first."""
+        given = self._checked_to_train(super().fit, args, kwargs)
+        _, target = source_and_target(given.get("x"))
+        warn_of_no_shift(as_array(target), as_array(given.get("y")))
+        if not isinstance(given.get("x"), np.ndarray | dict | list | tuple):
+            # A dataset shuffles itself; at Keras's default of True, Keras warns of it.
+            given.setdefault("shuffle", False)
+        try:
+            return super().fit(**given)
+        finally:
+            part_averages(self.optimizer)
+
+    def evaluate(self, *args, **kwargs):
+        """Evaluates as `keras.Model.evaluate` does; arrays are checked first."""
+        return super().evaluate(**self._checked(super().evaluate, args, kwargs))
+
+    def predict(self, *args, **kwargs):
+        """Predicts as `keras.Model.predict` does; arrays are checked first."""
+        return super().predict(**self._checked(super().predict, args, kwargs))
+
+    def train_on_batch(self, *args, **kwargs):
+        """Trains as `keras.Model.train_on_batch` does; arrays are checked first."""
+        given = self._checked_to_train(super().train_on_batch, args, kwargs)
+        return super().train_on_batch(**given)
+
+    def test_on_batch(self, *args, **kwargs):
+        """Tests as `keras.Model.test_on_batch` does; arrays are checked first."""
+        given = self._checked(super().test_on_batch, args, kwargs)
+        return super().test_on_batch(**given)
+
+    def predict_on_batch(self, *args, **kwargs):
+        """Predicts as `keras.Model.predict_on_batch` does; arrays are checked first."""
+        given = self._checked(super().predict_on_batch, args, kwargs)
+        return super().predict_on_batch(**given)
+
+    def _of_ids(self):
+        # No property: Keras would follow it when it saves.
+        return getattr(self, "model", self)
+
+    def _check_ids(self, source, target, labels=None):
+        if hasattr(self._of_ids(), "check_ids"):
+            ignored = getattr(getattr(self, "loss", None), "ignore_class", None)
+            self._of_ids().check_ids(source, target, labels, ignore_class=ignored)
+
+    def _checked_to_train(self, verb, args, kwargs):
+        refuse_replicas(self, self._of_ids())
+        # Not when it is compiled, for what was saved so can be loaded and evaluated.
+        check_accumulation(
+            self,
+            is_plain=self._of_ids() is self,
+            weights_are_shares=getattr(self, "weights_are_shares", False),
+        )
+        given = self._checked(verb, args, kwargs)
+        build_optimizer(self)
+        return given
+
+    def _checked(self, verb, args, kwargs):
+        """Returns the arguments of a verb, by name, when they have been checked."""
+        given = inspect.signature(verb).bind_partial(*args, **kwargs).arguments
+        given.update(given.pop("kwargs", {}))
+        if given.get("class_weight") is not None:
+            raise ValueError(
+                "class_weight weighs rows by their one class, and a sequence has many; "
+                f"received class_weight={given['class_weight']!r}. Give each token its "
+                "weight: sample_weight, of shape (B, T)."
+            )
+        given.update(self._checked_data(given))
+        held_out = given.get("validation_data")
+        refuse_nothing(held_out)
+        if isinstance(held_out, tuple | list) and len(held_out) in (2, 3):
+            data = dict(zip(("x", "y", "sample_weight"), held_out, strict=False))
+            data.update(self._checked_data(data))
+            given["validation_data"] = tuple(data.values())
+        return given
+
+    def _checked_data(self, data):
+        """Checks `x`, `y` and `sample_weight`; returns the weights as they must be."""
+        refuse_nothing(data.get("x"))
+        source, target = map(as_array, source_and_target(data.get("x")))
+        labels = as_array(data.get("y"))
+        if labels is not None and labels.ndim > 2 and labels.dtype.kind == "f":
+            labels = None  # One-hot, for a loss of the user's own.
+        self._check_ids(source, target, labels)
+        weights = as_array(data.get("sample_weight"))
+        if weights is None or labels is None or labels.ndim != 2:
+            return {}
+        return {"sample_weight": weights_of_tokens(weights, labels)}
