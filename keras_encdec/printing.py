@@ -74,7 +74,7 @@ def as_line(text, indent=0):
     return line if len(line) <= room else f"{line[: room - 1]}…"
 
 
-def as_shown(verbose):
+def fit_verbosity(verbose):
     """Returns what to give to `fit` as `verbose`, which "auto" leaves open.
 
     A progress bar needs a terminal or a notebook; elsewhere its control codes would
@@ -85,9 +85,9 @@ def as_shown(verbose):
 
     Example:
         ```python
-        from keras_encdec.printing import as_shown
+        from keras_encdec.printing import fit_verbosity
 
-        assert as_shown(0) == 0 and as_shown("auto") in (1, 2)
+        assert fit_verbosity(0) == 0 and fit_verbosity("auto") in (1, 2)
         ```
     """
     if verbose != "auto":

@@ -62,18 +62,18 @@ def saved_folder(folder):
     return folder
 
 
-def from_config(config):
-    """Returns the part that `config_of` described."""
+def part_from_config(config):
+    """Returns the part that `part_config` described."""
     return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
-def config_of(name, part):
+def part_config(name, part):
     """The config of a part, from which it can be made again without running code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of a lambda, which is refused here.
         config = keras.saving.serialize_keras_object(part)
     try:
-        from_config(config)
+        part_from_config(config)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"What is saved must be read again without running code of its own; "
@@ -84,7 +84,7 @@ def config_of(name, part):
 
 
 @contextlib.contextmanager
-def naming(folder):
+def name_folder_in_errors(folder):
     """Names the folder and the remedy in an error of what is read from it."""
     try:
         yield

@@ -20,9 +20,9 @@ from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
     CONFIG_FILE,
     MODEL_FILE,
-    config_of,
-    from_config,
-    naming,
+    name_folder_in_errors,
+    part_config,
+    part_from_config,
     saved_folder,
 )
 
@@ -437,11 +437,11 @@ class TextToText:
         """
         config = {
             "format": FORMAT,
-            "source_tokenizer": config_of("source_tokenizer", self.source_tokenizer),
-            "target_tokenizer": config_of("target_tokenizer", self.target_tokenizer),
-            "sampler": config_of("sampler", self.sampler),
+            "source_tokenizer": part_config("source_tokenizer", self.source_tokenizer),
+            "target_tokenizer": part_config("target_tokenizer", self.target_tokenizer),
+            "sampler": part_config("sampler", self.sampler),
             "processors": [
-                config_of("processors", processor)
+                part_config("processors", processor)
                 for processor in self.generator.processors
             ],
             "max_length": self.max_length,
@@ -470,13 +470,15 @@ class TextToText:
         for module in modules:
             importlib.import_module(module)
         folder = saved_folder(folder)
-        with naming(folder):
+        with name_folder_in_errors(folder):
             config = dict(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
         check_format(config.pop("format", None), folder / CONFIG_FILE)
-        with naming(folder):
+        with name_folder_in_errors(folder):
             max_length = config.pop("max_length")
-            processors = [from_config(part) for part in config.pop("processors", [])]
-            parts = {name: from_config(part) for name, part in config.items()}
+            processors = [
+                part_from_config(part) for part in config.pop("processors", [])
+            ]
+            parts = {name: part_from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
             return cls(
                 model=model, processors=processors, max_length=max_length, **parts

@@ -6,7 +6,7 @@ import sys
 import keras
 import pytest
 
-from keras_encdec.printing import as_line, as_shown, silent, tell
+from keras_encdec.printing import as_line, fit_verbosity, silent, tell
 
 pytestmark = pytest.mark.once
 
@@ -42,8 +42,8 @@ def test_a_text_is_cut_to_a_line(monkeypatch):
 
 
 def test_a_file_has_a_line_for_each_epoch(monkeypatch):
-    assert [as_shown(verbose) for verbose in (0, 1, 2)] == [0, 1, 2]
+    assert [fit_verbosity(verbose) for verbose in (0, 1, 2)] == [0, 1, 2]
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    assert as_shown("auto") == 2
+    assert fit_verbosity("auto") == 2
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert as_shown("auto") == 1
+    assert fit_verbosity("auto") == 1

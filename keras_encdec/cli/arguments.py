@@ -141,7 +141,7 @@ def add_pairs(parser):
     )
 
 
-def some_pairs(purpose, source, target):
+def read_some_pairs(purpose, source, target):
     """Reads pairs of texts, at least one.
 
     Args:

@@ -8,7 +8,7 @@ from keras_encdec.cli.arguments import (
     add_command,
     portion,
     positive,
-    some_pairs,
+    read_some_pairs,
 )
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
@@ -167,10 +167,12 @@ def train(
         folder.check_place()
     # A record tells the folder itself.
     initial, teacher = (x and str(saved_folder(x)) for x in (initial, teacher))
-    pairs = some_pairs("A training", source, target)
+    pairs = read_some_pairs("A training", source, target)
     validation = None
     if validation_source is not None:
-        validation = some_pairs("A validation", validation_source, validation_target)
+        validation = read_some_pairs(
+            "A validation", validation_source, validation_target
+        )
     if folder.epochs_done and not overwrite:
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:

@@ -9,7 +9,7 @@ from keras_encdec.cli.arguments import (
     add_pairs,
     add_saved,
     positive,
-    some_pairs,
+    read_some_pairs,
 )
 from keras_encdec.cli.search import add_search, make_sampler
 from keras_encdec.files import new_file
@@ -71,7 +71,7 @@ def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **
     """
     from keras_encdec.evaluation import evaluate_texts
 
-    sources, references = some_pairs("An evaluation", source, target)
+    sources, references = read_some_pairs("An evaluation", source, target)
     options = {"tokenize": bleu_tokenize, "lowercase": lowercase}
     # Before the work, not after it.
     evaluate_texts(["one"], ["one"], ["one"], **options)

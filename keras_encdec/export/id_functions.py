@@ -68,12 +68,12 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
     @tf.function(autograph=False, input_signature=[source_spec, *rows_spec])
     def generate_ids(source, limits, seeds=None):
         rows = tf.shape(source)[0]
-        limits = at_least_one(limits)
+        limits = never_empty(limits)
         generated = generator.search(
-            at_least_one(source, padding),
+            never_empty(source, padding),
             # Not clipped from 0 to 6, which LiteRT takes for a ReLU6 of integers.
             tf.where(limits > 0, tf.minimum(limits, max_length), 0),
-            tf.zeros_like(limits) if seeds is None else at_least_one(seeds),
+            tf.zeros_like(limits) if seeds is None else never_empty(seeds),
             max_length=max_length,
             num_return_sequences=num_return_sequences,
             return_scores=True,
@@ -83,7 +83,7 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
     return {"encoder": encoder, "step": step, "generate": generate_ids}
 
 
-def at_least_one(tensor, padding=0):
+def never_empty(tensor, padding=0):
     """Returns a tensor with at least one of everything, of nothing one of padding.
 
     A step needs a row, and few runtimes can reshape none.

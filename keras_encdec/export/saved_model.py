@@ -168,7 +168,7 @@ def _beams(sampler, num_beams, length_penalty):
     return BeamSampler(num_beams, length_penalty)
 
 
-def operations(folder):
+def operation_names(folder):
     """Returns the names of the ops in the graph of a SavedModel, a set.
 
     Args:
@@ -182,7 +182,7 @@ def operations(folder):
 
         folder = tempfile.mkdtemp()
         tf.saved_model.save(tf.Module(), folder)
-        print(operations(folder))
+        print(operation_names(folder))
         ```
     """
     from tensorflow.core.protobuf import saved_model_pb2
@@ -197,7 +197,7 @@ def operations(folder):
 
 
 def _refuse_ops(folder, refused):
-    found = sorted(op for op in operations(folder) if op.startswith(refused))
+    found = sorted(op for op in operation_names(folder) if op.startswith(refused))
     if found:
         raise RuntimeError(
             "A SavedModel must hold only ops that TF Serving runs without Python and, "

@@ -15,7 +15,7 @@ from keras_encdec.backend import (
     import_tensorflow,
     key_of,
 )
-from keras_encdec.export.id_functions import at_least_one
+from keras_encdec.export.id_functions import never_empty
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -142,7 +142,7 @@ class Signatures:
         """
         padding_id = self._tokenizers[1].padding_id
         source, target = self._encode(text), self._ids(self._tokenizers[1], reference)
-        padded = [at_least_one(ids, padding_id) for ids in (source, target)]
+        padded = [never_empty(ids, padding_id) for ids in (source, target)]
         scores = score(
             self._model,
             *padded,
@@ -162,7 +162,7 @@ class Signatures:
         """
         rows, length = tf.unstack(tf.shape(target))
         padding_id = self._tokenizers[1].padding_id
-        padded = [at_least_one(ids, padding_id) for ids in (source, target)]
+        padded = [never_empty(ids, padding_id) for ids in (source, target)]
         return {"logits": self._model(padded)[:rows, :length]}
 
     def encode(self, text):
@@ -174,7 +174,7 @@ class Signatures:
         source = self._encode(text)
         rows, length = tf.unstack(tf.shape(source))
         padding_id = self._tokenizers[0].padding_id
-        hidden = self._model.encode_hidden(at_least_one(source, padding_id))
+        hidden = self._model.encode_hidden(never_empty(source, padding_id))
         hidden = tf.cast(hidden, tf.float32)[:rows, :length]
         mask = source != padding_id
         weights = tf.cast(mask, tf.float32)[..., None]

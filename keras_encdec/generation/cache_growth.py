@@ -32,7 +32,7 @@ def cache_lengths(length):
     return [*lengths, length]
 
 
-def cache_with_room(cache, model, rows, length):
+def extended_cache(cache, model, rows, length):
     """Returns a cache with room for more steps.
 
     Args:
@@ -47,10 +47,10 @@ def cache_with_room(cache, model, rows, length):
     Example:
         ```python
         from keras_encdec import EncoderDecoder
-        from keras_encdec.generation.cache_growth import cache_with_room
+        from keras_encdec.generation.cache_growth import extended_cache
 
         model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
-        cache = cache_with_room(model.new_cache(3, 4), model, 3, 8)
+        cache = extended_cache(model.new_cache(3, 4), model, 3, 8)
         print(cache[0][0].shape)
         ```
     """

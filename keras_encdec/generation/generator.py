@@ -12,13 +12,13 @@ from keras_encdec.generation.checks import (
     require_generated,
 )
 from keras_encdec.generation.inputs.rows import (
+    loop_length,
     pad_pairs,
     pad_phrases,
     pad_prefixes,
     pad_sources,
     pad_to_few_sizes,
     require_room,
-    room_for,
     row_limits,
     seeds_of_rows,
     source_lengths,
@@ -404,7 +404,7 @@ class Generator:
         if prefix is not None and phrases is not None:
             require_room(arrays["prefix"], arrays["phrases"], limits, self.padding_id)
         options = {
-            "max_length": room_for(longest, self._sizes["max_length"], self.sampler),
+            "max_length": loop_length(longest, self._sizes["max_length"], self.sampler),
             "num_return_sequences": number,
             "return_scores": return_scores,
         }

@@ -14,7 +14,7 @@ from keras import ops
 from keras_encdec.backend import traced_call
 from keras_encdec.generation.checks import BROKEN
 from keras_encdec.generation.processors.constraints import constrain
-from keras_encdec.generation.processors.tokens import forbid, only
+from keras_encdec.generation.processors.tokens import allow_only, forbid
 
 
 class Step(NamedTuple):
@@ -169,7 +169,7 @@ class Task:
             forced = ops.take(self.prefix, ops.minimum(index, last), axis=1)[:, None]
             inside = ops.logical_and(forced != self.padding_id, index <= last)
             # A forced token has a probability of 1.
-            logits = ops.where(inside, only(vocabulary == forced), logits)
+            logits = ops.where(inside, allow_only(vocabulary == forced), logits)
         return logits
 
 

@@ -8,7 +8,7 @@ import keras
 
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
-from keras_encdec.printing import as_shown, tell
+from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
@@ -176,7 +176,7 @@ def train(
                     initial_epoch=done,
                     callbacks=[InterruptBetweenBatches(), *order, log],
                     shuffle=False,
-                    verbose=as_shown(verbose),
+                    verbose=fit_verbosity(verbose),
                 )
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)

@@ -12,7 +12,7 @@ from keras_encdec import (
     RandomSampler,
 )
 from keras_encdec.generation import loop
-from keras_encdec.generation.cache_growth import cache_lengths, cache_with_room
+from keras_encdec.generation.cache_growth import cache_lengths, extended_cache
 
 LENGTH = 12
 SOURCES = [[5, 7, 2], [9, 2], [3, 4, 5, 16, 17, 18, 2]]
@@ -36,7 +36,7 @@ def test_a_larger_cache_holds_what_the_smaller_held(model):
     cache = model.new_cache(rows, small)
     tokens = np.array([[5, 6, 7], [8, 9, 10], [11, 12, 13]], "int32")
     _, cache = model.step(ops.array(tokens), 0, memory, cache)
-    found = cache_with_room(cache, model, rows, large)
+    found = extended_cache(cache, model, rows, large)
     for pairs in zip(cache, found, model.new_cache(rows, large), strict=True):
         for old, new, empty in zip(*pairs, strict=True):
             assert new.shape == empty.shape and new.dtype == empty.dtype
@@ -52,7 +52,7 @@ def test_a_cache_of_another_kind_stays_as_it_is():
 
     cache = {"sum": ops.array([1.0, 2.0])}
     np.testing.assert_array_equal(
-        ops.convert_to_numpy(cache_with_room(cache, Model(), 2, 64)["sum"]), [1, 2]
+        ops.convert_to_numpy(extended_cache(cache, Model(), 2, 64)["sum"]), [1, 2]
     )
 
 
@@ -84,11 +84,11 @@ def test_growing_changes_nothing(small_model, monkeypatch, sampler, positions, o
 
     expected, rooms = generated(), []
 
-    def few_lengths(length):
+    def bucketed_length(length):
         rooms.append(length)
         return [4, 7, length]
 
-    monkeypatch.setattr(loop, "cache_lengths", few_lengths)
+    monkeypatch.setattr(loop, "cache_lengths", bucketed_length)
     found = generated()
     assert len(rooms) == 1 and rooms[0] >= LENGTH
     np.testing.assert_array_equal(found.ids, expected.ids)

@@ -7,7 +7,7 @@ phrase.
 import numpy as np
 from keras import ops
 
-from keras_encdec.generation.processors.constraints import progress
+from keras_encdec.generation.processors.constraints import phrase_progress
 from keras_encdec.generation.random_numbers import seeds_from_numbers
 from keras_encdec.protocol import check_ids, facts_of
 
@@ -169,7 +169,7 @@ def pad_pairs(model, source, target, padding_id):
     return {"source": source, "target": target.astype("int32")}
 
 
-def room_for(longest, positions, sampler):
+def loop_length(longest, positions, sampler):
     """Returns the length of a loop for a largest length; one serves several.
 
     Args:
@@ -180,7 +180,7 @@ def room_for(longest, positions, sampler):
     Raises:
         ValueError: If the model has not as many positions.
     """
-    room = few_lengths(longest) if sampler.obeys_limits else longest
+    room = bucketed_length(longest) if sampler.obeys_limits else longest
     if positions is None:
         return room
     largest = positions - sampler.extra_positions
@@ -394,7 +394,7 @@ def require_room(prefix, phrases, limits, padding_id):
         length = int((prefix[row] != padding_id).sum())
         arrays = prefix[row : row + 1], phrases[row : row + 1]
         ids, wanted = map(ops.convert_to_tensor, arrays)
-        missing = int(progress(ids, length, wanted)[0][0])
+        missing = int(phrase_progress(ids, length, wanted)[0][0])
         if missing and length + missing + 1 > limit:
             raise ValueError(
                 "A prefix, the rest of its phrases and the end must not be longer than "
@@ -403,14 +403,14 @@ def require_room(prefix, phrases, limits, padding_id):
             )
 
 
-def few_lengths(length):
+def bucketed_length(length):
     """Returns a length of at least another one: few of them, each for a program.
 
     Example:
         ```python
-        from keras_encdec.generation.inputs.rows import few_lengths
+        from keras_encdec.generation.inputs.rows import bucketed_length
 
-        print([few_lengths(length) for length in (5, 20, 40, 100)])
+        print([bucketed_length(length) for length in (5, 20, 40, 100)])
         ```
     """
     return _round_up(length, 8)
@@ -432,7 +432,7 @@ def pad_to_few_sizes(
     for name, array in arrays.items():
         fill = [(0, _round_up(len(array), 1) - len(array))]
         if name in largest and not (name == "source" and masks_padding is False):
-            width = min(few_lengths(array.shape[1]), largest[name] or np.inf)
+            width = min(bucketed_length(array.shape[1]), largest[name] or np.inf)
             fill += [(0, max(0, width - array.shape[1]))]
         fill += [(0, 0)] * (array.ndim - len(fill))
         # Rows that fill up have a limit of 0: they end before their first token.

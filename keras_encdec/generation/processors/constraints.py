@@ -8,12 +8,12 @@ of a phrase; phrases are padded with -1.
 from keras import ops
 
 from keras_encdec.backend import take_of_each
-from keras_encdec.generation.processors.tokens import only
+from keras_encdec.generation.processors.tokens import allow_only
 
 _NEVER = -(2**20)  # Below any progress.
 
 
-def progress(ids, index, phrases):
+def phrase_progress(ids, index, phrases):
     """Returns how much of its phrases each row has.
 
     Args:
@@ -78,7 +78,7 @@ def constrain(ids, logits, step, phrases):
         The logits `(R, V)`.
     """
     vocabulary = ops.arange(logits.shape[-1], dtype="int32")
-    _, missing, following = progress(ids, step.index, phrases)
+    _, missing, following = phrase_progress(ids, step.index, phrases)
     wanting = (missing > 0)[:, None]
     for end_id in step.end_ids:
         early = ops.logical_and(wanting, vocabulary == end_id)
@@ -86,7 +86,7 @@ def constrain(ids, logits, step, phrases):
     # After any other token there must still be room for all phrases and the end.
     free = step.limits - 2 - step.index >= missing
     forced = ops.logical_and(wanting, ops.logical_not(free)[:, None])
-    return ops.where(forced, only(vocabulary == following[:, None]), logits)
+    return ops.where(forced, allow_only(vocabulary == following[:, None]), logits)
 
 
 def ranks_in_banks(scores, missing):

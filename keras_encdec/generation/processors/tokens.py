@@ -110,7 +110,7 @@ def forbid(logits, forbidden):
     return ops.where(forbidden, NEVER, logits)
 
 
-def only(allowed):
+def allow_only(allowed):
     """Returns logits that are 0 for allowed tokens, float32, and -inf for others."""
     # Of numbers alone Keras would make what `floatx` says.
     return ops.cast(ops.where(allowed, 0.0, NEVER), "float32")
@@ -333,7 +333,7 @@ class ForcedLast(Processor):
 
 
 def _force(logits, token, where):
-    return ops.where(where, only(_one_of(logits, (token,))), logits)
+    return ops.where(where, allow_only(_one_of(logits, (token,))), logits)
 
 
 def recent_tokens(ids, index, number):

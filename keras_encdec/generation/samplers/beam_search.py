@@ -11,14 +11,17 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.backend import move_rows, take_of_each, write_at
-from keras_encdec.generation.processors.constraints import progress, ranks_in_banks
+from keras_encdec.generation.processors.constraints import (
+    phrase_progress,
+    ranks_in_banks,
+)
 from keras_encdec.generation.samplers.hypotheses import (
     NEVER,
     Hypotheses,
-    at_places,
-    best_of,
+    gather_hypotheses,
     in_parents_places,
-    places_of_best,
+    select_best,
+    top_indices,
 )
 from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.top_k import top_k
@@ -295,7 +298,7 @@ class BeamSampler(Sampler):
             ended,
             Hypotheses(final, new.ids, new.token_scores, ()),
         )
-        ended = best_of(pool, pool.scores, beams)
+        ended = select_best(pool, pool.scores, beams)
         live_scores = ops.where(ends, NEVER, scores)
         new = new._replace(scores=live_scores)
         order = live_scores
@@ -303,10 +306,10 @@ class BeamSampler(Sampler):
             missing = self._missing(task, index + 1, new.ids)
             order = -ops.cast(ranks_in_banks(live_scores, missing), "float32")
             order = ops.where(live_scores == NEVER, NEVER, order)
-        places = places_of_best(order, beams)
+        places = top_indices(order, beams)
         turn = in_parents_places(take_of_each(origins, places))
         places = take_of_each(places, turn)
-        live = at_places(new, places)
+        live = gather_hypotheses(new, places)
         # What leaves and what lives on, for other groups to avoid.
         leaving = ops.where(ops.logical_and(leaves, scores > NEVER), tokens, -1)
         living = take_of_each(tokens, places)
@@ -361,7 +364,9 @@ class BeamSampler(Sampler):
 
     def _phrase_tokens(self, task, index, ids):
         return ops.reshape(
-            progress(ops.reshape(ids, (-1, task.max_length)), index, task.phrases)[2],
+            phrase_progress(
+                ops.reshape(ids, (-1, task.max_length)), index, task.phrases
+            )[2],
             (-1, self.num_beams, 1),
         )
 
@@ -369,13 +374,15 @@ class BeamSampler(Sampler):
         times = ids.shape[1] // self.num_beams
         flat = ops.reshape(ids, (-1, task.max_length))
         phrases = repeat_rows(task.phrases, times)
-        return ops.reshape(progress(flat, length, phrases)[0], (-1, ids.shape[1]))
+        return ops.reshape(
+            phrase_progress(flat, length, phrases)[0], (-1, ids.shape[1])
+        )
 
     def finish(self, task, state):
         """Returns the best ended hypotheses, a `Generated`."""
         ended = state.ended  # In order, within each group.
         if self.num_groups > 1:
-            ended = best_of(ended, ended.scores, self.num_beams)
+            ended = select_best(ended, ended.scores, self.num_beams)
             # Groups may find the same sequence.
             same = ops.all(ended.ids[:, :, None] == ended.ids[:, None], axis=-1)
             earlier = ops.arange(self.num_beams, dtype="int32")
@@ -383,7 +390,7 @@ class BeamSampler(Sampler):
                 ops.logical_and(same, earlier[None, :] < earlier[:, None]), axis=-1
             )
             scores = ops.where(again, NEVER, ended.scores)
-            ended = best_of(ended._replace(scores=scores), scores, self.num_beams)
+            ended = select_best(ended._replace(scores=scores), scores, self.num_beams)
         found = ended.scores > NEVER
         ids = ops.where(found[..., None], ended.ids, task.padding_id)
         since = state.broken[:, None, None]

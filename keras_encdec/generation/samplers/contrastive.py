@@ -11,7 +11,7 @@ from keras import ops, tree
 
 from keras_encdec.backend import take_of_each, write_at
 from keras_encdec.generation.samplers.interface import Sampler, State
-from keras_encdec.generation.samplers.top_k import likeliest, top_k
+from keras_encdec.generation.samplers.top_k import argmax, top_k
 from keras_encdec.option_checks import require_positive
 
 
@@ -132,7 +132,7 @@ class ContrastiveSampler(Sampler):
         likely = ops.exp(take_of_each(log_probabilities, tokens))
         scores = (1 - self.alpha) * likely - self.alpha * alike
         scores = ops.where(values == -float("inf"), -float("inf"), scores)
-        best = likeliest(scores)[:, None]
+        best = argmax(scores)[:, None]
         rows = best[:, 0] + ops.arange(ops.shape(best)[0], dtype="int32") * size
         cache = tree.map_structure(lambda x: ops.take(x, rows, axis=0), candidates)
         picked = take_of_each(tokens, best)[:, 0]

@@ -21,7 +21,7 @@ class Hypotheses(NamedTuple):
     coverage: Any  # (B, K, S): the attention each source position got; or ()
 
 
-def best_of(hypotheses, order, number):
+def select_best(hypotheses, order, number):
     """Returns the best hypotheses.
 
     Args:
@@ -29,15 +29,15 @@ def best_of(hypotheses, order, number):
         order: What they are ordered by `(B, M)`, float32, the largest first.
         number: How many to return, an int.
     """
-    return at_places(hypotheses, places_of_best(order, number))
+    return gather_hypotheses(hypotheses, top_indices(order, number))
 
 
-def places_of_best(order, number):
+def top_indices(order, number):
     """Returns the places of the largest values, `(B, number)`, int32."""
     return ops.cast(ops.top_k(order, number)[1], "int32")
 
 
-def at_places(hypotheses, places):
+def gather_hypotheses(hypotheses, places):
     """Returns the hypotheses at some places of each source, `(B, M)`, int32."""
     return tree.map_structure(lambda x: take_of_each(x, places), hypotheses)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_encdec.backend import take_of_each, write_at
-from keras_encdec.generation.cache_growth import cache_with_room
+from keras_encdec.generation.cache_growth import extended_cache
 from keras_encdec.generation.loop import run_loop
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.samplers.top_k import largest
@@ -114,7 +114,7 @@ class Sampler:
 
     def grow(self, task, state, length):
         """Returns the state with a cache that has room for `length` steps."""
-        cache = cache_with_room(state.cache, task.model, task.rows, length)
+        cache = extended_cache(state.cache, task.model, task.rows, length)
         return state._replace(cache=cache)
 
     def unfinished(self, task, state):
@@ -132,7 +132,7 @@ class Sampler:
     def append(self, task, state, tokens, logits, cache):
         """Returns the next state, given the tokens picked from the logits."""
         index, before = state.index, state.finished
-        sound = are_sound(logits)
+        sound = are_valid_logits(logits)
         # A row that no token may follow ends where it is, as one does without logits.
         nothing = ops.where(sound, largest(logits), -float("inf")) == -float("inf")
         finished = ops.logical_or(before, nothing)
@@ -177,7 +177,7 @@ class Sampler:
         return cls(**config)
 
 
-def are_sound(logits):
+def are_valid_logits(logits):
     """Returns whether logits are neither nan nor infinite upwards, for each row.
 
     Args:
@@ -189,9 +189,9 @@ def are_sound(logits):
     Example:
         ```python
         from keras import ops
-        from keras_encdec.generation.samplers.interface import are_sound
+        from keras_encdec.generation.samplers.interface import are_valid_logits
 
-        print(are_sound(ops.array([[0.1, -float("inf")], [0.1, float("nan")]])))
+        print(are_valid_logits(ops.array([[0.1, -float("inf")], [0.1, float("nan")]])))
         ```
     """
     # Not that which is not sound: TensorFlow makes "not less" "greater or equal".

@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from keras_encdec.backend import write_at
-from keras_encdec.generation.processors.tokens import only
-from keras_encdec.generation.samplers.interface import Sampler, are_sound
+from keras_encdec.generation.processors.tokens import allow_only
+from keras_encdec.generation.samplers.interface import Sampler, are_valid_logits
 from keras_encdec.generation.samplers.top_k import largest
 from keras_encdec.generation.task import BROKEN, Generated
 
@@ -168,7 +168,7 @@ class KerasHubSampler(Sampler):
 
 def _fates(fates, logits, rows_per_source):
     """Returns what becomes of rows that have these logits, `(R,)`, int32."""
-    sound = are_sound(logits)
+    sound = are_valid_logits(logits)
     goes_on = ops.logical_and(sound, largest(logits) > -float("inf"))
     # After its end nothing of a row counts.
     over = ops.logical_or(sound, fates >= _ENDED)
@@ -189,5 +189,5 @@ def _halted(logits, fates, padding_id):
     never = ops.full_like(logits[:, :1], -float("inf"))
     logits = ops.concatenate([logits, never], axis=1)
     id_alone = ops.where(fates == _BROKEN, size, padding_id)[:, None]
-    id_alone = only(ops.arange(size + 1, dtype="int32") == id_alone)
+    id_alone = allow_only(ops.arange(size + 1, dtype="int32") == id_alone)
     return ops.where(fates[:, None] >= _OVER, id_alone, logits)

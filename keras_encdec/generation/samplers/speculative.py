@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_encdec.backend import traced_call, write_at
-from keras_encdec.generation.cache_growth import cache_with_room
+from keras_encdec.generation.cache_growth import extended_cache
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.samplers.interface import Sampler, State
 from keras_encdec.option_checks import require_positive
@@ -96,7 +96,7 @@ class SpeculativeSampler(Sampler):
         """Returns the state with caches that have room for `length` steps."""
         return state._replace(
             state=self.sampler.grow(task, state.state, length),
-            cache=cache_with_room(state.cache, self.draft_model, task.rows, length),
+            cache=extended_cache(state.cache, self.draft_model, task.rows, length),
         )
 
     def step(self, task, state):

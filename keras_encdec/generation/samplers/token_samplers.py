@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_encdec.backend import first_true, take_of_each
 from keras_encdec.generation.samplers.interface import Sampler
-from keras_encdec.generation.samplers.top_k import largest, likeliest, top_k
+from keras_encdec.generation.samplers.top_k import argmax, largest, top_k
 from keras_encdec.option_checks import require_positive, require_share
 
 
@@ -29,7 +29,7 @@ class GreedySampler(Sampler):
 
     def __call__(self, logits, uniform):
         """Returns the ids picked, `(B,)`, int32."""
-        return likeliest(logits)
+        return argmax(logits)
 
     def rows_per_source(self, num_return_sequences):
         """Returns 1, for all rows would be alike."""
@@ -288,7 +288,7 @@ class PerRowSampler(Sampler):
         """Returns the ids picked, `(R,)`, int32."""
         temperature, k, p = (x[:, None] for x in (self.temperature, self.k, self.p))
         hot = temperature > 0
-        likely = likeliest(logits)
+        likely = argmax(logits)
         logits = logits - ops.max(logits, axis=-1, keepdims=True)
         logits = logits / ops.where(hot, temperature, 1.0)
         size = logits.shape[-1]

@@ -76,7 +76,7 @@ def largest(x):
     return ops.reshape(highest, tuple(ops.shape(x))[:-1])
 
 
-def likeliest(logits):
+def argmax(logits):
     """Returns the tokens of the largest logits, the first of equals.
 
     Args:
@@ -90,7 +90,7 @@ def likeliest(logits):
         from keras import ops
         from keras_encdec.generation.samplers.top_k import likeliest
 
-        print(likeliest(ops.array([[0.1, 0.7, 0.7]])))
+        print(argmax(ops.array([[0.1, 0.7, 0.7]])))
         ```
     """
     size = logits.shape[-1]

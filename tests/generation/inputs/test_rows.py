@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_encdec.generation.inputs.rows import (
     MOST_TOKENS,
-    few_lengths,
+    bucketed_length,
     pad_phrases,
     pad_prefixes,
     pad_rows,
@@ -208,6 +208,6 @@ def test_ragged_rows_are_checked_too():
 
 
 def test_lengths_are_few():
-    lengths = [few_lengths(length) for length in range(1, 513)]
+    lengths = [bucketed_length(length) for length in range(1, 513)]
     assert all(few >= length for length, few in enumerate(lengths, start=1))
     assert lengths == sorted(lengths) and len(set(lengths)) == 18

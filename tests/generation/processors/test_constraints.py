@@ -8,7 +8,7 @@ from keras_encdec import BeamSampler, Generator, GreedySampler, RandomSampler
 from keras_encdec.generation import Step
 from keras_encdec.generation.processors.constraints import (
     constrain,
-    progress,
+    phrase_progress,
     ranks_in_banks,
 )
 
@@ -106,7 +106,7 @@ def test_progress(index):
     # Two tokens, so that phrases begin, break off and overlap.
     ids[:, :index] = rng.integers(3, 5, (rows, index))
     phrases = random_phrases(rng, rows, [3, 4])
-    results = progress(
+    results = phrase_progress(
         ops.convert_to_tensor(ids),
         ops.convert_to_tensor(index, "int32"),
         ops.convert_to_tensor(padded(phrases)),

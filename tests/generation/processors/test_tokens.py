@@ -48,7 +48,7 @@ def run(processor, index, seed=0):
     return ids[:, :index].tolist(), logits, ops.convert_to_numpy(result)
 
 
-def only(row, token):
+def allow_only(row, token):
     row[:] = -np.inf
     row[token] = 0.0
 
@@ -83,12 +83,12 @@ def suppress(processor, row, tokens, source, limit):
 
 def first(processor, row, tokens, source, limit):
     if not tokens:
-        only(row, processor.token)
+        allow_only(row, processor.token)
 
 
 def last(processor, row, tokens, source, limit):
     if len(tokens) + 1 == limit:
-        only(row, ENDS[0] if processor.token is None else processor.token)
+        allow_only(row, ENDS[0] if processor.token is None else processor.token)
 
 
 def bad_words(processor, row, tokens, source, limit):

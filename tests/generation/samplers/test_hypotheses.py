@@ -8,9 +8,9 @@ from keras import ops
 
 from keras_encdec.generation.samplers.hypotheses import (
     Hypotheses,
-    best_of,
     in_parents_places,
-    places_of_best,
+    select_best,
+    top_indices,
 )
 
 
@@ -20,8 +20,8 @@ def test_the_best_are_taken_in_order_with_all_that_is_theirs():
     ids = rng.integers(0, 9, (3, 6, 4)).astype("int32")
     order = rng.normal(size=(3, 6)).astype("float32")
     arrays = map(ops.convert_to_tensor, (scores, ids))
-    best = best_of(Hypotheses(*arrays, (), ()), ops.array(order), 2)
-    places = places_of_best(ops.array(order), 2)
+    best = select_best(Hypotheses(*arrays, (), ()), ops.array(order), 2)
+    places = top_indices(ops.array(order), 2)
     expected = np.argsort(-order, axis=1)[:, :2]
     assert np.array_equal(ops.convert_to_numpy(places), expected)
     rows = np.arange(3)[:, None]

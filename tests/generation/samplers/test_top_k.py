@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_encdec.generation.samplers.top_k import likeliest, top_k
+from keras_encdec.generation.samplers.top_k import argmax, top_k
 
 
 def by_numpy(x, k):
@@ -47,9 +47,9 @@ def test_all_of_them():
 def test_the_likeliest_is_the_first_of_equals():
     inf = float("inf")
     logits = ops.array([[1.0, 3.0, 3.0], [-inf, -2.0, -inf], [-0.0, 0.0, -inf]])
-    assert ops.convert_to_numpy(likeliest(logits)).tolist() == [1, 1, 0]
+    assert ops.convert_to_numpy(argmax(logits)).tolist() == [1, 1, 0]
     nothing = ops.full((1, 3), -inf)
-    assert ops.convert_to_numpy(likeliest(nothing)).tolist() == [0]
+    assert ops.convert_to_numpy(argmax(nothing)).tolist() == [0]
 
 
 @pytest.mark.parametrize("shape", [(3, 1000), (2, 3, 1009), (1, 10000)])
@@ -59,12 +59,12 @@ def test_the_likeliest_of_many_is_that_of_numpy(shape, values):
     x = rng.normal(size=shape).astype("float32")
     if values is not None:  # Many equal ones.
         x = rng.integers(0, values, size=shape).astype("float32")
-    found = likeliest(ops.convert_to_tensor(x))
+    found = argmax(ops.convert_to_tensor(x))
     np.testing.assert_array_equal(ops.convert_to_numpy(found), x.argmax(-1))
 
 
 def test_the_likeliest_of_many_that_are_forbidden():
     x = np.full((3, 2003), -np.inf, "float32")
     x[1, 2002], x[2, 7] = -3.0, -1e30
-    found = ops.convert_to_numpy(likeliest(ops.convert_to_tensor(x)))
+    found = ops.convert_to_numpy(argmax(ops.convert_to_tensor(x)))
     assert found.tolist() == [0, 2002, 7]
