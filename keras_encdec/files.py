@@ -5,6 +5,7 @@ stays: what it leads to is replaced. What killed writers left has names of its o
 """
 
 import contextlib
+import difflib
 import errno
 import os
 import pathlib
@@ -49,15 +50,8 @@ def new_folder(path, *, overwrite=False):
         print(list(place.iterdir()))
         ```
     """
+    require_place_of_folder(path, overwrite=overwrite)
     place = _end_of_links(path)
-    there = _status(place)
-    if there is not None and not (overwrite and stat.S_ISDIR(there.st_mode)):
-        raise _taken(path)
-    if os.path.ismount(place):
-        raise FileExistsError(
-            f"A folder is replaced as a whole; {str(path)!r} is where a disk is "
-            "mounted. Choose a place in it."
-        )
     missing = [parent for parent in place.parents if not parent.exists()]
     work = _beside(place)
     swapped = False
@@ -84,6 +78,34 @@ def new_folder(path, *, overwrite=False):
             # With something in it, it stays.
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+
+def require_place_of_folder(path, *, overwrite=False):
+    """Raises where `new_folder` would, before what is to be written is made.
+
+    Args:
+        path: As in `new_folder`.
+        overwrite: As in `new_folder`.
+
+    Raises:
+        FileExistsError: As in `new_folder`.
+
+    Example:
+        ```python
+        from keras_encdec.files import require_place_of_folder
+
+        require_place_of_folder("saved_models/new/1")
+        ```
+    """
+    place = _end_of_links(path)
+    there = _status(place)
+    if there is not None and not (overwrite and stat.S_ISDIR(there.st_mode)):
+        raise _taken(path)
+    if os.path.ismount(place):
+        raise FileExistsError(
+            f"A folder is replaced as a whole; {str(path)!r} is where a disk is "
+            "mounted. Choose a place in it."
+        )
 
 
 def recover(path):
@@ -162,8 +184,43 @@ def new_file(path):
         print(place.read_text())
         ```
     """
+    require_place_of_file(path)
     if _is_written_straight(path):
         yield pathlib.Path(path)
+        return
+    place = _end_of_links(path)
+    beside = _beside(place)
+    try:
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        # Who writes may make the file anew, with other permissions.
+        permissions = (place if place.exists() else beside).stat()
+        yield beside
+        _make_like(beside, permissions)
+        _sync(beside)
+        os.replace(beside, place)
+        _sync_folder(place.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+
+
+def require_place_of_file(path):
+    """Raises where `new_file` would, before what is to be written is made.
+
+    Args:
+        path: As in `new_file`.
+
+    Raises:
+        OSError: As in `new_file`.
+
+    Example:
+        ```python
+        from keras_encdec.files import require_place_of_file
+
+        require_place_of_file("answers.txt")
+        ```
+    """
+    if _is_written_straight(path):
         return
     place = _end_of_links(path)
     if place.is_dir():
@@ -181,19 +238,40 @@ def new_file(path):
             f"A file that may not be written is not replaced; received {str(path)!r}. "
             "Change its permissions, or choose another place."
         )
-    beside = _beside(place)
-    try:
-        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        # Who writes may make the file anew, with other permissions.
-        permissions = (place if place.exists() else beside).stat()
-        yield beside
-        _make_like(beside, permissions)
-        _sync(beside)
-        os.replace(beside, place)
-        _sync_folder(place.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
+
+
+def require_file(path, rule="What is read must be a file"):
+    """Raises unless there is a file, and tells one of nearly its name.
+
+    Args:
+        path: Its place, `str` or `Path`.
+        rule: What the error begins with.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        IsADirectoryError: If there is a folder.
+
+    Example:
+        ```python
+        from keras_encdec.files import require_file
+
+        require_file("/dev/null")
+        ```
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            f"{rule}; {os.fspath(path)!r} is a folder. Name a file in it."
+        )
+    if not os.path.exists(path):
+        folder, name = os.path.split(path)
+        try:
+            near = difflib.get_close_matches(name, os.listdir(folder or "."), 1)
+        except OSError:
+            near = []
+        other = f", but one at {os.path.join(folder, near[0])!r}" if near else ""
+        raise FileNotFoundError(
+            f"{rule}; there is none at {os.fspath(path)!r}{other}. Check the path."
+        )
 
 
 def _end_of_links(path):

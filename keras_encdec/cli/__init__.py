@@ -64,16 +64,19 @@ def main(arguments=None):
     export.add_commands(commands)
     options = vars(parser.parse_args(arguments))
     command, quiet = options.pop("command"), options.pop("quiet")
+    check, names = options.pop("check"), options.pop("parser").names
     try:
+        if check is not None:
+            check(**options)
         set_environment()
         with interrupts_kept(until_checked=False):
             _run(command, options, quiet)
     except FloatingPointError as error:
-        return _failed(1, f"error: {_as_typed(error, options)}")
+        return _failed(1, f"error: {_as_typed(error, names)}")
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        return _failed(2, f"error: {_as_typed(error, options)}")
+        return _failed(2, f"error: {_as_typed(error, names)}")
     except KeyboardInterrupt as interrupt:
-        return _failed(130, _as_typed(interrupt, options) or "Interrupted.")
+        return _failed(130, _as_typed(interrupt, names) or "Interrupted.")
     return 0
 
 
@@ -91,15 +94,15 @@ def _failed(status, words):
     return status
 
 
-def _as_typed(error, options):
+def _as_typed(error, names):
     """The message of an error, with options named as they are given here."""
     # A word in backticks; or one with underscores, or before a value that was received,
     # if it is no part of a path or a name.
-    names = "|".join(options)
-    long_names = "|".join(name for name in options if "_" in name) or "(?!)"
+    either = "|".join(names)
+    long_names = "|".join(name for name in names if "_" in name) or "(?!)"
     before, behind = r"(?<![\w`'\"./-])", r"(?![\w`'\"./-])"
     return re.sub(
-        rf"`({names})`|{before}({long_names}){behind}|{before}({names})(?==['\w])",
-        lambda found: f"--{(found[1] or found[2] or found[3]).replace('_', '-')}",
+        rf"`({either})`|{before}({long_names}){behind}|{before}({either})(?==['\w])",
+        lambda found: names[found[1] or found[2] or found[3]],
         str(error),
     )

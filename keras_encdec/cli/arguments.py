@@ -3,10 +3,13 @@
 import argparse
 import difflib
 import functools
+import importlib.util
 import inspect
 import os
 import sys
 
+from keras_encdec.files import require_file, require_place_of_file
+from keras_encdec.saved_parts import saved_folder
 from keras_encdec.training_options import POSITIVE, SHARE, Numbers
 
 
@@ -40,11 +43,21 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options):
         super().__init__(formatter_class=_Help, **options)
-        self.commands = {}
+        self.commands, self.given = {}, set()
+
+    @property
+    def names(self):
+        """For each argument the name that it has on the command line."""
+        return {
+            action.dest: action.option_strings[-1]
+            for action in self._actions
+            if action.option_strings
+        }
 
     def parse_known_args(self, args=None, namespace=None):
         """Parses; what is unknown is told before what is missing."""
         args = sys.argv[1:] if args is None else list(args)
+        self.given = set()
         options = self._option_string_actions
         for word in args:
             name = word.partition("=")[0]
@@ -56,7 +69,14 @@ class Parser(argparse.ArgumentParser):
                     self._refuse("option", name, options)
             elif self.commands and not name.startswith("-"):
                 self._refuse("command", name, self.commands)
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        if "given" in self._defaults:
+            found.given = frozenset(self.given)
+        return found, rest
+
+    def _get_values(self, action, arg_strings):
+        self.given.add(action.dest)
+        return super()._get_values(action, arg_strings)
 
     def _refuse(self, kind, name, known):
         if any(name in each._option_string_actions for each in self.commands.values()):
@@ -82,7 +102,7 @@ def _meant(name, known):
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def add_command(commands, function, summary, *examples):
+def add_command(commands, function, summary, *examples, check=None):
     """Adds the command of a function, under its name, described by its docstring.
 
     Args:
@@ -90,6 +110,8 @@ def add_command(commands, function, summary, *examples):
         function: The function, whose arguments are those of the command.
         summary: What the program's `--help` says of it.
         *examples: What may stand behind its name.
+        check: A function of the same arguments, which refuses what can be seen before
+            anything heavy is imported.
 
     Returns:
         The `Parser` of the command.
@@ -100,7 +122,7 @@ def add_command(commands, function, summary, *examples):
         description=inspect.getdoc(function),
         epilog="\n".join(["examples:", *(f"  %(prog)s {words}" for words in examples)]),
     )
-    added.set_defaults(command=_while_it_is_read(function))
+    added.set_defaults(command=_while_it_is_read(function), check=check, parser=added)
     added.add_argument(
         "--quiet", action="store_true", help="print results, warnings and errors alone"
     )
@@ -128,15 +150,63 @@ def _while_it_is_read(command):
     return run
 
 
+def checked_by(check):
+    """Returns the type of an argument that is a path, or - where a command takes it.
+
+    Args:
+        check: A function that raises an `OSError` if the path is not what it must be.
+
+    Example:
+        ```python
+        from keras_encdec.cli.arguments import checked_by
+        from keras_encdec.files import require_file
+
+        print(checked_by(require_file)("/dev/null"))
+        ```
+    """
+
+    def read(text):
+        try:
+            if text != "-":
+                check(text)
+        except OSError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return text
+
+    return read
+
+
+file_of_texts = checked_by(
+    functools.partial(require_file, rule="Texts are read from a file")
+)
+saved_model = checked_by(saved_folder)
+new_file_place = checked_by(require_place_of_file)
+
+
+def _module(name):
+    try:
+        found = importlib.util.find_spec(name.partition(".")[0])
+    except ValueError:  # No name at all.
+        found = None
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"must be a module that Python finds, as in `import {name}`; received "
+            f"{name!r}. Its folder is one of PYTHONPATH, and .py is no part of its name"
+        )
+    return name
+
+
 def add_pairs(parser):
     """Adds the files of source and target texts."""
     parser.add_argument(
         "--source",
         required=True,
+        type=file_of_texts,
         help="file of source texts, a line each; or of source<tab>target; .gz too",
     )
     parser.add_argument(
         "--target",
+        type=file_of_texts,
         help="file of target texts, a line each; not needed for source<tab>target",
     )
 
@@ -168,9 +238,13 @@ def read_some_pairs(purpose, source, target):
 
 def add_saved(parser):
     """Adds the folder of a trained model."""
-    parser.add_argument("saved", help="folder that train or demo wrote")
+    parser.add_argument(
+        "saved", type=saved_model, help="folder that train or demo wrote"
+    )
     parser.add_argument(
         "--module",
+        dest="modules",
+        type=_module,
         action="append",
         default=[],
         help="module to import that registers custom objects of the model; may be "
@@ -187,7 +261,9 @@ def within(bounds):
     Example:
         ```python
         from keras_encdec.cli.arguments import within
-        from keras_encdec.training_options import Numbers
+        from keras_encdec.files import require_file, require_place_of_file
+    from keras_encdec.saved_parts import saved_folder
+    from keras_encdec.training_options import Numbers
 
         print(within(Numbers(kind=int, least=1))("3"))
         ```

@@ -3,8 +3,14 @@
 import json
 import pathlib
 
-from keras_encdec.cli.arguments import add_command, add_saved, positive
+from keras_encdec.cli.arguments import (
+    add_command,
+    add_saved,
+    file_of_texts,
+    positive,
+)
 from keras_encdec.cli.search import add_beams, make_sampler
+from keras_encdec.files import require_place_of_folder
 
 FORMATS = ("saved-model", "ctranslate2", "onnx", "openvino", "litert")
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
@@ -18,6 +24,7 @@ def add_commands(commands):
         "write a SavedModel: strings in, strings out",
         "runs/en-de saved_models/en-de --version 2 --beams 5",
         "runs/en-de en-de.onnx --format onnx",
+        check=check_export,
     )
     add_saved(added)
     added.add_argument(
@@ -63,6 +70,7 @@ def add_commands(commands):
     )
     added.add_argument(
         "--texts",
+        type=file_of_texts,
         help="file of source texts, as in generate, on whose first lines the proof is "
         "made; some of its own if not given",
     )
@@ -73,7 +81,7 @@ def add_commands(commands):
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
 
-def export(saved, module, path, format, max_length, beams, length_penalty, **options):
+def export(saved, modules, path, format, max_length, beams, length_penalty, **options):
     """Writes a SavedModel for TF Serving, and proves it; or another format.
 
     A fresh process with TensorFlow alone must answer some texts as Python does, before
@@ -81,12 +89,27 @@ def export(saved, module, path, format, max_length, beams, length_penalty, **opt
     """
     from keras_encdec.text_to_text import TextToText
 
+    sampler = make_sampler(beams=beams, length_penalty=length_penalty)
+    text_to_text = TextToText.load(saved, modules)
+    text_to_text = text_to_text.with_sampler(
+        text_to_text.sampler if sampler is None else sampler, max_length=max_length
+    )
+    if format == "saved-model":
+        del options["quantization"]
+        _export_saved_model(text_to_text, modules, path, **options)
+    else:
+        for name in OF_SAVED_MODELS:
+            del options[name]
+        _export_other(text_to_text, modules, path, format, **options)
+
+
+def check_export(path, format, beams, length_penalty, overwrite, **options):
+    """Refuses options that do not fit, and a place that is taken."""
     if length_penalty is not None and beams is None:
         raise ValueError(
             "--length-penalty is an option of --beams; received no --beams. Give both, "
             "or leave it out."
         )
-    sampler = make_sampler(beams=beams, length_penalty=length_penalty)
     if format != "ctranslate2" and options["quantization"] is not None:
         raise ValueError(
             f"Only ctranslate2 takes --quantization; received --format {format}. Leave "
@@ -94,20 +117,18 @@ def export(saved, module, path, format, max_length, beams, length_penalty, **opt
         )
     if format != "saved-model":
         for name in OF_SAVED_MODELS:
-            if options.pop(name):
+            if options[name]:
                 raise ValueError(
                     f"Only a SavedModel takes --{name.replace('_', '-')}; received "
                     f"--format {format}. Leave it out."
                 )
-    text_to_text = TextToText.load(saved, module)
-    text_to_text = text_to_text.with_sampler(
-        text_to_text.sampler if sampler is None else sampler, max_length=max_length
-    )
-    if format == "saved-model":
-        del options["quantization"]
-        _export_saved_model(text_to_text, module, path, **options)
     else:
-        _export_other(text_to_text, module, path, format, **options)
+        path = _version_folder(path, options["version"])
+    require_place_of_folder(path, overwrite=overwrite)
+
+
+def _version_folder(path, version):
+    return pathlib.Path(path, str(version or 1))
 
 
 def _export_other(text_to_text, modules, path, format, quantization, overwrite):
@@ -144,7 +165,7 @@ def _export_saved_model(
 
     folder = export_saved_model(
         text_to_text,
-        pathlib.Path(path, str(version or 1)),
+        _version_folder(path, version),
         signatures=SIGNATURES if signatures is None else signatures,
         jit=jit,
         warm_up=warm_up,

@@ -4,8 +4,9 @@ import importlib.util
 import shlex
 
 from keras_encdec.cli.arguments import (
-    Parser,
     add_command,
+    file_of_texts,
+    new_file_place,
     portion,
     positive,
     read_some_pairs,
@@ -58,10 +59,17 @@ def add_commands(commands):
         "--input train.ja --output ja.model --size 4000 --character-coverage 0.9995",
     )
     added.add_argument(
-        "--input", nargs="+", required=True, help="files of texts, a line each; .gz too"
+        "--input",
+        nargs="+",
+        required=True,
+        type=file_of_texts,
+        help="files of texts, a line each; .gz too",
     )
     added.add_argument(
-        "--output", required=True, help="file to write: vocabulary.model"
+        "--output",
+        required=True,
+        type=new_file_place,
+        help="file to write: vocabulary.model",
     )
     added.add_argument(
         "--size", type=positive, default=8000, help="number of ids, 4 special ones too"
@@ -136,6 +144,7 @@ def train(
     tensorboard,
     initial,
     teacher,
+    given,
     **options,
 ):
     """Trains a model on pairs of texts, in a folder that holds all of the run.
@@ -148,6 +157,7 @@ def train(
     import keras
 
     from keras_encdec import run
+    from keras_encdec.layers.activations import get_activation
     from keras_encdec.printing import tell
     from keras_encdec.text_to_text import TextToText, saved_folder
 
@@ -156,6 +166,7 @@ def train(
     TrainingOptions(**options).check_company(
         validation=validation_source is not None, teacher=teacher is not None
     )
+    get_activation(recipe["activation"])
     if validation_source is None and validation_target is not None:
         raise ValueError(
             "--validation-target needs --validation-source beside it; received "
@@ -177,7 +188,7 @@ def train(
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:
         text_to_text = TextToText.load(initial)
-        _check_initial(text_to_text, recipe)
+        _check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(
             *pairs, options["max_length"], options["seed"], **recipe
@@ -227,20 +238,24 @@ def _longer(output, done, schedule):
 
 
 def _check_initial(text_to_text, recipe):
-    """Refuses what is asked of a model that has it otherwise already."""
+    """Refuses what is asked of a model that has it already, and otherwise."""
     from keras_encdec.text import SentencePieceTokenizer
 
-    model, parser = text_to_text.model, Parser()
-    add_training(parser)
+    model = text_to_text.model
     its = {**model.get_config(), "dtype": model.dtype_policy.name}
     if its.get("num_decoder_layers") is None:
         its["num_decoder_layers"] = its.get("num_layers")
     wrong = [
         f"{name}={recipe[name]!r} where it has {its[name]!r}"
         for name in MODEL_OPTIONS
-        if name in its and recipe[name] not in (parser.get_default(name), its[name])
+        if name in recipe and name in its and recipe[name] != its[name]
     ]
-    if recipe["vocabulary"] is not None:
+    wrong += [
+        f"{name}={recipe[name]!r} where it has one"
+        for name in VOCABULARY_OPTIONS
+        if name in recipe and name != "vocabulary"
+    ]
+    if "vocabulary" in recipe:
         proto = SentencePieceTokenizer(recipe["vocabulary"]).proto
         sides = text_to_text.source_tokenizer, text_to_text.target_tokenizer
         if any(getattr(each, "proto", None) != proto for each in sides):

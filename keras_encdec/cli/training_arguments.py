@@ -1,6 +1,17 @@
 """The arguments of a training."""
 
-from keras_encdec.cli.arguments import add_pairs, positive, share, within
+import functools
+
+from keras_encdec.cli.arguments import (
+    add_pairs,
+    checked_by,
+    file_of_texts,
+    positive,
+    saved_model,
+    share,
+    within,
+)
+from keras_encdec.files import require_file
 from keras_encdec.training_options import Names, TrainingOptions, bounds_of
 
 TOKENIZERS = ("sentencepiece", "word", "character", "byte")
@@ -48,12 +59,16 @@ def add_training_option(parser, name, words, **changes):
 def add_training(parser):
     """Adds all arguments of the command train."""
     add_pairs(parser)
+    parser.set_defaults(given=())
     parser.add_argument(
         "--validation-source",
+        type=file_of_texts,
         help="texts to evaluate on after each epoch; none if not given",
     )
     parser.add_argument(
-        "--validation-target", help="their targets, as --target those of --source"
+        "--validation-target",
+        type=file_of_texts,
+        help="their targets, as --target those of --source",
     )
     parser.add_argument("--output", required=True, help="folder of the run: runs/en-de")
     parser.add_argument(
@@ -76,6 +91,9 @@ def add_training(parser):
         )
     group.add_argument(
         "--vocabulary",
+        type=checked_by(
+            functools.partial(require_file, rule="A vocabulary is read from a file")
+        ),
         help="SentencePiece model for both sides, as the command vocabulary writes it; "
         "learned from the texts if not given",
     )
@@ -103,6 +121,7 @@ def add_training(parser):
     group = parser.add_argument_group("model")
     group.add_argument(
         "--initial",
+        type=saved_model,
         help="trained model to go on from, with its vocabulary, sizes and dropout; an "
         "untrained one if not given",
     )
@@ -170,6 +189,7 @@ def add_training(parser):
         add_training_option(group, name, words)
     group.add_argument(
         "--teacher",
+        type=saved_model,
         help="trained model to distil, of the same vocabulary; none if not given",
     )
     for name, words in (

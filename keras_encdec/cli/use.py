@@ -8,6 +8,8 @@ from keras_encdec.cli.arguments import (
     add_command,
     add_pairs,
     add_saved,
+    file_of_texts,
+    new_file_place,
     positive,
     read_some_pairs,
 )
@@ -28,10 +30,13 @@ def add_commands(commands):
     add_saved(added)
     add_pairs(added)
     added.add_argument(
-        "--output", help="file for the generated texts, a line each; none if not given"
+        "--output",
+        type=new_file_place,
+        help="file for the generated texts, a line each; none if not given",
     )
     added.add_argument(
         "--bleu-tokenize",
+        dest="tokenize",
         default="13a",
         help="sacrebleu's tokenizer; none for texts that are tokenized already",
     )
@@ -50,12 +55,16 @@ def add_commands(commands):
     add_saved(added)
     added.add_argument(
         "--source",
+        type=file_of_texts,
         default="-",
         help="file of texts, a line each, or of source<tab>target; .gz too; - for "
         "standard input",
     )
     added.add_argument(
-        "--output", default="-", help="file to write, - for standard output"
+        "--output",
+        type=new_file_place,
+        default="-",
+        help="file to write, - for standard output",
     )
     added.add_argument(
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
@@ -63,33 +72,33 @@ def add_commands(commands):
     add_search(added)
 
 
-def evaluate(saved, module, source, target, output, bleu_tokenize, lowercase, **search):
+def evaluate(saved, modules, source, target, output, tokenize, lowercase, **search):
     """Scores the texts generated for some sources against the true ones.
 
     BLEU and chrF are sacrebleu's, with its signatures. In the error rates, lines with
     the same source are alternatives: any of their targets is right.
     """
-    from keras_encdec.evaluation import evaluate_texts
+    from keras_encdec.evaluation import check_evaluation, evaluate_texts
 
     sources, references = read_some_pairs("An evaluation", source, target)
-    options = {"tokenize": bleu_tokenize, "lowercase": lowercase}
-    # Before the work, not after it.
-    evaluate_texts(["one"], ["one"], ["one"], **options)
+    check_evaluation(sources, references, tokenize=tokenize)
     with _writer(output) as write:
-        text_to_text, call = _searching(saved, module, len(sources), **search)
+        text_to_text, call = _searching(saved, modules, len(sources), **search)
         ids = _checked(text_to_text, sources, references)
         start = time.perf_counter()
         hypotheses = text_to_text(ids, progress=_show_progress, **call)
         seconds = time.perf_counter() - start
         write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)
-    scores = evaluate_texts(sources, hypotheses, references, **options)
+    scores = evaluate_texts(
+        sources, hypotheses, references, tokenize=tokenize, lowercase=lowercase
+    )
     print(f"texts                {len(sources):,} in {seconds:.1f} s")
     for line in scores.report:
         print(line)
 
 
-def generate(saved, module, source, output, n_best, **search):
+def generate(saved, modules, source, output, n_best, **search):
     """Generates a text for each line of a file or of standard input.
 
     With --n-best each text has a line `line number<tab>score<tab>text`.
@@ -107,7 +116,7 @@ def generate(saved, module, source, output, n_best, **search):
                 f"keras-encdec: warning: {place} holds no line; nothing is generated.",
                 file=sys.stderr,
             )
-        text_to_text, call = _searching(saved, module, len(lines), n_best, **search)
+        text_to_text, call = _searching(saved, modules, len(lines), n_best, **search)
         ids = _checked(text_to_text, lines)
         start = time.perf_counter()
         results = text_to_text(ids, progress=_show_progress, **call)

@@ -105,7 +105,7 @@ def export_saved_model(
     unknown = [name for name in signatures if name not in SIGNATURES]
     if unknown or not signatures:
         raise ValueError(
-            f"signatures must be some of {', '.join(SIGNATURES)}; received "
+            f"`signatures` must be some of {', '.join(SIGNATURES)}; received "
             f"{list(signatures)!r}."
         )
     name = pathlib.Path(path).name

@@ -1,5 +1,6 @@
 """Activations by name: those of Keras, and GELU by tanh."""
 
+import difflib
 import warnings
 
 import keras
@@ -44,7 +45,19 @@ def get_activation(activation):
         print(get_activation("gelu_new"))
         ```
     """
-    return gelu_new if activation == "gelu_new" else keras.activations.get(activation)
+    if activation == "gelu_new":
+        return gelu_new
+    try:
+        return keras.activations.get(activation)
+    except ValueError as error:
+        near = difflib.get_close_matches(str(activation), dir(keras.activations), 1)
+        remedy = (
+            f"Did you mean {near[0]!r}?" if near else "'relu' and 'gelu' are usual."
+        )
+        raise ValueError(
+            "activation must be a function or the name of one; received "
+            f"activation={activation!r}, which Keras does not know. {remedy}"
+        ) from error
 
 
 def saved_activation(activation):

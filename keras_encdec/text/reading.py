@@ -5,6 +5,8 @@ import os
 import sys
 import zlib
 
+from keras_encdec.files import require_file
+
 _GZIP = b"\x1f\x8b"
 # What begins a file that is no text in UTF-8, the longer beginnings first.
 _OTHERS = {
@@ -94,19 +96,9 @@ def _read(file):
     elif hasattr(file, "read"):
         data = file.read()
     else:
-        try:
-            with open(file, "rb") as opened:
-                data = opened.read()
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"Texts are read from a file; there is none at {_name(file)}. Check "
-                "the path."
-            ) from error
-        except IsADirectoryError as error:
-            raise IsADirectoryError(
-                f"Texts are read from a file; {_name(file)} is a folder. Name a file "
-                "in it."
-            ) from error
+        require_file(file, "Texts are read from a file")
+        with open(file, "rb") as opened:
+            data = opened.read()
     if data.startswith(_GZIP):
         try:
             data = gzip.decompress(data)

@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 
+import keras_encdec.cli
 from keras_encdec.cli.arguments import (
     Parser,
     add_command,
@@ -14,6 +15,7 @@ from keras_encdec.cli.arguments import (
     positive_real,
     share,
 )
+from keras_encdec.saved_parts import CONFIG_FILE, MODEL_FILE
 
 pytestmark = pytest.mark.once
 
@@ -124,3 +126,37 @@ def test_what_is_not_positive_is_refused(text):
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="less than 1"):
         share(text)
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        ("generate moddel", "argument saved: A saved model is read from its folder;"),
+        ("generate model --source text", "--source: Texts are read from a file; there"),
+        ("generate model --source text", "is none at 'text', but one at 'texts'"),
+        ("generate model --source model", "a file; 'model' is a folder. Name a file"),
+        ("generate model --output none/x", "--output: A file must be in a folder that"),
+        ("evaluate model --source texts --target no", "--target: Texts are read from"),
+        ("evaluate model --source texts --output .", "--output: A file needs a place"),
+        ("evaluate model --source texts --module x.y", "--module: must be a module th"),
+        ("vocabulary --input texts no --output v", "--input: Texts are read from a f"),
+        ("train --source texts --output run --initial m", "--initial: A saved model "),
+        ("train --source texts --output run --teacher m", "--teacher: A saved model "),
+        ("train --source texts --output run --vocabulary v", "--vocabulary: A vocabul"),
+        ("export model . --version 2", "A new folder needs a free place; '2' is there"),
+        ("export model . --texts no", "--texts: Texts are read from a file; there is"),
+        ("export model new --quantization int8", "Only ctranslate2 takes --quantizati"),
+    ],
+)
+def test_a_wrong_path_is_told_before_a_backend_is_imported(
+    words, says, tmp_path, monkeypatch, error_of
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("model", "2"):
+        (tmp_path / folder).mkdir()
+    for file in (MODEL_FILE, CONFIG_FILE):
+        (tmp_path / "model" / file).touch()
+    (tmp_path / "texts").write_text("one\ttwo\n")
+    monkeypatch.delattr(keras_encdec.cli, "_run")
+    assert says in error_of(*words.split())
+    assert len(list(tmp_path.iterdir())) == 3

@@ -310,11 +310,14 @@ def test_what_a_trained_model_has_already_is_not_asked_of_it(
         *("train", "--source", pairs, "--output", tmp_path / "second"),
         *("--initial", tmp_path / "first", *SMALL),
         *("--num-heads", 8, "--dtype", "mixed_bfloat16"),
+        # Of these, given as they are when they are not given, one agrees.
+        *("--hidden-dim", 256, "--dropout", 0.1, "--tokenizer", "sentencepiece"),
     )
     # What agrees is no contradiction, and what is not given is none.
     assert (
-        "received --num-heads=8 where it has 2; --dtype='mixed_bfloat16' where it has "
-        "'float32'. Leave that out"
+        "received --hidden-dim=256 where it has 16; --num-heads=8 where it has 2; "
+        "--dtype='mixed_bfloat16' where it has 'float32'; --tokenizer='sentencepiece' "
+        "where it has one. Leave that out"
     ) in line
 
 
@@ -367,7 +370,7 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
     "wrong, says",
     [
         (["--hidden-dim", 10, "--num-heads", 4], "--num-heads=4"),
-        (["--activation", "nonsense"], "nonsense"),
+        (["--activation", "gelo"], "received --activation='gelo', which Keras does "),
         (["--schedule", "noam", "--learning-rate", 0.1], "Leave it out, or"),
         (["--sampling", 0.1], "Only a SentencePieceTokenizer"),
         (["--batch-tokens", 2], "--batch-tokens is 2"),
@@ -585,6 +588,7 @@ def test_train_says_what_is_wrong_before_training(
     write(tmp_path / "no_tab.txt", "one\n")
     write(tmp_path / "latin.tsv", b"a\tb\ncaf\xe9\td\n")
     write(tmp_path / "empty.tsv", "")
+    write(tmp_path / "v", "")
     assert says in error_of("train", "--output", "run", *arguments)
     assert training.options is None
     assert not (tmp_path / "run").exists()
