@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 
+from keras_encdec.option_checks import require_one_of
 from keras_encdec.text import (
     character_error_rate,
     sequence_error_rate,
     token_error_rate,
 )
+from keras_encdec.text.interface import require_several_texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,46 @@ class Evaluation:
         values = dataclasses.asdict(self)
         del values["report"]
         return values
+
+
+def check_evaluation(sources, references, hypotheses=None, *, tokenize="13a"):
+    """Refuses what cannot be scored, before the work of generating texts for it.
+
+    Args:
+        sources: As in `evaluate_texts`.
+        references: As in `evaluate_texts`.
+        hypotheses: As in `evaluate_texts`, or None if there are none yet.
+        tokenize: As in `evaluate_texts`.
+
+    Raises:
+        TypeError: If any of them is a single text.
+        ValueError: As in `evaluate_texts`.
+
+    Example:
+        ```python
+        from keras_encdec.evaluation import check_evaluation
+
+        check_evaluation(["one", "two"], ["eins", "zwei"], tokenize="intl")
+        ```
+    """
+    from sacrebleu import BLEU
+
+    given = {"sources": sources, "references": references, "hypotheses": hypotheses}
+    given = {name: texts for name, texts in given.items() if texts is not None}
+    require_several_texts(**given)
+    numbers = {name: len(texts) for name, texts in given.items()}
+    if len({*numbers.values()}) > 1 or not len(sources):
+        raise ValueError(
+            "There must be one of each for every line, and at least one line; received "
+            f"{', '.join(f'{number} {name}' for name, number in numbers.items())}. "
+            "Align them."
+        )
+    if not any(text.strip() for text in references):
+        raise ValueError(
+            "Errors are a share of the true texts, of which one must not be empty; "
+            f"received {len(references)} references, all empty. Check them."
+        )
+    require_one_of(tuple(BLEU.TOKENIZERS), tokenize=tokenize)
 
 
 def evaluate_texts(
@@ -93,23 +135,7 @@ def evaluate_texts(
     """
     import sacrebleu
 
-    for texts in (sources, hypotheses, references):
-        if isinstance(texts, (str, bytes)):
-            raise TypeError(
-                f"Texts must be a list of `str`; received {texts!r:.80}. Wrap a single "
-                "text in a list: `[text]`."
-            )
-    if not len(sources) == len(hypotheses) == len(references) > 0:
-        raise ValueError(
-            "There must be a source, a generated and a true text for each line, and at "
-            f"least one line; received {len(sources)}, {len(hypotheses)} and "
-            f"{len(references)}. Align them."
-        )
-    if tokenize not in sacrebleu.BLEU.TOKENIZERS:
-        raise ValueError(
-            f"sacrebleu's tokenizers are {', '.join(sacrebleu.BLEU.TOKENIZERS)}; "
-            f"received {tokenize!r}."
-        )
+    check_evaluation(sources, references, hypotheses, tokenize=tokenize)
     report, scores = [], []
     for metric in (
         # Forced, for it would warn that the texts look tokenized.

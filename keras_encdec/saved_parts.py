@@ -4,8 +4,6 @@ import contextlib
 import warnings
 import zipfile
 
-import keras
-
 from keras_encdec.files import whole_folder
 
 MODEL_FILE = "model.keras"
@@ -64,11 +62,15 @@ def saved_folder(folder):
 
 def part_from_config(config):
     """Returns the part that `part_config` described."""
+    import keras  # The command line finds a folder before it imports anything heavy.
+
     return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
 def part_config(name, part):
     """The config of a part, from which it can be made again without running code."""
+    import keras
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of a lambda, which is refused here.
         config = keras.saving.serialize_keras_object(part)
@@ -81,6 +83,48 @@ def part_config(name, part):
             "function decorated by keras.saving.register_keras_serializable."
         ) from error
     return config
+
+
+def search_config(generator):
+    """Returns the configs of what a generator searches by: sampler and processors.
+
+    Args:
+        generator: A `Generator`.
+
+    Returns:
+        A dict of what JSON takes.
+
+    Raises:
+        ValueError: If a part could not be read again.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder, Generator
+        from keras_encdec.saved_parts import search_config, take_search_from_config
+
+        generator = Generator(EncoderDecoder(20, 16, 32, 2, 1))
+        print(take_search_from_config(search_config(generator)))
+        ```
+    """
+    return {
+        "sampler": part_config("sampler", generator.sampler),
+        "processors": [part_config("processors", x) for x in generator.processors],
+    }
+
+
+def take_search_from_config(config):
+    """Takes what `search_config` put there out of a dict, and returns it.
+
+    Args:
+        config: A dict; what it lacks is None, or none.
+
+    Returns:
+        A dict of the arguments of a `Generator`: `sampler` and `processors`.
+    """
+    return {
+        "sampler": part_from_config(config.pop("sampler", None)),
+        "processors": [part_from_config(x) for x in config.pop("processors", [])],
+    }
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import keras_encdec.model
 import keras_encdec.text
 import keras_encdec.training  # noqa: F401
-from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.evaluation import check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, row_seeds
 from keras_encdec.option_checks import require_positive
@@ -24,6 +24,8 @@ from keras_encdec.saved_parts import (
     part_config,
     part_from_config,
     saved_folder,
+    search_config,
+    take_search_from_config,
 )
 
 
@@ -370,7 +372,7 @@ class TextToText:
         """
         options = {"tokenize": tokenize, "lowercase": lowercase}
         # Before the work, not after it.
-        evaluate_texts(sources, targets, targets, **options)
+        check_evaluation(sources, targets, tokenize=tokenize)
         texts = self(sources, **call)
         return evaluate_texts(
             sources, texts, self.target_tokenizer.join(targets), **options
@@ -439,11 +441,7 @@ class TextToText:
             "format": FORMAT,
             "source_tokenizer": part_config("source_tokenizer", self.source_tokenizer),
             "target_tokenizer": part_config("target_tokenizer", self.target_tokenizer),
-            "sampler": part_config("sampler", self.sampler),
-            "processors": [
-                part_config("processors", processor)
-                for processor in self.generator.processors
-            ],
+            **search_config(self.generator),
             "max_length": self.max_length,
         }
         with new_folder(folder, overwrite=overwrite) as new:
@@ -475,14 +473,10 @@ class TextToText:
         check_format(config.pop("format", None), folder / CONFIG_FILE)
         with name_folder_in_errors(folder):
             max_length = config.pop("max_length")
-            processors = [
-                part_from_config(part) for part in config.pop("processors", [])
-            ]
+            search = take_search_from_config(config)
             parts = {name: part_from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
-            return cls(
-                model=model, processors=processors, max_length=max_length, **parts
-            )
+            return cls(model=model, max_length=max_length, **search, **parts)
 
 
 def check_lengths(model, side, lengths, texts, remedy="Shorten or split it."):

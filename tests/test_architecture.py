@@ -19,7 +19,7 @@ IMPORTS = {
     "saved_parts": {"files"},
     "training_options": set(),
     "protocol": set(),
-    "text": {"backend"},
+    "text": {"backend", "files"},
     "layers": {"backend", "option_checks"},
     "keras_model": {"backend", "files"},
     "training": {
@@ -57,7 +57,7 @@ IMPORTS = {
         "text",
         "text_to_text",
     },
-    "evaluation": {"text"},
+    "evaluation": {"option_checks", "text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "run": {
         "evaluation",

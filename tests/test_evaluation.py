@@ -72,9 +72,14 @@ def test_the_scale_of_the_published_metric(shared_data):
 @pytest.mark.parametrize(
     "texts, options, message",
     [
-        ((["x"], ["a", "b"], ["a"]), {}, "received 1, 2 and 1"),
+        (
+            (["x"], ["a", "b"], ["a"]),
+            {},
+            "received 1 sources, 1 references, 2 hypotheses",
+        ),
         (([], [], []), {}, "at least one line"),
-        ((["x"], ["a"], ["a"]), {"tokenize": "words"}, "'words'"),
+        ((["x"], ["a"], ["  "]), {}, "received 1 references, all empty"),
+        ((["x"], ["a"], ["a"]), {"tokenize": "13"}, "'13a', .*received tokenize='13'"),
     ],
 )
 def test_refuses_what_cannot_be_scored(texts, options, message):

@@ -18,7 +18,7 @@ import keras
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.generation import Generator
 from keras_encdec.generation.samplers.keras_hub import KerasHubSampler
-from keras_encdec.saved_parts import MODEL_FILE, part_config, part_from_config
+from keras_encdec.saved_parts import MODEL_FILE, search_config, take_search_from_config
 from keras_encdec.text_to_text import TextToText
 
 # What is saved of a generator beside its model, for the child process alone.
@@ -153,9 +153,7 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
 
 def _save_generator(generator, folder):
     config = {name: getattr(generator, name) for name in _IDS}
-    config["sampler"] = part_config("sampler", generator.sampler)
-    processors = [part_config("processors", part) for part in generator.processors]
-    config["processors"] = processors
+    config |= search_config(generator)
     generator.model.save(folder / MODEL_FILE)
     (folder / _GENERATOR_FILE).write_text(json.dumps(config), encoding="utf-8")
 
@@ -169,9 +167,8 @@ def _load(folder, modules):
     config = json.loads(file.read_text("utf-8"))
     return Generator(
         keras.saving.load_model(folder / MODEL_FILE, compile=False, safe_mode=True),
-        part_from_config(config["sampler"]),
-        processors=[part_from_config(part) for part in config["processors"]],
-        **{name: config[name] for name in _IDS},
+        **take_search_from_config(config),
+        **config,
     )
 
 

@@ -263,13 +263,19 @@ def _as_id(number, name):
     return number
 
 
+def require_several_texts(**batches):
+    """Raises unless each is an iterable of texts, and not one text alone."""
+    for name, texts in batches.items():
+        if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+            raise TypeError(
+                f"`{name}` must be a batch of strings, such as a list; received "
+                f"{texts!r:.80}. Wrap a single text in a list: `[text]`."
+            )
+
+
 def as_bytes(texts):
     """Checks an iterable of `str` or `bytes`; returns a list of `bytes`."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise TypeError(
-            "`texts` must be a batch of strings, such as a list; received "
-            f"{texts!r:.80}. Wrap a single text in a list: `[text]`."
-        )
+    require_several_texts(texts=texts)
     encoded = []
     for index, text in enumerate(texts):
         if isinstance(text, str):

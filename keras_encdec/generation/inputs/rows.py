@@ -165,7 +165,7 @@ def pad_pairs(model, source, target, padding_id):
             "source and target must have a row each for every pair; received "
             f"{len(source)} and {len(target)}."
         )
-    check_ids(model, source, target)
+    check_ids(model, target=target)
     return {"source": source, "target": target.astype("int32")}
 
 
