@@ -261,9 +261,7 @@ def within(bounds):
     Example:
         ```python
         from keras_encdec.cli.arguments import within
-        from keras_encdec.files import require_file, require_place_of_file
-    from keras_encdec.saved_parts import saved_folder
-    from keras_encdec.training_options import Numbers
+        from keras_encdec.training_options import Numbers
 
         print(within(Numbers(kind=int, least=1))("3"))
         ```

@@ -178,7 +178,7 @@ def operation_names(folder):
         ```python
         import tempfile
         import tensorflow as tf
-        from keras_encdec.export.saved_model import operations
+        from keras_encdec.export.saved_model import operation_names
 
         folder = tempfile.mkdtemp()
         tf.saved_model.save(tf.Module(), folder)

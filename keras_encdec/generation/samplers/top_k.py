@@ -57,7 +57,7 @@ def largest(x):
         x: `(..., V)`, floating point.
 
     Returns:
-        `(...,)`; in a compiled function `likeliest` finds them in no further time.
+        `(...,)`; in a compiled function `argmax` finds them in no further time.
 
     Example:
         ```python
@@ -70,7 +70,7 @@ def largest(x):
     size = x.shape[-1]
     if size < 1000:
         return ops.max(x, axis=-1)
-    # The operations of `likeliest`, each of which is then done once.
+    # The operations of `argmax`, each of which is then done once.
     maxima = ops.max(_in_groups(x, _width(size, 1)), axis=-1)
     highest = ops.max(maxima, axis=-1, keepdims=True)
     return ops.reshape(highest, tuple(ops.shape(x))[:-1])
@@ -88,7 +88,7 @@ def argmax(logits):
     Example:
         ```python
         from keras import ops
-        from keras_encdec.generation.samplers.top_k import likeliest
+        from keras_encdec.generation.samplers.top_k import argmax
 
         print(argmax(ops.array([[0.1, 0.7, 0.7]])))
         ```
