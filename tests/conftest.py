@@ -21,6 +21,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from keras.src import testing  # noqa: E402
 
+from keras_encdec.layers.part_states import quick_collections  # noqa: E402
+
 if keras.config.backend() == "jax":
     # Many tests build the same model: what one has compiled, another reads.
     import jax
@@ -57,15 +59,22 @@ def interrupt():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections_in_session():
+    """Has each module of tests, in which these are too, leave frozen what it found."""
+    with quick_collections():
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
-def little_garbage():
+def quick_collections_in_module(quick_collections_in_session):
     """Keeps what is there before a module of tests out of each search for garbage.
 
-    Keras searches whenever a layer lets go of a variable, as each layer does that is
-    quantized, and a session holds a million objects: modules and compiled functions.
+    A session holds a million objects: modules and compiled functions.
     """
     gc.collect()
-    gc.freeze()
+    with quick_collections():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,7 @@ def test_texts_are_those_of_its_own_code(text_to_text, texts, expected):
     assert text_to_text(sources) == answers
 
 
+@pytest.mark.once
 def test_saved_model_answers_the_same(text_to_text, texts, tmp_path):
     sources, answers = texts
     path = export_saved_model(
@@ -143,6 +144,7 @@ def test_saved_model_answers_the_same(text_to_text, texts, tmp_path):
     assert [text.decode() for text in received] == answers
 
 
+@pytest.mark.once
 def test_ctranslate2_answers_the_same(text_to_text, texts, tmp_path):
     sources, answers = texts
     path = export_ctranslate2(text_to_text, tmp_path / "model")

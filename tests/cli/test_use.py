@@ -455,8 +455,9 @@ def test_a_full_disk_leaves_the_old_output(
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("command", ["generate", "evaluate"])
-@pytest.mark.parametrize("output", ["a closed pipe", "/dev/full"])
+@pytest.mark.parametrize(
+    "command, output", [("generate", "a closed pipe"), ("evaluate", "/dev/full")]
+)
 def test_a_pipe_that_nobody_reads_is_no_error(command, output, saved, tmp_path):
     # As of `generate | head`, but sure to be closed before there is something to read.
     reading, writing = os.pipe()

@@ -30,20 +30,6 @@ def text_to_text():
     return TextToText(tokenizer, tokenizer, model, max_length=4)
 
 
-def test_calls_the_function_with_its_options(text_to_text, tmp_path):
-    child.run_under_tensorflow(
-        write_saved_model,
-        text_to_text,
-        tmp_path,
-        signatures=["encode"],
-        max_length=4,
-        num_beams=2,
-        length_penalty=1.0,
-        jit=False,
-    )
-    assert (tmp_path / "saved_model.pb").is_file()
-
-
 @with_a_child
 @pytest.mark.parametrize("in_current_folder", [False, True])
 def test_imports_modules_first(text_to_text, tmp_path, monkeypatch, in_current_folder):

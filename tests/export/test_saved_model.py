@@ -188,11 +188,14 @@ SIGNATURES = {
     "random": ["serving_default", "sample"],
     "beams": ["serving_default", "beam"],
 }
+if not ON_TENSORFLOW:
+    # It draws the same numbers under every backend, as the laws show.
+    del SIGNATURES["random"]
 
 
 @pytest.fixture(scope="module")
 def exported(greedy, random, beams, tmp_path_factory):
-    """The folder of three SavedModels."""
+    """The folder of the SavedModels."""
     root = tmp_path_factory.mktemp("exported")
     # Over a folder that is there already, and with another length.
     (root / "greedy" / "1").mkdir(parents=True)
@@ -207,11 +210,12 @@ def exported(greedy, random, beams, tmp_path_factory):
     assert path == root / "greedy" / "1"
     assert not (path / "old").exists()
     for name, text_to_text in (("random", random), ("beams", beams)):
-        path = str(root / name / "1")
-        options = {"signatures": SIGNATURES[name], "warm_up": name == "random"}
-        assert export_saved_model(text_to_text, path, **options) == root / name / "1"
-    written = sorted(path.name for path in root.iterdir())
-    assert written == ["beams", "greedy", "random"]
+        if name in SIGNATURES:
+            path, signatures = str(root / name / "1"), SIGNATURES[name]
+            options = {"signatures": signatures, "warm_up": name == "random"}
+            written = export_saved_model(text_to_text, path, **options)
+            assert written == root / name / "1"
+    assert sorted(path.name for path in root.iterdir()) == sorted(SIGNATURES)
     return root
 
 
@@ -268,6 +272,7 @@ def test_greedy_answers_are_those_of_python(greedy, served, name):
         assert max(map(len, expected)) > 10
 
 
+@on_tensorflow
 @pytest.mark.parametrize("name", BATCHES)
 def test_random_answers_are_those_of_python_with_seed_0(random, served, name):
     expected = random(BATCHES[name], seed=0)
@@ -289,6 +294,7 @@ def test_the_best_beams_and_their_scores(beams, served, name):
     )
 
 
+@on_tensorflow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_each_row_has_its_seed_and_options(random, served, name):
     texts = LINES + HOSTILE
@@ -300,6 +306,7 @@ def test_each_row_has_its_seed_and_options(random, served, name):
     assert served["sample none"]["text"].shape == (0,)
 
 
+@on_tensorflow
 def test_warm_up_asks_each_signature(exported):
     records = tf.data.TFRecordDataset(
         str(exported / "random" / "1" / "assets.extra" / "tf_serving_warmup_requests")
@@ -439,7 +446,7 @@ def test_refuses_a_folder_that_serving_does_not_find(greedy, tmp_path, name):
         ({"max_length": 2.5}, "max_length must be a positive integer"),
         ({"num_beams": 0}, "num_beams must be"),
         ({"proof_texts": []}, "at least one text"),
-        ({"signatures": []}, "signatures must be some of"),
+        ({"signatures": []}, "`signatures` must be some of"),
     ],
 )
 def test_refuses_wrong_options_before_the_work(greedy, tmp_path, options, says):

@@ -105,7 +105,11 @@ def test_compiled_by_xla_the_answers_are_the_same(text_to_text, tmp_path):
     answers = {}
     for jit in (False, True):
         path = export_saved_model(
-            text_to_text, tmp_path / str(int(jit)), signatures=names, jit=jit
+            text_to_text,
+            tmp_path / str(int(jit)),
+            signatures=names,
+            jit=jit,
+            proof_texts=None,
         )
         answers[jit] = _ask(path, requests)["answers"]
         assert compiled_functions(path) == jit

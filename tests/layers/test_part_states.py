@@ -1,6 +1,7 @@
 """What was changed in a model's parts is there again when it is loaded."""
 
 import copy
+import gc
 import json
 import pickle
 import zipfile
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 
 from keras_encdec import EncoderDecoder, TokenCrossEntropy
-from keras_encdec.layers.part_states import part_states, restore_part_states
+from keras_encdec.layers.part_states import (
+    part_states,
+    quick_collections,
+    restore_part_states,
+)
 
 SOURCE = np.array([[5, 7, 2], [9, 2, 0]])
 TARGET = np.array([[1, 7, 5], [1, 9, 0]])
@@ -198,3 +203,17 @@ def test_a_model_that_was_loaded_is_as_it_was_built(tmp_path):
     loaded = saved(model, tmp_path)
     assert "parts" not in loaded.get_config()
     assert {**loaded.get_config(), "name": 0} == {**model.get_config(), "name": 0}
+
+
+@pytest.mark.once
+def test_objects_are_kept_out_of_collections_in_a_context_alone():
+    gc.unfreeze()  # What the session keeps out.
+    try:
+        with quick_collections():
+            frozen = gc.get_freeze_count()
+            with quick_collections():
+                pass
+            assert gc.get_freeze_count() >= frozen > 0
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()
