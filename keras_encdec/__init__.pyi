@@ -31,6 +31,7 @@ from keras_encdec.model import Encoder as Encoder
 from keras_encdec.model import EncoderDecoder as EncoderDecoder
 from keras_encdec.recipe import build as build
 from keras_encdec.run import train as train
+from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer
 from keras_encdec.text import ByteTokenizer as ByteTokenizer
 from keras_encdec.text import CharacterTokenizer as CharacterTokenizer
 from keras_encdec.text import SentencePieceTokenizer as SentencePieceTokenizer

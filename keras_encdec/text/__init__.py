@@ -4,6 +4,7 @@ This room needs TensorFlow, whichever backend trains the model: its tokenizers a
 TensorFlow graphs, so that a SavedModel can take strings and return strings.
 """
 
+from keras_encdec.text.byte_level import ByteLevelBPETokenizer
 from keras_encdec.text.dataset import teacher_forcing, text_dataset
 from keras_encdec.text.error_rates import (
     character_error_rate,
@@ -11,6 +12,11 @@ from keras_encdec.text.error_rates import (
     token_error_rate,
 )
 from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.pieces import (
+    PieceTableTokenizer,
+    SentinelByteTokenizer,
+    SentinelPieceTokenizer,
+)
 from keras_encdec.text.reading import read_lines, read_pairs, read_sources
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 from keras_encdec.text.token_batches import TokenBatches
@@ -22,9 +28,13 @@ from keras_encdec.text.tokenizers import (
 from keras_encdec.text.unknown_tokens import UnknownTokens, unknown_tokens
 
 __all__ = [
+    "ByteLevelBPETokenizer",
     "ByteTokenizer",
     "CharacterTokenizer",
+    "PieceTableTokenizer",
     "SentencePieceTokenizer",
+    "SentinelByteTokenizer",
+    "SentinelPieceTokenizer",
     "TokenBatches",
     "Tokenizer",
     "UnknownTokens",

@@ -64,7 +64,7 @@ class SentencePieceTokenizer(Tokenizer):
         prefix_ids=(),
         suffix_ids=None,
     ):
-        tensorflow_text, sentencepiece = _import_sentencepiece()
+        _, sentencepiece = _import_sentencepiece()
         if isinstance(proto, (str, os.PathLike)):
             origin = f"the file {os.fspath(proto)!r}"
             if not os.path.isfile(proto):
@@ -129,9 +129,7 @@ class SentencePieceTokenizer(Tokenizer):
         self._proto = proto
         self._vocabulary = None  # Made when it is needed: it is the model once more.
         self._num_pieces = processor.get_piece_size()
-        with tf.init_scope():
-            self._model = tensorflow_text.SentencepieceTokenizer(proto)
-            self._model._model_resource = _SharedModel(proto)
+        self._model = load_pieces(proto)
 
     def _check_pieces(self, proto):
         from sentencepiece import sentencepiece_model_pb2
@@ -303,6 +301,23 @@ class SentencePieceTokenizer(Tokenizer):
     def from_config(cls, config):
         """Builds the tokenizer that `get_config` described."""
         return cls(**{**config, "proto": base64.b64decode(config["proto"])})
+
+
+def load_pieces(proto, out_type=tf.int32):
+    """A SentencePiece model in TensorFlow, which outlives a cleared session.
+
+    Args:
+        proto: The serialized model, `bytes`.
+        out_type: What it splits texts into: `tf.int32` for ids, `tf.string` for pieces.
+
+    Returns:
+        A `tensorflow_text.SentencepieceTokenizer`.
+    """
+    tensorflow_text, _ = _import_sentencepiece()
+    with tf.init_scope():
+        model = tensorflow_text.SentencepieceTokenizer(proto, out_type=out_type)
+        model._model_resource = _SharedModel(proto)
+    return model
 
 
 class _SharedModel(tf.saved_model.experimental.TrackableResource):

@@ -1,0 +1,325 @@
+"""Tokenizers of SentencePiece models as checkpoints of other libraries use them."""
+
+import base64
+
+import keras
+
+from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.interface import Tokenizer, as_string_tensor
+from keras_encdec.text.sentence_piece import SentencePieceTokenizer, load_pieces
+from keras_encdec.text.sentinels import Sentinels, without_gaps
+from keras_encdec.text.tokenizers import ByteTokenizer
+
+tf = import_tensorflow()
+
+# What Python's `str.strip` takes away, in a class of RE2.
+WHITE_SPACE = (
+    r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}"
+    r"\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class SentinelPieceTokenizer(SentencePieceTokenizer):
+    """Splits texts into pieces, and at sentinels first, as T5 fills gaps.
+
+    Source: Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a
+    Unified Text-to-Text Transformer", https://arxiv.org/abs/1910.10683, section 3.1.4.
+
+    Args:
+        proto: As in `SentencePieceTokenizer`.
+        sentinels: Pieces of the model, such as `["<extra_id_0>"]`: wherever a text
+            spells one it is that id, and what stands between is split alone. They are
+            decoded as they are spelled.
+        close_up: Whether `decode` takes out the spaces before English signs and short
+            forms: `"it 's here ."` becomes `"it's here."`.
+        **special_ids: As in `SentencePieceTokenizer`. The unknown id is decoded to
+            nothing.
+
+    Raises:
+        ValueError: If a sentinel is no piece of the model; or as in
+            `SentencePieceTokenizer`.
+
+    Example:
+        ```python
+        from keras_encdec.text import SentencePieceTokenizer, SentinelPieceTokenizer
+
+        texts, options = ["a cat sat", "a hat"], {"user_defined_symbols": ["<gap>"]}
+        proto = SentencePieceTokenizer.train(texts, 12, **options).proto
+        tokenizer = SentinelPieceTokenizer(proto, sentinels=["<gap>"])
+        print(tokenizer.decode(tokenizer.encode(["a <gap> sat"])).numpy())
+        ```
+    """
+
+    def __init__(self, proto, *, sentinels=(), close_up=False, **special_ids):
+        super().__init__(proto, **special_ids)
+        from sentencepiece import sentencepiece_model_pb2
+
+        pieces = sentencepiece_model_pb2.ModelProto.FromString(self.proto).pieces
+        ids = {piece.piece: number for number, piece in enumerate(pieces)}
+        missing = [word for word in sentinels if word not in ids]
+        if missing:
+            raise ValueError(
+                "Sentinels must be pieces of the SentencePiece model; received "
+                f"{missing[:5]}, which are none. Add them to the model as user-defined "
+                "symbols, or leave them out."
+            )
+        self.sentinels = tuple(sentinels)
+        self.close_up = close_up
+        self._around = Sentinels({word: ids[word] for word in sentinels})
+        spelled = [
+            "" if piece.type in (piece.CONTROL, piece.UNKNOWN) else piece.piece
+            for piece in pieces
+        ]
+        spelled += (self.vocabulary_size - len(spelled)) * [""]
+        self._spelled = tf.constant(spelled, tf.string)
+
+    def _to_ids(self, texts):
+        return self._around.encode(texts, super()._to_ids)
+
+    def split(self, texts):
+        """Splits texts into pieces, a list of lists of `str`."""
+        rows = self._to_ids(as_string_tensor(texts))
+        rows = tf.ragged.map_flat_values(self._model.id_to_string, rows)
+        return [
+            [piece.decode("utf-8", "replace") for piece in row]
+            for row in rows.to_list()
+        ]
+
+    def _to_texts(self, ids):
+        # SentencePiece would take away all space that a text begins with.
+        pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._spelled, i), ids)
+        texts = tf.strings.reduce_join(pieces, axis=1)
+        texts = tf.strings.regex_replace(texts, "^▁", "")
+        texts = tf.strings.regex_replace(texts, "▁", " ")
+        return without_gaps(texts) if self.close_up else texts
+
+    def get_config(self):
+        """Returns the constructor's arguments, the model as base64 text."""
+        return {
+            "sentinels": list(self.sentinels),
+            "close_up": self.close_up,
+            **super().get_config(),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class SentinelByteTokenizer(ByteTokenizer):
+    """Splits texts into bytes, and at sentinels first, as ByT5 fills gaps.
+
+    Bytes that are no text in UTF-8 are left out by `decode`.
+
+    Source: Xue et al. 2022, "ByT5: Towards a Token-Free Future with Pre-trained
+    Byte-to-Byte Models", https://arxiv.org/abs/2105.13626.
+
+    Args:
+        sentinels: Words, such as `["<extra_id_0>"]`, that take the ids behind those of
+            the bytes, ascending. Elsewhere as in `SentinelPieceTokenizer`.
+        **special_ids: As in `Tokenizer`.
+
+    Example:
+        ```python
+        from keras_encdec.text import SentinelByteTokenizer
+
+        tokenizer = SentinelByteTokenizer(
+            ["<gap>"], padding_id=0, start_id=0, end_id=1, unknown_id=2
+        )
+        print(tokenizer.encode(["a<gap>"]).to_list())  # [[100, 259, 1]]
+        ```
+    """
+
+    def __init__(self, sentinels=(), **special_ids):
+        super().__init__(**special_ids)
+        self.sentinels = tuple(sentinels)
+        ids = self.regular_ids(256 + len(self.sentinels))
+        words = dict(zip(self.sentinels, ids[256:], strict=True))
+        self._size = 1 + max(*self.special_ids, *ids)
+        spelled = [b""] * self._size
+        for value, number in enumerate(ids[:256]):
+            spelled[number] = bytes([value])
+        for word, number in words.items():
+            spelled[number] = word.encode()
+        self._spelled = tf.constant(spelled, tf.string)
+        self._around = Sentinels(words)
+
+    def _to_ids(self, texts):
+        return self._around.encode(texts, super()._to_ids)
+
+    def split(self, texts):
+        """Splits texts into bytes and sentinels, a list of lists of `str`."""
+        rows = tf.ragged.map_flat_values(
+            lambda ids: tf.gather(self._spelled, ids),
+            self._to_ids(as_string_tensor(texts)),
+        )
+        return [
+            [piece.decode("utf-8", "backslashreplace") for piece in row]
+            for row in rows.to_list()
+        ]
+
+    def _to_texts(self, ids):
+        pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._spelled, i), ids)
+        texts = tf.strings.reduce_join(pieces, axis=1)
+        return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"sentinels": list(self.sentinels), **super().get_config()}
+
+
+@keras.saving.register_keras_serializable(package="keras_encdec")
+class PieceTableTokenizer(Tokenizer):
+    """Splits texts into a SentencePiece model's pieces, whose ids a table tells.
+
+    The table may hold what the model does not know: a run of letters without a piece
+    takes the id that the table has for it. So do Marian's models and M2M100.
+
+    Source: Junczys-Dowmunt et al. 2018, "Marian: Fast Neural Machine Translation in
+    C++", https://arxiv.org/abs/1804.00344.
+
+    Args:
+        proto: A trained SentencePiece model, as `bytes`.
+        vocabulary: A dict from each piece to its id. The ids from zero on that it has
+            no piece for are read as unknown.
+        marked: Whether a text may begin with a mark such as `>>fra<<`, the language to
+            translate into, which is split off and is one id.
+        control: Pieces of the table that no text spells and that are decoded to
+            nothing, such as those of languages.
+        close_up: As in `SentinelPieceTokenizer`.
+        **special_ids: As in `Tokenizer`. No text can spell the first four of them.
+
+    Raises:
+        ImportError: If `tensorflow-text` or `sentencepiece` cannot be imported.
+        TypeError: If `vocabulary` is no dict of `str` and `int`; or as in `Tokenizer`.
+        ValueError: If it repeats an id or has a negative one, or `proto` is no
+            SentencePiece model; or as in `Tokenizer`.
+
+    Example:
+        ```python
+        from keras_encdec.text import PieceTableTokenizer, SentencePieceTokenizer
+
+        proto = SentencePieceTokenizer.train(["a cat", "a hat"], 10).proto
+        vocabulary = {"▁a": 4, "c": 5, "at": 6, "▁": 7, ">>fra<<": 8}
+        tokenizer = PieceTableTokenizer(proto, vocabulary, marked=True)
+        print(tokenizer.encode([">>fra<< a"]).to_list())  # [[8, 4, 2]]
+        ```
+    """
+
+    def __init__(
+        self,
+        proto,
+        vocabulary,
+        *,
+        marked=False,
+        control=(),
+        close_up=False,
+        **special_ids,
+    ):
+        super().__init__(**special_ids)
+        vocabulary = _checked_table(vocabulary)
+        # Refused there in words if it is none; ids are the table's, none of its own.
+        above = dict.fromkeys(("padding_id", "start_id", "end_id"))
+        own = {name: 10**9 + i for i, name in enumerate(above)}
+        self._proto = SentencePieceTokenizer(proto, **own).proto
+        # A dict of a `tf.Module` becomes a structure that TensorFlow tracks.
+        self._vocabulary = tuple(vocabulary.items())
+        self.marked = marked
+        self.control = tuple(control)
+        self.close_up = close_up
+        self._model = load_pieces(self._proto, tf.string)
+        self._size = 1 + max(*vocabulary.values(), *self.special_ids)
+        silent = {self.padding_id, self.start_id, self.end_id, self.unknown_id}
+        silent |= {vocabulary[piece] for piece in self.control}
+        known = {
+            piece: number
+            for piece, number in vocabulary.items()
+            if number not in silent
+        }
+        self._ids = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                list(known), list(known.values()), tf.string, tf.int32
+            ),
+            default_value=self.unknown_id,
+        )
+        pieces = [""] * self._size
+        for piece, number in known.items():
+            pieces[number] = piece
+        self._pieces = tf.constant(pieces, tf.string)
+
+    @property
+    def proto(self):
+        """The serialized model, `bytes`."""
+        return self._proto
+
+    @property
+    def vocabulary(self):
+        """Each piece and its id, a new dict."""
+        return dict(self._vocabulary)
+
+    @property
+    def vocabulary_size(self):
+        """The number of ids, the special ones included."""
+        return self._size
+
+    def _split(self, texts):
+        if not self.marked:
+            return self._model.tokenize(texts)
+        mark = r"(?s)^(>>.*?<<)"
+        marked = tf.strings.regex_full_match(texts, f"{mark}.*")
+        marks = tf.strings.regex_replace(texts, f"{mark}.*", r"\1")
+        marks = tf.RaggedTensor.from_tensor(
+            marks[:, None], lengths=tf.cast(marked, tf.int64)
+        )
+        texts = tf.strings.regex_replace(texts, mark, "", replace_global=False)
+        return tf.concat([marks, self._model.tokenize(texts)], axis=1)
+
+    def _to_ids(self, texts):
+        return tf.ragged.map_flat_values(self._ids.lookup, self._split(texts))
+
+    def split(self, texts):
+        """Splits texts into pieces, a list of lists of `str`."""
+        return [
+            [piece.decode("utf-8", "replace") for piece in pieces]
+            for pieces in self._split(as_string_tensor(texts)).to_list()
+        ]
+
+    def _to_texts(self, ids):
+        pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._pieces, i), ids)
+        texts = tf.strings.reduce_join(pieces, axis=1)
+        texts = tf.strings.regex_replace(texts, "▁", " ")
+        texts = tf.strings.regex_replace(texts, f"^{WHITE_SPACE}+|{WHITE_SPACE}+$", "")
+        return without_gaps(texts) if self.close_up else texts
+
+    def get_config(self):
+        """Returns the constructor's arguments, the model as base64 text."""
+        return {
+            "proto": base64.b64encode(self._proto).decode("ascii"),
+            "vocabulary": self.vocabulary,
+            "marked": self.marked,
+            "control": list(self.control),
+            "close_up": self.close_up,
+            **super().get_config(),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the tokenizer that `get_config` described."""
+        return cls(**{**config, "proto": base64.b64decode(config["proto"])})
+
+
+def _checked_table(vocabulary):
+    if not isinstance(vocabulary, dict) or not all(
+        isinstance(piece, str) and type(number) is int
+        for piece, number in vocabulary.items()
+    ):
+        raise TypeError(
+            "A table of pieces must be a dict from `str` to `int`; received "
+            f"{vocabulary!r:.80}. Give each piece its id."
+        )
+    numbers = set(vocabulary.values())
+    if not numbers or min(numbers) < 0 or len(numbers) < len(vocabulary):
+        raise ValueError(
+            "A table of pieces must give each piece an id of its own, from zero on; "
+            f"received {len(vocabulary)} pieces with {len(numbers)} different ids, the "
+            f"least {min(numbers, default=None)}. Give each piece its own."
+        )
+    return vocabulary
