@@ -21,6 +21,7 @@ IMPORTS = {
     "protocol": set(),
     "text": {"backend", "files"},
     "layers": {"backend", "option_checks"},
+    "pretrained": {"text"},
     "keras_model": {"backend", "files"},
     "training": {
         "backend",

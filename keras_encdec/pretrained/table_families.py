@@ -1,0 +1,80 @@
+"""The tokenizers of checkpoints whose pieces take their ids from a table."""
+
+from __future__ import annotations
+
+import re
+
+from keras_encdec.pretrained import languages
+from keras_encdec.pretrained.languages import two_languages
+from keras_encdec.pretrained.tokenizer_files import (
+    DecoderStart,
+    TokenizerFiles,
+    Tokenizers,
+    special_ids,
+    start_id,
+)
+from keras_encdec.text import PieceTableTokenizer
+
+
+def marian(
+    files: TokenizerFiles, source_language: str | None, target_language: str | None
+) -> Tokenizers:
+    """Those of Marian: two models of pieces and a table, or two."""
+    table = files.read_json("vocab.json")
+    target_table = table
+    if files.setting("separate_vocabs", False):
+        target_table = files.read_json("target_vocab.json")
+    marks = {m[2:-2]: i for m, i in table.items() if re.fullmatch(">>.*<<", m)}
+    prefix = []
+    if source_language is not None:
+        # A Marian model reads what it was trained on, and is not told which.
+        known = files.setting("source_lang", source_language)
+        languages.language_id({known: 0}, source_language, "source_language")
+    if target_language is not None and marks:
+        prefix = [languages.language_id(marks, target_language, "target_language")]
+    elif target_language is not None:
+        known = files.setting("target_lang", target_language)
+        languages.language_id({known: 0}, target_language, "target_language")
+    close_up = files.setting("clean_up_tokenization_spaces", False)
+
+    def of(name, table, **more):
+        return PieceTableTokenizer(
+            files.read_bytes(name),
+            table,
+            marked=True,
+            close_up=close_up,
+            **special_ids(files, table),
+            **more,
+        )
+
+    source = of("source.spm", table, prefix_ids=prefix)
+    target = of("target.spm", target_table)
+    return source, target, DecoderStart(target.start_id)
+
+
+def m2m_100(
+    files: TokenizerFiles, source_language: str | None, target_language: str | None
+) -> Tokenizers:
+    """Those of M2M100: a table, and languages above it."""
+    table = files.read_json("vocab.json")
+    names = languages.M2M_100[files.setting("language_codes", "m2m100")]
+    ids = {name: len(table) + i for i, name in enumerate(names)}
+    source_id, target_id = two_languages(files, ids, source_language, target_language)
+    table = {**table, **{f"__{name}__": number for name, number in ids.items()}}
+    special = special_ids(
+        files, table, start_id(files, table[files.token("eos_token")])
+    )
+    proto = files.read_bytes("sentencepiece.bpe.model")
+
+    def of(language):
+        return PieceTableTokenizer(
+            proto,
+            table,
+            control=[f"__{name}__" for name in names],
+            close_up=files.setting("clean_up_tokenization_spaces", False),
+            prefix_ids=[language],
+            **special,
+        )
+
+    start = DecoderStart(special["start_id"], target_id)
+    return of(source_id), of(target_id), start

@@ -1,0 +1,204 @@
+"""The files of a tokenizer beside a checkpoint, read without running code."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import pathlib
+from typing import Any, TypeAlias
+
+from keras_encdec.text import Tokenizer
+
+# What special tokens are called where the files do not say it.
+_NAMES = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "cls_token": "<s>",
+    "sep_token": "</s>",
+    "mask_token": "<mask>",
+}
+# The tokenizer of each architecture, where the files do not say it.
+_CLASSES = {
+    "bart": "BartTokenizer",
+    "blenderbot": "BlenderbotTokenizer",
+    "m2m_100": "M2M100Tokenizer",
+    "marian": "MarianTokenizer",
+    "mbart": "MBartTokenizer",
+    "mt5": "T5Tokenizer",
+    "pegasus": "PegasusTokenizer",
+    "t5": "T5Tokenizer",
+    "umt5": "T5Tokenizer",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderStart:
+    """How the decoder of a checkpoint begins.
+
+    Args:
+        start_id: The id before all, which is the target tokenizer's `start_id` too.
+        forced_first_id: The id that a target must begin with, that of the target
+            language; or None.
+
+    Example:
+        ```python
+        from keras_encdec.pretrained.tokenizer_files import DecoderStart
+
+        print(DecoderStart(start_id=2, forced_first_id=250_004))
+        ```
+    """
+
+    start_id: int
+    forced_first_id: int | None = None
+
+
+# Of the source, of the target, and how a decoder begins.
+Tokenizers: TypeAlias = tuple[Tokenizer, Tokenizer, DecoderStart]
+
+
+class TokenizerFiles:
+    """What a folder says of its tokenizer.
+
+    Args:
+        folder: The folder, `str` or `Path`.
+        config: What its `config.json` says, a dict.
+
+    Example:
+        ```python
+        import tempfile
+
+        from keras_encdec.pretrained.tokenizer_files import TokenizerFiles
+
+        files = TokenizerFiles(tempfile.mkdtemp(), {"model_type": "t5"})
+        print(files.kind, files.token("pad_token"))  # T5Tokenizer <pad>
+        ```
+    """
+
+    def __init__(self, folder, config: dict[str, Any]):
+        self.folder = pathlib.Path(folder)
+        self.config = config
+        self.settings: dict[str, Any] = {
+            **self._optional_json("special_tokens_map.json"),
+            **self._optional_json("tokenizer_config.json"),
+        }
+
+    @property
+    def kind(self) -> str:
+        """The name of the tokenizer's class, without "Fast"."""
+        model_type = self.config.get("model_type")
+        named = self.settings.get("tokenizer_class") or self.config.get(
+            "tokenizer_class"
+        )
+        kind = str(named or _CLASSES.get(model_type, model_type)).removesuffix("Fast")
+        if kind in ("PreTrainedTokenizer", "TokenizersBackend"):
+            return _CLASSES.get(model_type, kind) if model_type == "umt5" else kind
+        # NLLB has the architecture of M2M100, and no table of pieces.
+        if kind == "M2M100Tokenizer" and not self.has("vocab.json"):
+            return "NllbTokenizer"
+        return kind
+
+    def has(self, *names: str) -> bool:
+        """Whether the folder holds all of these files."""
+        return all((self.folder / name).is_file() for name in names)
+
+    def read_bytes(self, name: str) -> bytes:
+        """What a file holds that must be there."""
+        self._require(name)
+        return (self.folder / name).read_bytes()
+
+    def read_json(self, name: str) -> Any:
+        """What a file of JSON says that must be there."""
+        self._require(name)
+        try:
+            return json.loads((self.folder / name).read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{name} of a tokenizer must hold JSON; received {str(self.folder)!r}, "
+                f"where it does not ({error}). Copy the file again."
+            ) from error
+
+    def _require(self, name):
+        if not self.has(name):
+            raise FileNotFoundError(
+                f"A {self.kind} is read from its files; {name} is missing in "
+                f"{str(self.folder)!r}. Copy the whole folder of the checkpoint, its "
+                "tokenizer included."
+            )
+
+    def _optional_json(self, name):
+        found = self.read_json(name) if self.has(name) else {}
+        if not isinstance(found, dict):
+            raise ValueError(
+                f"{name} of a tokenizer must hold an object; received "
+                f"{type(found).__name__} in {str(self.folder)!r}."
+            )
+        return found
+
+    @functools.cached_property
+    def description(self) -> dict[str, Any] | None:
+        """What `tokenizer.json` says, or None where there is none."""
+        return self._optional_json("tokenizer.json") or None
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """One setting of the tokenizer, or `default` where it is not there or null."""
+        value = self.settings.get(name)
+        return default if value is None else value
+
+    def token(self, name: str) -> str:
+        """How a special token is spelled, such as that of `"pad_token"`."""
+        return _content(self.setting(name, _NAMES.get(name)))
+
+    @property
+    def special_tokens(self) -> set[str]:
+        """All tokens that no text spells, as far as the settings name them."""
+        return {self.token(name) for name in _NAMES} | {*self.more_tokens}
+
+    @property
+    def more_tokens(self) -> list[str]:
+        """The additional special tokens, in their order."""
+        found = []
+        for name in ("additional_special_tokens", "extra_special_tokens"):
+            more = self.setting(name, ())
+            found += more.values() if isinstance(more, dict) else more
+        return [_content(token) for token in found]
+
+    @property
+    def added_tokens(self) -> dict[str, int]:
+        """The ids of tokens that were added later, from the settings."""
+        listed = self.setting("added_tokens_decoder", {})
+        found = {_content(token): int(number) for number, token in listed.items()}
+        return {**self._optional_json("added_tokens.json"), **found}
+
+
+def _content(token):
+    return token["content"] if isinstance(token, dict) else token
+
+
+def start_id(files: TokenizerFiles, default: int) -> int:
+    """The id that a decoder begins with, or `default` where the config says none."""
+    start = files.config.get("decoder_start_token_id")
+    return default if start is None else start
+
+
+def special_ids(
+    files: TokenizerFiles, ids: dict[str, int], start: int | None = None
+) -> dict[str, int]:
+    """The four special ids, of a dict from tokens to ids."""
+    tokens = {
+        "padding_id": files.token("pad_token"),
+        "end_id": files.token("eos_token"),
+        "unknown_id": files.token("unk_token"),
+    }
+    missing = [token for token in tokens.values() if token not in ids]
+    if missing:
+        raise ValueError(
+            f"The vocabulary of a {files.kind} must hold its special tokens; "
+            f"{', '.join(missing)} is missing in {str(files.folder)!r}. Copy the "
+            "tokenizer's files again."
+        )
+    named = {name: ids[token] for name, token in tokens.items()}
+    start = start_id(files, named["padding_id"]) if start is None else start
+    return {**named, "start_id": start}

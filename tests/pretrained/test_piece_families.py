@@ -1,0 +1,39 @@
+"""Families with one model of pieces."""
+
+import json
+import shutil
+
+import pytest
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses"),
+]
+
+
+def test_a_published_tokenizer_json(shared_data, multi30k, fuzzed, read):
+    import tokenizers
+
+    folder = shared_data / "hugging_face" / "barthez"
+    tokenizer, _, start = read(folder)
+    theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    texts = [*fuzzed(200), *multi30k[1]]
+    rows = tokenizer.encode(texts).to_list()
+    assert rows == [each.ids for each in theirs.encode_batch(texts)]
+    decoded = [text.decode() for text in tokenizer.decode(rows).numpy()]
+    assert decoded == theirs.decode_batch(rows)
+    assert (start.start_id, tokenizer.padding_id) == (2, 1)
+
+
+def test_legacy_sources_of_nllb(family_folder, tmp_path, compare):
+    folder = shutil.copytree(family_folder("nllb"), tmp_path / "legacy")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "legacy_behaviour": 1}))
+    compare(folder, "nllb", ["A man"])
+
+
+def test_signs_close_up_where_the_settings_say_so(family_folder, tmp_path, compare):
+    folder = shutil.copytree(family_folder("t5"), tmp_path / "closing")
+    settings = {"extra_ids": 12, "clean_up_tokenization_spaces": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    compare(folder, "t5", ["a man , it 's a dog ' s . do n't", "x ? . !"])
