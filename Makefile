@@ -34,6 +34,7 @@ test-fast: lint test-$(BACKEND)
 lint: $(installed_for_tests)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+	$(bin)/mypy
 
 bench: $(installed_for_bench)
 	$(bin)/python tests/benchmarks/run.py $(BENCH)

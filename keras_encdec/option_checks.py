@@ -52,7 +52,7 @@ def require_number(lowest: float, highest: float, **options: object) -> None:
     """
     for name, value in options.items():
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_number or not lowest <= value <= highest:
+        if not (is_number and lowest <= value <= highest):  # type: ignore[operator]
             raise ValueError(
                 f"{name} must be a number from {lowest} to {highest}; received "
                 f"{name}={value!r}."

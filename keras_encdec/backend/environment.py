@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import os
+from typing import Any
 
 import keras
 
@@ -92,7 +93,7 @@ def compiled_by(compiler):
         _COMPILER.reset(token)
 
 
-def import_tensorflow():
+def import_tensorflow() -> Any:
     """Imports TensorFlow for text and data, leaving the accelerator to the backend.
 
     Under JAX and PyTorch the GPUs are hidden from TensorFlow, which would otherwise

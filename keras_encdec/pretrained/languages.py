@@ -96,8 +96,8 @@ def two_languages(
 ) -> tuple[int, int]:
     """The ids of both languages, which the settings name where no argument does."""
     if source_language is None:
-        default = {"M2M100Tokenizer": "en", "NllbTokenizer": "eng_Latn"}
-        default = default.get(files.kind, "en_XX")
+        defaults = {"M2M100Tokenizer": "en", "NllbTokenizer": "eng_Latn"}
+        default = defaults.get(files.kind, "en_XX")
         source_language = files.setting("src_lang", default)
     source_id = language_id(ids, source_language, "source_language")
     if target_language is None:

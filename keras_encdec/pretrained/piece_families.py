@@ -108,13 +108,12 @@ def plain_pieces(
     files: TokenizerFiles, source_language: str | None, target_language: str | None
 ) -> Tokenizers:
     """A `tokenizer.json` as it is: pieces, or pairs of bytes."""
-    if files.description is None:
-        files.read_json("tokenizer.json")
-    if "ByteLevel" in step_types(files.description.get("pre_tokenizer")):
+    description = files.description or files.read_json("tokenizer.json")
+    if "ByteLevel" in step_types(description.get("pre_tokenizer")):
         return bart(files, source_language, target_language)
     no_languages(source_language, target_language)
     model = _piece_model(files, "tokenizer.json", lambda model: model)
-    before, behind = _around(files.description.get("post_processor"), model.ids)
+    before, behind = _around(description.get("post_processor"), model.ids)
     special = special_ids(files, model.ids)
     tokenizer = _pieces(files, model, prefix_ids=before, suffix_ids=behind, **special)
     return tokenizer, tokenizer, DecoderStart(tokenizer.start_id)

@@ -145,7 +145,7 @@ def piece_model_of(description: dict[str, Any]) -> PieceModel:
     vocabulary = model.get("vocab")
     is_bpe = isinstance(vocabulary, dict) and "merges" in model
     if is_bpe:
-        scores = {}
+        scores: dict[str, float] = {}
         for rank, merge in enumerate(model["merges"]):
             pair = merge.split(" ") if isinstance(merge, str) else merge
             scores.setdefault("".join(pair), -float(rank))

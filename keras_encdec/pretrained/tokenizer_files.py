@@ -88,7 +88,7 @@ class TokenizerFiles:
     @property
     def kind(self) -> str:
         """The name of the tokenizer's class, without "Fast"."""
-        model_type = self.config.get("model_type")
+        model_type = self.config.get("model_type", "")
         named = self.settings.get("tokenizer_class") or self.config.get(
             "tokenizer_class"
         )
@@ -159,7 +159,7 @@ class TokenizerFiles:
     @property
     def more_tokens(self) -> list[str]:
         """The additional special tokens, in their order."""
-        found = []
+        found: list[Any] = []
         for name in ("additional_special_tokens", "extra_special_tokens"):
             more = self.setting(name, ())
             found += more.values() if isinstance(more, dict) else more

@@ -9,7 +9,7 @@ from keras_encdec.backend import import_tensorflow
 tf = import_tensorflow()
 
 
-class Merges(tf.Module):
+class Merges(tf.Module):  # type: ignore[name-defined]
     """Merges the bytes of words to pieces, the earliest merge first.
 
     The pieces of all words stand in one row, without padding. A step merges in every

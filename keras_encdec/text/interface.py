@@ -18,7 +18,7 @@ from keras_encdec.backend import import_tensorflow
 tf = import_tensorflow()
 
 
-class Tokenizer(tf.Module):
+class Tokenizer(tf.Module):  # type: ignore[name-defined]
     """The common interface of all tokenizers: `encode`, which a call is, and `decode`.
 
     A subclass defines `_to_ids(texts)`, from strings `(B,)` to ragged int32 ids

@@ -320,7 +320,7 @@ def load_pieces(proto, out_type=tf.int32):
     return model
 
 
-class _SharedModel(tf.saved_model.experimental.TrackableResource):
+class _SharedModel(tf.saved_model.experimental.TrackableResource):  # type: ignore[name-defined]
     """The model's resource, under a name that belongs to this model alone.
 
     The resource that tensorflow-text makes has no name. Hence it is lost when

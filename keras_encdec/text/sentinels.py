@@ -15,7 +15,7 @@ _SPACED = (
 )
 
 
-class Sentinels(tf.Module):
+class Sentinels(tf.Module):  # type: ignore[name-defined]
     """Words at which a text is split first: what stands between is a text of its own.
 
     Args:

@@ -15,7 +15,7 @@ LEAST_WEIGHTS = 2**18
 # A trace must not be given weights while another thread runs it.
 _UPDATING = threading.Lock()
 # Parts that have failed, of which it was warned.
-_WARNED = set()
+_WARNED: set[str] = set()
 # The weights whose numbers were looked at since a call began.
 _SEEN = contextvars.ContextVar("seen", default=None)
 

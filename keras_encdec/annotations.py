@@ -1,0 +1,17 @@
+"""Names for the types that hints say again and again."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+# No checker knows the types of Keras and of the backends.
+Tensor: TypeAlias = Any
+KerasModel: TypeAlias = Any
+
+Text: TypeAlias = str | bytes
+# Lists and arrays of texts, and string tensors.
+Texts: TypeAlias = Sequence[Text] | Tensor
+# Lists and arrays of ids, ragged ones too, and tensors.
+Ids: TypeAlias = Sequence[Sequence[int]] | Tensor
+
+AnyPath: TypeAlias = str | os.PathLike[str]
