@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import fcntl
+import functools
 import gc
 import importlib.util
 import os
@@ -97,6 +98,15 @@ def load_test_module():
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def checkpoint(load_test_module, tmp_path_factory):
+    """Returns a small random checkpoint of transformers by its name, made once."""
+    pytest.importorskip("transformers")
+    module = load_test_module("pretrained/checkpoints.py")
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return functools.cache(lambda name: module.Checkpoint(name, folder / name))
 
 
 @pytest.fixture(scope="session")

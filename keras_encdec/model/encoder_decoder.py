@@ -4,6 +4,7 @@ Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
 """
 
 import inspect
+import json
 
 import keras
 import numpy as np
@@ -154,9 +155,46 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
                 self._states_when_built |= {k or part.name: v for k, v in built}
         self.padding_id = decoder.padding_id
         self.max_length = decoder.max_length
+        self._origin = None
         self.masks_padding = self._has_own_encoder or _masks_padding(
             encoder, decoder.padding_id
         )
+
+    @classmethod
+    def from_preset(cls, folder, *, dtype=None, dropout=None, name="encoder_decoder"):
+        """Loads a model that transformers saved: Marian, T5, M2M100, BART and the like.
+
+        Args:
+            folder: A folder with config.json and the weights.
+            dtype: A dtype or dtype policy, such as `"bfloat16"`; by default Keras's.
+            dropout: The dropout rate of embeddings and sublayers' outputs; by default
+                that of the config.
+            name: The model's name.
+
+        Returns:
+            The model, whose logits are those of transformers.
+
+        Raises:
+            FileNotFoundError: If files are missing.
+            ValueError: If the family or an option is unknown, or weights are missing,
+                left over or of another shape.
+
+        Example:
+            ```python
+            import tempfile
+            from keras_encdec import EncoderDecoder
+            from keras_encdec.export.hugging_face import export_hugging_face
+
+            sizes = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2}
+            model = EncoderDecoder(20, **sizes, num_layers=1)
+            folder = export_hugging_face(model, tempfile.mkdtemp() + "/model")
+            print(EncoderDecoder.from_preset(folder).count_params())
+            ```
+        """
+        from keras_encdec.model.pretrained import load_pretrained
+
+        options = {"dtype": dtype, "dropout": dropout, "name": name}
+        return load_pretrained(folder, kind=cls, **options).model
 
     def encode_hidden(self, source, training=None):
         """Returns the encoder's output `(B, S, D)`, which carries the source's mask.
@@ -278,18 +316,36 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         checks.require_same_rows(**arrays)
         checks.require_same_shape(arrays.get("target"), arrays.get("labels"))
 
+    @property
+    def origin(self):
+        """The config.json that the model was loaded with, a dict; None if with none."""
+        # A copy: what Keras tracks of a model's attributes is no plain dict.
+        return None if self._origin is None else json.loads(self._origin)
+
+    @origin.setter
+    def origin(self, config):
+        self._origin = None if config is None else json.dumps(config)
+
+    def get_config(self):
+        """Returns the constructor's arguments, and what changed in parts since."""
+        config = super().get_config()
+        return config if self._origin is None else {**config, "origin": self.origin}
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Builds a model from what `get_config` returned."""
+        config = dict(config)
+        origin = config.pop("origin", None)
         if "encoder" in config:
-            config = dict(config)
             encoder = _part_of(config["encoder"], custom_objects)
             shared = {}
             if config.pop("shares_table"):
                 shared["table"] = encoder.embedding.table
             decoder = _part_of(config["decoder"], custom_objects, **shared)
             config |= {"encoder": encoder, "decoder": decoder}
-        return super().from_config(config, custom_objects)
+        model = super().from_config(config, custom_objects)
+        model.origin = origin
+        return model
 
     @property
     def source_vocabulary_size(self):

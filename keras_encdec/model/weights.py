@@ -5,6 +5,8 @@
 Transformer, whatever Keras's layers are called.
 """
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -52,7 +54,9 @@ def set_canonical_weights(model, weights):
 
     Args:
         model: As in `canonical_weights`.
-        weights: A dict from names to arrays, as `canonical_weights` returns it.
+        weights: A dict from names to arrays, as `canonical_weights` returns it, or
+            another mapping: with `shapes`, a dict by the same names, each weight is
+            looked up when it is set. Of two names of one table, one may lack.
 
     Raises:
         ValueError: If a weight is missing, unknown, of another shape, adapted by LoRA,
@@ -71,19 +75,23 @@ def set_canonical_weights(model, weights):
     """
     places = _places(model)
     ours = {name: getattr(layer, kind) for name, (layer, kind) in places.items()}
+    shapes = getattr(weights, "shapes", None)
+    if shapes is None:
+        shapes = {name: np.shape(weights[name]) for name in weights}
     adapted = [
         name
         for name, (layer, _) in places.items()
         if getattr(layer, "lora_enabled", False)
     ]
-    problems = [f"{name} is missing" for name in ours if name not in weights]
-    problems += [f"{name} is unknown" for name in weights if name not in ours]
+    given = {id(ours[name]) for name in ours if name in shapes}
+    problems = [f"{name} is missing" for name in ours if id(ours[name]) not in given]
+    problems += [f"{name} is unknown" for name in shapes if name not in ours]
     problems += [f"{name} is adapted by LoRA" for name in adapted]
     variables = {}
-    for name in (name for name in ours if name in weights):
-        shapes = tuple(ours[name].shape), tuple(np.shape(weights[name]))
-        if shapes[0] != shapes[1]:
-            problems.append(f"{name} is {shapes[1]}, not {shapes[0]}")
+    for name in (name for name in ours if name in shapes):
+        expected, received = tuple(ours[name].shape), tuple(shapes[name])
+        if expected != received:
+            problems.append(f"{name} is {received}, not {expected}")
         _, first = variables.setdefault(id(ours[name]), (ours[name], name))
         if name != first and not np.array_equal(weights[first], weights[name]):
             problems.append(f"{name} is not {first}, which it shares its place with")
@@ -92,8 +100,41 @@ def set_canonical_weights(model, weights):
             "Weights must be those of the model; received weights of which "
             f"{'; '.join(sorted(problems))}. Build the model with their options."
         )
-    for variable, name in variables.values():
-        variable.assign(weights[name])
+    # The largest first, so that there is room for another copy of each.
+    for variable, name in sorted(
+        variables.values(), key=lambda x: -math.prod(x[0].shape)
+    ):
+        # No backend knows all the dtypes that a file may have.
+        variable.assign(np.asarray(weights[name], "float32"))
+
+
+def canonical_shapes(model):
+    """Returns the shapes of the weights of a model by their canonical names.
+
+    Args:
+        model: As in `canonical_weights`.
+
+    Returns:
+        A dict from names to tuples. A table that source and target share is there
+        once, as the source's.
+
+    Raises:
+        ValueError: As in `canonical_weights`.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.model.weights import canonical_shapes
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
+        print(canonical_shapes(model)["encoder.embedding"])
+        ```
+    """
+    names = {}
+    for name, (layer, kind) in _places(model).items():
+        shape = tuple(getattr(layer, kind).shape)
+        names.setdefault((id(layer), kind), (name, shape))
+    return dict(names.values())
 
 
 def _places(model):

@@ -1,0 +1,275 @@
+"""What transformers computes, a model that is loaded from its files computes."""
+
+import functools
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from safetensors.numpy import save_file
+
+from keras_encdec import BeamSampler, EncoderDecoder, Generator
+from keras_encdec.model.pretrained import load_pretrained
+from keras_encdec.training import enable_lora
+
+FAMILIES = [
+    *("marian", "marian, two vocabularies", "t5 1.0", "t5 1.0, 8 a head", "t5 1.1"),
+    *(
+        "ul2",
+        "mt5",
+        "m2m_100",
+        "bart",
+        "bart, untied",
+        "mbart",
+        "pegasus",
+        "blenderbot",
+        "umt5",
+    ),
+]
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+@pytest.fixture(scope="module")
+def ours(checkpoint):
+    """Our model of a family, loaded once for all that only ask it."""
+    return functools.cache(
+        lambda name: EncoderDecoder.from_preset(checkpoint(name).folder)
+    )
+
+
+@every_family
+def test_logits_are_theirs(name, checkpoint, ours):
+    inputs = checkpoint(name).inputs()
+    expected, is_token = checkpoint(name).logits(*inputs)
+    assert expected.std() > 0.2
+    logits = to_numpy(ours(name)(inputs))
+    np.testing.assert_allclose(logits[is_token], expected[is_token], atol=1e-4)
+
+
+def check_generation(theirs, model, beams, rows):
+    source, _ = theirs.inputs(rows)
+    generator = Generator(
+        model,
+        BeamSampler(beams, early_stopping=True),
+        start_id=theirs.start_id,
+        end_id=theirs.end_id,
+    )
+    found = generator(source, 12, return_scores=True)
+    expected, scores = theirs.generate(source, beams)
+    np.testing.assert_array_equal(found.ids, expected)
+    if beams == 1:  # Then theirs is a sum.
+        scores = scores / (expected != theirs.padding_id).sum(1)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-4)
+    assert len(np.unique(expected, axis=0)) > 4
+
+
+# Cached steps give the logits of the whole target, as the laws have it for each option.
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "name, beams",
+    [("marian", 1), *((x, 5) for x in ("marian", "t5 1.0", "m2m_100", "bart", "umt5"))],
+)
+def test_generates_what_they_do(name, beams, checkpoint, ours):
+    check_generation(checkpoint(name), ours(name), beams, 20)
+
+
+def test_generates_what_they_do_under_every_backend(checkpoint, ours):
+    check_generation(checkpoint("t5 1.1"), ours("t5 1.1"), 5, 20)
+
+
+@pytest.mark.parametrize("name", ["t5 1.0", "bart", "marian, two vocabularies"])
+def test_is_the_same_when_it_is_saved(name, checkpoint, ours, tmp_path):
+    model, inputs = ours(name), checkpoint(name).inputs()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(loaded(inputs)), to_numpy(model(inputs)))
+    assert loaded.origin == model.origin == load_config(checkpoint(name).folder)
+    assert loaded.get_config() == model.get_config()
+
+
+def load_config(folder):
+    return json.loads((folder / "config.json").read_text())
+
+
+def test_is_adapted_and_quantized(checkpoint):
+    theirs = checkpoint("t5 1.1")
+    model = EncoderDecoder.from_preset(theirs.folder)
+    before = to_numpy(model(theirs.inputs()))
+    enable_lora(model, 2)
+    np.testing.assert_allclose(to_numpy(model(theirs.inputs())), before, atol=1e-6)
+    model = EncoderDecoder.from_preset(theirs.folder)
+    model.quantize("int8")
+    found = to_numpy(model(theirs.inputs()))
+    assert 0 < np.abs(found - before).max() < 0.2 * np.abs(before).max()
+
+
+def test_dtype_and_dropout_are_as_asked(checkpoint):
+    theirs = checkpoint("bart")
+    options = {"dtype": "bfloat16", "dropout": 0.3}
+    model = EncoderDecoder.from_preset(theirs.folder, **options)
+    dtypes = {keras.backend.standardize_dtype(w.dtype) for w in model.encoder.weights}
+    assert dtypes == {"bfloat16"}
+    assert model.encoder_blocks[0].dropout == 0.3
+    expected, is_token = theirs.logits(*theirs.inputs())
+    found = to_numpy(model(theirs.inputs()))
+    difference = np.abs(found - expected)[is_token].max()
+    assert 0 < difference < 0.1 * expected.std()
+
+
+@pytest.mark.once
+def test_tells_the_folder_and_the_config(checkpoint):
+    folder = checkpoint("marian").folder
+    loaded = load_pretrained(str(folder))
+    assert loaded.folder == folder
+    assert loaded.config == load_config(folder)
+
+
+# What is stored in other ways
+
+
+def stored(theirs, folder, tensors, **changes):
+    """Writes a checkpoint with other tensors and another config."""
+    shutil.copytree(theirs.folder, folder)
+    save_file(tensors, folder / "model.safetensors")
+    config = load_config(folder) | changes
+    config = {name: value for name, value in config.items() if value is not ...}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def as_base_model(tensors):
+    return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+
+
+def of_all_names(tensors):
+    (name,) = (x for x in tensors if x.endswith("shared.weight"))
+    names = "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"
+    names = [name.replace("shared.weight", x) for x in names]
+    more = {x: tensors[name] for x in (*names, "lm_head.weight")}
+    position = name.replace("shared.weight", "encoder.embed_positions.weight")
+    return {position: np.zeros((32, 16), "float32"), **tensors, **more}
+
+
+def of_the_head_alone(tensors):
+    (name,) = (x for x in tensors if x.endswith("shared.weight"))
+    tensors = {**tensors, "lm_head.weight": tensors[name]}
+    del tensors[name]
+    return tensors
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("marian", as_base_model),
+        ("marian", of_all_names),
+        ("marian", of_the_head_alone),
+        ("m2m_100", of_the_head_alone),
+        ("t5 1.0", of_the_head_alone),
+    ],
+)
+def test_tables_are_found_under_any_of_their_names(
+    name, change, checkpoint, ours, tmp_path
+):
+    theirs = checkpoint(name)
+    folder = stored(theirs, tmp_path / "other", change(theirs.tensors))
+    model = EncoderDecoder.from_preset(folder)
+    assert model.count_params() == ours(name).count_params()
+    for found, expected in zip(model.weights, ours(name).weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+
+
+@pytest.mark.once
+def test_t5_scales_its_logits_as_its_config_says(checkpoint, ours, tmp_path):
+    theirs = checkpoint("t5 1.0")
+    # What some published ones say, and what transformers writes since version 5.
+    for i, change in enumerate(
+        (
+            {"tie_word_embeddings": False, "scale_decoder_outputs": ...},
+            {"tie_word_embeddings": True, "scale_decoder_outputs": False},
+        )
+    ):
+        folder = stored(theirs, tmp_path / str(i), theirs.tensors, **change)
+        model = EncoderDecoder.from_preset(folder)
+        assert model.decoder.logits_dense is None
+        scale, other = (to_numpy(x.decoder.norm.scale) for x in (model, ours("t5 1.0")))
+        np.testing.assert_allclose(scale, other * 4, rtol=1e-6)
+        expected, is_token = theirs.logits(*theirs.inputs(), theirs.read(folder))
+        found = to_numpy(model(theirs.inputs()))
+        np.testing.assert_allclose(found[is_token], expected[is_token], atol=1e-4)
+
+
+@pytest.mark.once
+def test_a_bias_that_is_not_stored_is_of_zeros(checkpoint, tmp_path):
+    theirs = checkpoint("bart")
+    tensors = {k: v for k, v in theirs.tensors.items() if k != "final_logits_bias"}
+    folder = stored(theirs, tmp_path / "other", tensors)
+    model = EncoderDecoder.from_preset(folder)
+    assert not to_numpy(model.target_embedding.bias).any()
+
+
+# What is refused
+
+
+@pytest.mark.once
+def test_names_all_tensors_that_do_not_fit(checkpoint, tmp_path):
+    theirs = checkpoint("marian")
+    tensors = dict(theirs.tensors)
+    del tensors["model.decoder.layers.0.fc1.weight"]
+    tensors["classification_head.weight"] = np.zeros(3, "float32")
+    tensors["model.encoder.layers.1.fc2.weight"] = np.zeros((4, 3), "float32")
+    folder = stored(theirs, tmp_path / "other", tensors)
+    with pytest.raises(ValueError) as raised:
+        EncoderDecoder.from_preset(folder)
+    for words in (
+        "model.decoder.layers.0.fc1.weight (20, 16) is missing",
+        "classification_head.weight (3,) is left over",
+        "model.encoder.layers.1.fc2.weight is (4, 3), not (16, 24)",
+    ):
+        assert words in str(raised.value)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"encoder_layers": 1}, r"encoder.layers.1.fc1.bias \(24,\) is left over"),
+        (
+            {"decoder_layers": 3},
+            r"decoder.layers.1.self_attn.q_proj.bias \(16,\) is missing.*32 more",
+        ),
+        ({"vocab_size": 61}, r"shared.weight is \(60, 16\), not \(61, 16\)"),
+        ({"model_type": "bert"}, "one of marian, m2m_100, bart.*umt5.*'bert'"),
+        ({"activation_function": "snake"}, "one of relu, gelu.*'snake'"),
+        ({"d_model": None}, "d_model=None"),
+        ({"pad_token_id": None}, "pad_token_id=None"),
+        ({"is_encoder_decoder": False}, "encoder and a decoder"),
+    ],
+)
+def test_refuses_a_config_that_does_not_fit(change, match, checkpoint, tmp_path):
+    theirs = checkpoint("marian")
+    folder = stored(theirs, tmp_path / "other", theirs.tensors, **change)
+    with pytest.raises(ValueError, match=f"(?s){match}"):
+        EncoderDecoder.from_preset(folder)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "text, error, match",
+    [
+        (None, FileNotFoundError, "without one"),
+        ("{", ValueError, "must be JSON"),
+        ("[]", ValueError, "holds list"),
+    ],
+)
+def test_refuses_what_is_no_config(text, error, match, tmp_path):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(error, match=match):
+        EncoderDecoder.from_preset(tmp_path)
