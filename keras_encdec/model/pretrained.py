@@ -1,25 +1,17 @@
 """Models from the checkpoints of other libraries."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from keras_encdec.model.decoder import Decoder
 from keras_encdec.model.encoder import Encoder
 from keras_encdec.model.encoder_decoder import EncoderDecoder
 from keras_encdec.model.weights import canonical_shapes, set_canonical_weights
-from keras_encdec.pretrained.checkpoint_files import Checkpoint, open_checkpoint
-from keras_encdec.pretrained.configurations import architecture_of, read_config
 from keras_encdec.pretrained.families import Architecture
-from keras_encdec.pretrained.layouts import (
-    TranslatedWeights,
-    layout_of,
-    prefix_of,
-    table_names,
-)
+from keras_encdec.pretrained.layouts import TranslatedWeights
+from keras_encdec.pretrained.models import open_model
 
 
 class Pretrained(NamedTuple):
@@ -44,10 +36,10 @@ def load_pretrained(
     name: str = "encoder_decoder",
     kind: type[EncoderDecoder] = EncoderDecoder,
 ) -> Pretrained:
-    """Loads a model from a folder with config.json and weights of transformers.
+    """Loads a model from a folder of transformers, or of a BART of KerasHub.
 
     Args:
-        folder: The folder.
+        folder: The folder, with config.json and the weights.
         dtype: A dtype or dtype policy, such as `"bfloat16"`; by default Keras's.
         dropout: The dropout rate, of embeddings and sublayers' outputs, in training;
             by default that of the config.
@@ -72,18 +64,12 @@ def load_pretrained(
         print(load_pretrained(folder).config["model_type"])
         ```
     """
-    folder = Path(folder)
-    config = read_config(folder)
-    architecture_of(config)  # Before a large file is opened.
-    checkpoint = open_checkpoint(folder)
-    prefix = prefix_of(checkpoint)
-    architecture = architecture_of(config, **_tables_of(checkpoint, prefix))
-    model = _build(architecture, dtype, dropout, name, kind)
-    layout = layout_of(architecture, prefix)
-    weights = TranslatedWeights(checkpoint, layout, canonical_shapes(model))
+    stored = open_model(folder)
+    model = _build(stored.architecture, dtype, dropout, name, kind)
+    weights = TranslatedWeights(stored.tensors, stored.layout, canonical_shapes(model))
     set_canonical_weights(model, weights)
-    model.origin = config
-    return Pretrained(model, config, folder)
+    model.origin = stored.origin
+    return Pretrained(model, stored.config, Path(folder))
 
 
 def _build(
@@ -109,23 +95,3 @@ def _of_dtype(positions: Any, dtype: Any) -> Any:
     if dtype is None or not isinstance(positions, keras.layers.Layer):
         return positions
     return type(positions).from_config({**positions.get_config(), "dtype": dtype})
-
-
-def _tables_of(checkpoint: Checkpoint, prefix: str) -> Mapping[str, bool]:
-    """Returns which tables of a checkpoint are one."""
-    names = table_names(checkpoint, prefix)
-    if names is None:
-        return {}
-    source, target, logits = names
-
-    def are_one(first: str, second: str) -> bool:
-        if first == second:
-            return True
-        if checkpoint.shapes[first] != checkpoint.shapes[second]:
-            return False
-        return np.array_equal(checkpoint[first], checkpoint[second])
-
-    return {
-        "shares_table": are_one(source, target),
-        "ties_logits": are_one(target, logits),
-    }

@@ -47,9 +47,10 @@ def architecture_of(
     if family not in FAMILIES:
         raise ValueError(
             f"A checkpoint's model must be one of {', '.join(FAMILIES)} (NLLB is "
-            "m2m_100; mBART-50 is mbart; Flan, ByT5 and T5 1.1 are t5); received "
-            f"model_type={family!r}. For another layout, build an EncoderDecoder and "
-            "give its weights by keras_encdec.pretrained.layouts.Pair."
+            "m2m_100; mBART-50 is mbart; Flan, ByT5 and T5 1.1 are t5), or a BART of "
+            f"KerasHub; received {family or config.get('class_name')!r}. For another "
+            "layout, build an EncoderDecoder and give its weights by "
+            "keras_encdec.pretrained.layouts.Pair."
         )
     if config.get("is_encoder_decoder") is False:
         raise ValueError(
