@@ -21,7 +21,8 @@ def bart(
 ) -> Tokenizers:
     """Those of BART."""
     no_languages(source_language, target_language)
-    return _byte_pairs(files, False, ["cls_token"], ["sep_token"])
+    names = files.token("cls_token"), files.token("sep_token")
+    return _byte_pairs(files, False, lambda ids: ([ids[names[0]]], [ids[names[1]]]))
 
 
 def blenderbot(
@@ -29,7 +30,23 @@ def blenderbot(
 ) -> Tokenizers:
     """Those of Blenderbot: a space before each text."""
     no_languages(source_language, target_language)
-    return _byte_pairs(files, True, [], ["eos_token"])
+    return _byte_pairs(files, True, lambda ids: ([], None))
+
+
+def plain_byte_pairs(
+    files: TokenizerFiles, source_language: str | None, target_language: str | None
+) -> Tokenizers:
+    """A `tokenizer.json` of byte pairs as it is."""
+    no_languages(source_language, target_language)
+    said = files.description or {}
+    splits = said.get("pre_tokenizer") or {}
+    space_before = any(
+        step.get("add_prefix_space", False)
+        for step in (splits, *splits.get("pretokenizers", ()))
+    )
+    return _byte_pairs(
+        files, space_before, lambda ids: around(said.get("post_processor"), ids)
+    )
 
 
 def byt5(
@@ -48,7 +65,7 @@ def byt5(
     return tokenizer, tokenizer, DecoderStart(tokenizer.start_id)
 
 
-def _byte_pairs(files, space_before, before, behind):
+def _byte_pairs(files, space_before, around_ids):
     if files.description is not None:
         model = files.description["model"]
         table, merges = model["vocab"], model["merges"]
@@ -65,13 +82,14 @@ def _byte_pairs(files, space_before, before, behind):
         # The mask is one that some published models leave out.
         if number < size or token not in special
     }
+    before, behind = around_ids(table)
     tokenizer = ByteLevelBPETokenizer(
         table,
         merges,
         space_before=files.setting("add_prefix_space", space_before),
         control=sorted(special & table.keys()),
-        prefix_ids=[table[files.token(name)] for name in before],
-        suffix_ids=[table[files.token(name)] for name in behind],
+        prefix_ids=before,
+        suffix_ids=behind,
         **special_ids(files, table, start_id(files, table[files.token("eos_token")])),
     )
     return tokenizer, tokenizer, DecoderStart(tokenizer.start_id)
@@ -84,3 +102,18 @@ def step_types(step: dict[str, Any] | None) -> set[str | None]:
     for each in (*step.get("pretokenizers", ()), *step.get("normalizers", ())):
         found |= step_types(each)
     return found
+
+
+def around(
+    step: dict[str, Any] | None, ids: dict[str, int]
+) -> tuple[list[int], list[int] | None]:
+    """The ids before and behind a text, of a post-processor; None for the end alone."""
+    step = step or {}
+    if step.get("type") == "RobertaProcessing":
+        return [ids[step["cls"][0]]], [ids[step["sep"][0]]]
+    if step.get("type") != "TemplateProcessing":
+        return [], None
+    names = [part.get("SpecialToken", {}).get("id") for part in step["single"]]
+    middle = names.index(None)
+    before, behind = names[:middle], names[middle + 1 :]
+    return [ids[name] for name in before], [ids[name] for name in behind] or None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from keras_encdec.pretrained import languages
-from keras_encdec.pretrained.byte_families import bart, step_types
+from keras_encdec.pretrained.byte_families import around, plain_byte_pairs, step_types
 from keras_encdec.pretrained.languages import no_languages, two_languages
 from keras_encdec.pretrained.piece_models import (
     CONTROL,
@@ -25,7 +25,6 @@ from keras_encdec.pretrained.tokenizer_files import (
 )
 from keras_encdec.text import SentinelPieceTokenizer
 
-_LANGUAGE = re.compile(r"[a-z]{2,3}_[A-Z][A-Za-z]{1,3}")
 _SENTINEL = re.compile(r"<extra_id_\d+>")
 
 
@@ -99,7 +98,7 @@ def nllb(
     files: TokenizerFiles, source_language: str | None, target_language: str | None
 ) -> Tokenizers:
     """Those of NLLB: the language before the text, or behind it as before."""
-    names = [name for name in files.more_tokens if _LANGUAGE.fullmatch(name)]
+    names = [name for name in files.more_tokens if languages.LANGUAGE.fullmatch(name)]
     legacy = files.setting("legacy_behaviour", False)
     return _language_first(files, names, source_language, target_language, legacy)
 
@@ -110,10 +109,10 @@ def plain_pieces(
     """A `tokenizer.json` as it is: pieces, or pairs of bytes."""
     description = files.description or files.read_json("tokenizer.json")
     if "ByteLevel" in step_types(description.get("pre_tokenizer")):
-        return bart(files, source_language, target_language)
+        return plain_byte_pairs(files, source_language, target_language)
     no_languages(source_language, target_language)
     model = _piece_model(files, "tokenizer.json", lambda model: model)
-    before, behind = _around(description.get("post_processor"), model.ids)
+    before, behind = around(description.get("post_processor"), model.ids)
     special = special_ids(files, model.ids)
     tokenizer = _pieces(files, model, prefix_ids=before, suffix_ids=behind, **special)
     return tokenizer, tokenizer, DecoderStart(tokenizer.start_id)
@@ -156,7 +155,7 @@ def _fairseq_pieces(files, names):
     found = [
         piece
         for piece, _, kind in model.pieces
-        if kind == CONTROL and _LANGUAGE.fullmatch(piece)
+        if kind == CONTROL and languages.LANGUAGE.fullmatch(piece)
     ]
     return model, {name: model.ids[name] for name in found}
 
@@ -192,20 +191,7 @@ def _pieces(files, model, **special_ids):
         model.serialized(),
         sentinels=[piece for piece in model.ids if _SENTINEL.fullmatch(piece)],
         # Of byte pairs it is not done, for they have no spaces to take out.
-        close_up=not model.is_bpe
+        close_up=model.kind != "bpe"
         and files.setting("clean_up_tokenization_spaces", False),
         **special_ids,
     )
-
-
-def _around(step, ids):
-    """The ids before and behind a text, of a post-processor; None for the end alone."""
-    step = step or {}
-    if step.get("type") == "RobertaProcessing":
-        return [ids[step["cls"][0]]], [ids[step["sep"][0]]]
-    if step.get("type") != "TemplateProcessing":
-        return [], None
-    names = [part.get("SpecialToken", {}).get("id") for part in step["single"]]
-    middle = names.index(None)
-    before, behind = names[:middle], names[middle + 1 :]
-    return [ids[name] for name in before], [ids[name] for name in behind] or None

@@ -17,7 +17,9 @@ from typing import Any
 
 # As numbered in SentencePiece's own description of a model.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
-_UNIGRAM, _BPE = 1, 2
+WORDS, CHARACTERS = "word", "char"
+# The types of models, likewise.
+_TYPES = {"unigram": 1, "bpe": 2, WORDS: 3, CHARACTERS: 4}
 # What Unicode calls white space, and the sign that stands for it in pieces.
 _SPACES = (*range(9, 14), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029)
 _SPACES = (*_SPACES, 0x202F, 0x205F, 0x2581, 0x3000)
@@ -29,7 +31,7 @@ class PieceModel:
 
     Args:
         pieces: Triples `(text, score, kind)`, kind as SentencePiece numbers it.
-        is_bpe: Whether pieces are merged, and not the likeliest ones of a text.
+        kind: `"unigram"`, `"bpe"`, `"word"` or `"char"`.
         charsmap: How a text is normalized first, as SentencePiece writes it; empty
             where only white space is.
 
@@ -43,7 +45,7 @@ class PieceModel:
     """
 
     pieces: tuple[tuple[str, float, int], ...]
-    is_bpe: bool = False
+    kind: str = "unigram"
     charsmap: bytes = b""
 
     @functools.cached_property
@@ -91,14 +93,20 @@ class PieceModel:
         model = sentencepiece_model_pb2.ModelProto()
         for piece, score, kind in self.pieces:
             model.pieces.add(piece=piece, score=score, type=kind)
-        model.trainer_spec.model_type = _BPE if self.is_bpe else _UNIGRAM
+        model.trainer_spec.model_type = _TYPES[self.kind]
         kinds = [kind for _, _, kind in self.pieces]
         model.trainer_spec.unk_id = kinds.index(UNKNOWN)
         model.trainer_spec.unk_surface = ""
         for name in ("bos_id", "eos_id", "pad_id"):
             setattr(model.trainer_spec, name, -1)
         model.trainer_spec.vocab_size = len(self.pieces)
-        charsmap = self.charsmap or _charsmap_of_white_space()
+        charsmap = self.charsmap
+        if self.kind == CHARACTERS:
+            # They are the text as it is.
+            model.normalizer_spec.add_dummy_prefix = False
+            model.normalizer_spec.remove_extra_whitespaces = False
+        elif not charsmap:
+            charsmap = charsmap_of_white_space()
         model.normalizer_spec.precompiled_charsmap = charsmap
         return model.SerializeToString()
 
@@ -115,15 +123,10 @@ def read_piece_model(proto: bytes) -> PieceModel:
             "A SentencePiece model must be a serialized `ModelProto`; received "
             f"{len(proto)} bytes that are none ({error}). Copy the file again."
         ) from error
-    kind = model.trainer_spec.model_type
-    if kind not in (_UNIGRAM, _BPE):
-        raise ValueError(
-            "A SentencePiece model of a checkpoint must be a unigram or a BPE model; "
-            f"received model_type={kind}."
-        )
+    kinds = {number: kind for kind, number in _TYPES.items()}
     return PieceModel(
         tuple((piece.piece, piece.score, piece.type) for piece in model.pieces),
-        kind == _BPE,
+        kinds[model.trainer_spec.model_type],
         model.normalizer_spec.precompiled_charsmap,
     )
 
@@ -163,7 +166,9 @@ def piece_model_of(description: dict[str, Any]) -> PieceModel:
             f"token; received {model.get('type')!r}."
         )
     added = description.get("added_tokens") or []
-    found = PieceModel(tuple(pieces), is_bpe, _charsmap(description))
+    found = PieceModel(
+        tuple(pieces), "bpe" if is_bpe else "unigram", _charsmap(description)
+    )
     for kind, special in ((CONTROL, True), (USER_DEFINED, False)):
         some = {t["content"]: t["id"] for t in added if bool(t["special"]) == special}
         found = found.of_kinds(dict.fromkeys(some, kind)).extended(some, kind)
@@ -179,18 +184,22 @@ def _charsmap(description: dict[str, Any]) -> bytes:
 
 
 @functools.cache
-def _charsmap_of_white_space() -> bytes:
+def charsmap_of_white_space(*, ascii_alone: bool = False) -> bytes:
     """A normalization that makes all white space a space, and leaves the rest.
 
     SentencePiece alone writes it, as a part of a model that it learns.
+
+    Args:
+        ascii_alone: Whether only that of ASCII is.
     """
+    spaces = _SPACES[:5] if ascii_alone else _SPACES
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2
 
     writer = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         rules = pathlib.Path(folder) / "rules.tsv"
-        rules.write_text("".join(f"{space:x}\t20\n" for space in _SPACES))
+        rules.write_text("".join(f"{space:x}\t20\n" for space in spaces))
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(["ab"]),
             model_writer=writer,
