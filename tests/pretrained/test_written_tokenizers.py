@@ -8,7 +8,6 @@ import pytest
 from keras_encdec.pretrained.tokenizers import tokenizers_from
 from keras_encdec.pretrained.written_tokenizers import write_tokenizers
 from keras_encdec.text import (
-    ByteLevelBPETokenizer,
     ByteTokenizer,
     CharacterTokenizer,
     SentencePieceTokenizer,
@@ -114,32 +113,10 @@ def test_vocabularies_made_here_as_marian(source, target, tmp_path):
         assert getattr(theirs, name) == number
 
 
-@pytest.mark.parametrize("tokenizer", [PIECES, PAIRS])
-@pytest.mark.parametrize("family", ["t5", "bart"])
-def test_pieces_made_here_as_other_families(tokenizer, family, tmp_path):
-    write_tokenizers(tmp_path, tokenizer, tokenizer, family)
-    theirs = from_folder(tmp_path, family)
-    texts = [*TEXTS, "a\u3000b ½ é", ""]
-    assert tokenizer.encode(texts).to_list() == [theirs(x)["input_ids"] for x in texts]
-    assert (theirs.pad_token_id, theirs.eos_token_id) == (
-        tokenizer.padding_id,
-        tokenizer.end_id,
-    )
-
-
 def test_bytes_made_here(tmp_path):
     write_tokenizers(tmp_path / "bytes", BYTES, BYTES, "t5")
     theirs = from_folder(tmp_path / "bytes", "t5")
     assert BYTES.encode(["aé"]).to_list() == [theirs("aé")["input_ids"]]
-    for special in ({}, {"prefix_ids": [1]}, {"padding_id": 5, "end_id": 5000}):
-        pairs = ByteLevelBPETokenizer.train(TEXTS, 300, **special)
-        folder = tmp_path / str(len(special))
-        write_tokenizers(folder, pairs, pairs, "bart")
-        theirs = from_folder(folder, "bart")
-        assert pairs.encode(TEXTS).to_list() == [theirs(x)["input_ids"] for x in TEXTS]
-        assert theirs.decode(
-            theirs("a man")["input_ids"], skip_special_tokens=True
-        ) == ("a man")
 
 
 def test_what_transformers_cannot_say_is_refused_before_anything_is_written(tmp_path):

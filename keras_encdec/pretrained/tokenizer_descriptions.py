@@ -1,0 +1,273 @@
+"""What a `tokenizer.json` says, and the settings beside it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, NoReturn, TypeAlias
+
+from keras_encdec.pretrained import languages
+from keras_encdec.pretrained.piece_models import (
+    CONTROL,
+    NORMAL,
+    USER_DEFINED,
+    charsmap_of_white_space,
+    read_piece_model,
+)
+from keras_encdec.text import SentinelPieceTokenizer, Tokenizer
+
+# The sign of a space in pieces.
+SPACE = "▁"
+# The content of each file, by its name: bytes, or what is written as JSON.
+Contents: TypeAlias = dict[str, Any]
+
+
+def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Contents:
+    """The files of tokenizers of pieces, of one vocabulary."""
+    model = read_piece_model(target.proto)
+    if model.kind not in ("unigram", "bpe"):
+        refuse(target, family, f"a SentencePiece model of type {model.kind}")
+    of_ids = dict(enumerate(piece for piece, _, _ in model.pieces))
+    named = _named(target, of_ids)
+    model = model.extended({name: i for i, name in named.items()}, CONTROL)
+    of_ids = dict(enumerate(piece for piece, _, _ in model.pieces))
+    kind, more = _kind_of_pieces(source, target, family, model, of_ids)
+    special = {i for i, (_, _, kind) in enumerate(model.pieces) if kind != NORMAL}
+    metaspace = {
+        "type": "Metaspace",
+        "replacement": SPACE,
+        "prepend_scheme": "always",
+        "split": True,
+    }
+    splits = {
+        "type": "Sequence",
+        "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace],
+    }
+    description = {
+        **_described(of_ids, special, (source.prefix_ids, source.suffix_ids)),
+        "normalizer": None,
+        "pre_tokenizer": splits,
+        "decoder": metaspace,
+        "model": _model(model, target.unknown_id),
+    }
+    if model.charsmap and model.charsmap != charsmap_of_white_space():
+        charsmap = base64.b64encode(model.charsmap).decode("ascii")
+        description["normalizer"] = {
+            "type": "Precompiled",
+            "precompiled_charsmap": charsmap,
+        }
+    settings = settings_of(kind, target, **{**_token_names(target, of_ids), **more})
+    return {"tokenizer.json": description, "tokenizer_config.json": settings}
+
+
+def byte_pair_contents(tokenizer: Tokenizer) -> Contents:
+    """The files of a tokenizer of byte pairs."""
+    around = tokenizer.prefix_ids, tokenizer.suffix_ids
+    table = tokenizer.vocabulary
+    of_ids = {number: piece for piece, number in table.items()}
+    named = _named(tokenizer, of_ids)
+    table |= {piece: number for number, piece in named.items()}
+    special = {*tokenizer.special_ids} | {table[word] for word in tokenizer.control}
+    of_ids |= named
+    byte_level = {
+        "type": "ByteLevel",
+        "add_prefix_space": tokenizer.space_before,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+    description = {
+        **_described(of_ids, special, around),
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": table,
+            "merges": [list(pair) for pair in tokenizer.merges],
+        },
+    }
+    merges = ["#version: 0.2", *(" ".join(pair) for pair in tokenizer.merges), ""]
+    settings = settings_of(
+        "PreTrainedTokenizerFast",
+        tokenizer,
+        add_prefix_space=tokenizer.space_before,
+        **_token_names(tokenizer, of_ids),
+    )
+    return {
+        "vocab.json": table,
+        "merges.txt": "\n".join(merges).encode(),
+        "tokenizer.json": description,
+        "tokenizer_config.json": settings,
+    }
+
+
+def refuse(tokenizer: Tokenizer, family: str, why: str = "of another kind") -> NoReturn:
+    """Tells why a family cannot say what a tokenizer does, in a `ValueError`."""
+    raise ValueError(
+        f"The tokenizers that transformers has for {family!r} do not say what this one "
+        f"does, which is {why}; received {tokenizer!r}. Export the model as 'marian', "
+        "whose tokenizer takes pieces, words and characters, or write a tokenizer of "
+        "your own beside it."
+    )
+
+
+def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    """The ids of the special tokens that all families have."""
+    return {
+        "<pad>": tokenizer.padding_id,
+        "</s>": tokenizer.end_id,
+        "<unk>": tokenizer.unknown_id,
+    }
+
+
+def settings_of(kind: str, tokenizer: Tokenizer, **more: Any) -> dict[str, Any]:
+    """What `tokenizer_config.json` says: the class, and its special tokens."""
+    names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    close_up = getattr(tokenizer, "close_up", False)
+    more = {"clean_up_tokenization_spaces": close_up, **more}
+    return {"tokenizer_class": kind, **names, **more}
+
+
+def _named(tokenizer, of_ids):
+    """Names of special ids that the vocabulary has no piece for."""
+    names = {tokenizer.start_id: "<s>"}
+    names |= {number: name for name, number in special_tokens(tokenizer).items()}
+    taken = {*of_ids.values()}
+    return {
+        number: name if name not in taken else f"<special_{number}>"
+        for number in tokenizer.special_ids
+        if number not in of_ids
+        for name in [names.get(number, f"<special_{number}>")]
+    }
+
+
+def _token_names(tokenizer, of_ids):
+    names = {
+        "pad_token": of_ids[tokenizer.padding_id],
+        "eos_token": of_ids[tokenizer.end_id],
+        "unk_token": of_ids[tokenizer.unknown_id],
+    }
+    if tokenizer.start_id not in (tokenizer.padding_id, tokenizer.end_id):
+        names["bos_token"] = of_ids[tokenizer.start_id]
+    return names
+
+
+def _described(of_ids, special, around):
+    """What all files `tokenizer.json` say."""
+
+    def part(number):
+        return {"SpecialToken": {"id": of_ids[number], "type_id": 0}}
+
+    before, behind = around
+    single = [
+        *map(part, before),
+        {"Sequence": {"id": "A", "type_id": 0}},
+        *map(part, behind),
+    ]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": number,
+                "content": of_ids[number],
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for number in sorted(special)
+            if number in of_ids
+        ],
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": [*single, {"Sequence": {"id": "B", "type_id": 0}}],
+            "special_tokens": {
+                of_ids[number]: {
+                    "id": of_ids[number],
+                    "ids": [number],
+                    "tokens": [of_ids[number]],
+                }
+                for number in {*before, *behind}
+            },
+        },
+    }
+
+
+def _model(model, unknown_id):
+    if model.kind == "unigram":
+        vocabulary = [[piece, score] for piece, score, _ in model.pieces]
+        return {"type": "Unigram", "unk_id": unknown_id, "vocab": vocabulary}
+    ids = model.ids
+    usual = [p for p in model.pieces if p[2] == NORMAL and len(p[0]) > 1]
+    merges = [
+        [piece[:cut], piece[cut:]]
+        for piece, _, _ in sorted(usual, key=lambda piece: -piece[1])
+        for cut in range(1, len(piece))
+        if piece[:cut] in ids and piece[cut:] in ids
+    ]
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": model.pieces[unknown_id][0],
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": True,
+        "byte_fallback": False,
+        "vocab": ids,
+        "merges": merges,
+    }
+
+
+def _kind_of_pieces(source, target, family, model, of_ids):
+    """The class that reads the pieces, and its settings."""
+    control = [piece for piece, _, kind in model.pieces if kind == CONTROL]
+    sentinels = [p for p, _, kind in model.pieces if kind == USER_DEFINED]
+    spoken = [name for name in control if languages.LANGUAGE.fullmatch(name)]
+    ends = of_ids[target.end_id] == "</s>" and of_ids[target.padding_id] == "<pad>"
+    t5_ids = (target.padding_id, target.end_id, target.unknown_id) == (0, 1, 2)
+    if family in ("t5", "mt5", "umt5") and ends and t5_ids:
+        return "T5Tokenizer", {
+            "extra_ids": len(sentinels),
+            "additional_special_tokens": sentinels,
+        }
+    pegasus_ids = (target.padding_id, target.end_id) == (0, 1)
+    if family == "pegasus" and ends and pegasus_ids and "<unk_2>" in control:
+        offset = sum(piece.startswith("<unk_") for piece in control) + 2
+        return "PegasusTokenizer", {
+            "offset": offset,
+            "mask_token": of_ids[2],
+            "mask_token_sent": of_ids[3],
+        }
+    if family in ("mbart", "m2m_100") and spoken:
+        *_, source_language = _languages(source, of_ids)
+        *_, target_language = _languages(target, of_ids)
+        more = {
+            "src_lang": source_language,
+            "tgt_lang": target_language,
+            "bos_token": of_ids[0],
+            "cls_token": of_ids[0],
+            "sep_token": of_ids[target.end_id],
+        }
+        behind = len(target.suffix_ids) > 1
+        if family == "m2m_100":
+            more |= {"extra_special_tokens": spoken, "legacy_behaviour": behind}
+            return "NllbTokenizer", more
+        return ("MBartTokenizer" if behind else "MBart50Tokenizer"), more
+    if isinstance(target, SentinelPieceTokenizer) and source.prefix_ids != ():
+        return "PreTrainedTokenizerFast", {"cls_token": of_ids[source.prefix_ids[0]]}
+    return "PreTrainedTokenizerFast", {}
+
+
+def _languages(tokenizer, of_ids):
+    around = {*tokenizer.prefix_ids, *tokenizer.suffix_ids}
+    found = [of_ids[number] for number in around]
+    return [name for name in found if languages.LANGUAGE.fullmatch(name)]
