@@ -58,18 +58,22 @@ def test_python_blocks_run(page, in_a_new_folder):
     run_python_blocks(page.read_text("utf-8"), str(page))
 
 
-def test_the_first_block_prints_what_the_page_shows(in_a_new_folder, capsys):
+def test_the_first_block_prints_what_the_page_shows(
+    in_a_new_folder, capsys, monkeypatch
+):
     text = PAGES[0].read_text("utf-8")
-    # Twice, as in a notebook, where one goes on from a cell that has run before.
-    for _ in range(2):
-        assert run_python_blocks(text, "README.md") == 1
+    assert run_python_blocks(text, "README.md") == 1
     shown = re.search(r"^```python\n.*?^```\n\n```\n(.*?)^```$", text, re.M | re.S)
     first, second = shown[1].splitlines()
     printed = capsys.readouterr().out.splitlines()
-    assert printed.count(first) == 2
+    assert first in printed
     # Rounding decides the last of them.
-    right = [x for x in printed if x.endswith(second.partition(" ")[2])]
-    assert all(int(x.split()[0]) >= 98 for x in right) and len(right) == 2
+    (right,) = [x for x in printed if x.endswith(second.partition(" ")[2])]
+    assert int(right.split()[0]) >= 98
+    # Again, as in a notebook, where one goes on from a cell that has run before; it
+    # need not learn again.
+    monkeypatch.setattr(keras.Model, "fit", lambda *args, **options: None)
+    assert run_python_blocks(text, "README.md") == 1
 
 
 def test_the_readme_can_be_read_at_once():

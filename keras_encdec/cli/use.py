@@ -129,7 +129,8 @@ def generate(saved, modules, source, output, n_best, **search):
             ]
         write(results)
     rate = len(lines) / seconds if lines else 0
-    tell(f"{len(lines):,} texts in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
+    texts = "text" if len(lines) == 1 else "texts"
+    tell(f"{len(lines):,} {texts} in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
 
 
 def _searching(

@@ -282,7 +282,8 @@ def test_generate_keeps_the_number_of_lines(data, lines, saved, tmp_path, run, s
     stdin(data)
     printed = run("generate", saved, "--max-length", 2)
     assert printed.out.count("\n") == lines
-    assert f"{lines} texts in " in printed.err
+    words = "text" if lines == 1 else "texts"
+    assert f"{lines} {words} in " in printed.err
     file = write(tmp_path / "lines.txt", data)
     assert (
         run("generate", saved, "--max-length", 2, "--source", file).out.count("\n")
