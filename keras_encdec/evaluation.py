@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 from keras_encdec.option_checks import require_one_of
 from keras_encdec.text import (
+    Tokenizer,
     character_error_rate,
     sequence_error_rate,
     token_error_rate,
@@ -42,14 +44,20 @@ class Evaluation:
     report: tuple[str, ...]
 
     @property
-    def values(self):
+    def values(self) -> dict[str, float]:
         """The numbers by their names, a dict."""
         values = dataclasses.asdict(self)
         del values["report"]
         return values
 
 
-def check_evaluation(sources, references, hypotheses=None, *, tokenize="13a"):
+def check_evaluation(
+    sources: Sequence[str],
+    references: Sequence[str],
+    hypotheses: Sequence[str] | None = None,
+    *,
+    tokenize: str = "13a",
+) -> None:
     """Refuses what cannot be scored, before the work of generating texts for it.
 
     Args:
@@ -71,8 +79,9 @@ def check_evaluation(sources, references, hypotheses=None, *, tokenize="13a"):
     """
     from sacrebleu import BLEU
 
-    given = {"sources": sources, "references": references, "hypotheses": hypotheses}
-    given = {name: texts for name, texts in given.items() if texts is not None}
+    given = {"sources": sources, "references": references}
+    if hypotheses is not None:
+        given["hypotheses"] = hypotheses
     require_several_texts(**given)
     numbers = {name: len(texts) for name, texts in given.items()}
     if len({*numbers.values()}) > 1 or not len(sources):
@@ -90,14 +99,14 @@ def check_evaluation(sources, references, hypotheses=None, *, tokenize="13a"):
 
 
 def evaluate_texts(
-    sources,
-    hypotheses,
-    references,
+    sources: Sequence[str],
+    hypotheses: Sequence[str],
+    references: Sequence[str],
     *,
-    tokenize="13a",
-    lowercase=False,
-    tokenizer=None,
-):
+    tokenize: str = "13a",
+    lowercase: bool = False,
+    tokenizer: Tokenizer | None = None,
+) -> Evaluation:
     """Scores generated texts against the true ones.
 
     BLEU and chrF compare line by line. In the error rates, equal sources are one with
@@ -145,7 +154,8 @@ def evaluate_texts(
         score = metric.corpus_score(hypotheses, [references])
         scores.append(score.score)
         report.append(score.format(width=2, signature=metric.get_signature().format()))
-    first, several = {}, {}
+    first: dict[str, str] = {}
+    several: dict[str, list[str]] = {}
     for source, hypothesis, reference in zip(
         sources, hypotheses, references, strict=True
     ):
@@ -159,4 +169,4 @@ def evaluate_texts(
     ):
         rates.append(rate(list(first.values()), list(several.values())))
         report.append(f"{name} = {100 * rates[-1]:.2f}% of {len(first):,} texts")
-    return Evaluation(*scores, *rates, tuple(report))
+    return Evaluation(*scores, *rates, tuple(report))  # type: ignore[call-arg]

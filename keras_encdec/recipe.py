@@ -1,7 +1,11 @@
 """The usual tokenizers and the usual model, untrained, of a few words."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
+from keras_encdec.annotations import Text
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.printing import tell
 from keras_encdec.text import (
@@ -16,7 +20,12 @@ from keras_encdec.text_to_text import TextToText
 TOKENIZERS = ("sentencepiece", "word", "character", "byte")
 
 
-def make_tokenizer(kind, texts, vocabulary_size=8000, continuation=None):
+def make_tokenizer(
+    kind: str,
+    texts: Sequence[Text],
+    vocabulary_size: int = 8000,
+    continuation: str | None = None,
+) -> Tokenizer:
     """Builds a tokenizer of a kind from texts, and tells if it could not be as asked.
 
     Args:
@@ -69,7 +78,13 @@ def make_tokenizer(kind, texts, vocabulary_size=8000, continuation=None):
     return tokenizer
 
 
-def learn_subwords(texts, vocabulary_size, *, character_coverage=1.0, **options):
+def learn_subwords(
+    texts: Sequence[Text],
+    vocabulary_size: int,
+    *,
+    character_coverage: float = 1.0,
+    **options: Any,
+) -> Any:
     """Learns SentencePiece's subwords, fewer and told so if the texts have no more.
 
     Args:
@@ -106,7 +121,14 @@ def learn_subwords(texts, vocabulary_size, *, character_coverage=1.0, **options)
     return tokenizer
 
 
-def build(source_tokenizer, target_tokenizer, *, max_length=256, seed=0, **options):
+def build(
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    *,
+    max_length: int = 256,
+    seed: int = 0,
+    **options: Any,
+) -> TextToText:
     """Builds an untrained `TextToText` for two tokenizers.
 
     Args:

@@ -3,18 +3,20 @@
 import importlib
 import itertools
 import json
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import keras
 import numpy as np
 
 # They register what `load` reads, also what a model was compiled with.
 import keras_encdec.model
-import keras_encdec.text
 import keras_encdec.training  # noqa: F401
-from keras_encdec.evaluation import check_evaluation, evaluate_texts
+from keras_encdec.annotations import AnyPath, KerasModel, Text
+from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import Generator, row_seeds
+from keras_encdec.generation import Generator, Sampler, row_seeds
+from keras_encdec.length_checks import check_lengths
 from keras_encdec.option_checks import require_positive
 from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
@@ -27,17 +29,18 @@ from keras_encdec.saved_parts import (
     search_config,
     take_search_from_config,
 )
+from keras_encdec.text import Tokenizer
 
 
 class Alignment(NamedTuple):
     """Where a model looks in a source text for each token of a target text."""
 
-    source_tokens: list  # S, str
-    target_tokens: list  # T, str
-    weights: Any  # (T, S), float32
+    source_tokens: list[str]  # S
+    target_tokens: list[str]  # T
+    weights: np.ndarray  # (T, S), float32
 
 
-class _EncodedTexts(list):
+class EncodedTexts(list[np.ndarray]):
     """What `TextToText.encode` returns: rows of ids, none longer than the positions."""
 
 
@@ -97,15 +100,15 @@ class TextToText:
 
     def __init__(
         self,
-        source_tokenizer,
-        target_tokenizer,
-        model,
-        sampler=None,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        model: KerasModel,
+        sampler: Sampler | str | None = None,
         *,
-        processors=(),
-        max_length=64,
-        jit_compile="auto",
-    ):
+        processors: Iterable[Any] = (),
+        max_length: int = 64,
+        jit_compile: bool | Literal["auto"] = "auto",
+    ) -> None:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.model = model
@@ -156,36 +159,62 @@ class TextToText:
         )
 
     @property
-    def sampler(self):
+    def sampler(self) -> Sampler:
         """The `Sampler`."""
         return self.generator.sampler
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = "source_tokenizer", "target_tokenizer", "model", "sampler", "max_length"
         return f"TextToText({', '.join(f'{x}={getattr(self, x)!r}' for x in parts)})"
 
+    @overload
     def __call__(
         self,
-        texts,
+        texts: Sequence[Text] | EncodedTexts,
         *,
-        max_length=None,
-        seed=0,
-        batch_size=64,
-        num_return_sequences=None,
-        return_scores=False,
-        progress=None,
-    ):
+        max_length: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        num_return_sequences: None = None,
+        return_scores: Literal[False] = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[str]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Sequence[Text] | EncodedTexts,
+        *,
+        max_length: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        num_return_sequences: int | None = None,
+        return_scores: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Any]: ...
+
+    def __call__(
+        self,
+        texts: Sequence[Text] | EncodedTexts,
+        *,
+        max_length: int | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        num_return_sequences: int | None = None,
+        return_scores: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Any]:
         """Returns the target texts."""
         max_length = self.max_length if max_length is None else max_length
         number = 1 if num_return_sequences is None else num_return_sequences
         require_positive(
             max_length=max_length, batch_size=batch_size, num_return_sequences=number
         )
-        rows = texts if isinstance(texts, _EncodedTexts) else self.encode(texts)
+        rows = texts if isinstance(texts, EncodedTexts) else self.encode(texts)
         seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
         # Sorted, so that a batch holds texts of one length; put back at the end.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        results = [None] * len(rows)
+        results: list[Any] = [None] * len(rows)
         for start in range(0, len(rows), batch_size):
             batch = order[start : start + batch_size]
             found = self.generator(
@@ -196,17 +225,23 @@ class TextToText:
                 return_scores=return_scores,
             )
             ids = found.ids if return_scores else found
-            texts = self._decode(ids.reshape(-1, max_length))
+            given: list[Any] = self._decode(ids.reshape(-1, max_length))
             if return_scores:
-                texts = list(zip(texts, found.scores.ravel().tolist(), strict=True))
+                given = list(zip(given, found.scores.ravel().tolist(), strict=True))
             for place, i in enumerate(batch):
-                answers = texts[place * number : (place + 1) * number]
+                answers = given[place * number : (place + 1) * number]
                 results[i] = answers[0] if num_return_sequences is None else answers
             if progress is not None:
                 progress(start + len(batch), len(rows))
         return results
 
-    def with_sampler(self, sampler, *, max_length=None, jit_compile=None):
+    def with_sampler(
+        self,
+        sampler: Sampler | str | None,
+        *,
+        max_length: int | None = None,
+        jit_compile: bool | Literal["auto"] | None = None,
+    ) -> Self:
         """Returns the same `TextToText` with another sampler; the model is shared.
 
         Args:
@@ -229,7 +264,9 @@ class TextToText:
             ),
         )
 
-    def stream(self, text, *, max_length=None, seed=0):
+    def stream(
+        self, text: Text, *, max_length: int | None = None, seed: int = 0
+    ) -> Iterator[str]:
         """Yields the target text of one source text, piece by piece as it comes.
 
         Args:
@@ -263,8 +300,9 @@ class TextToText:
         rows = self.encode([text])
         return self._pieces(self.generator.stream(rows, max_length, seed))
 
-    def _pieces(self, steps):
-        ids, told, text = [], "", ""
+    def _pieces(self, steps: Iterable[Any]) -> Iterator[str]:
+        ids: list[int] = []
+        told = text = ""
         for tokens in steps:
             ids.append(int(tokens[0]))
             text = self._decode([ids])[0]
@@ -276,7 +314,9 @@ class TextToText:
         if len(text) > len(told):
             yield text[len(told) :]
 
-    def score(self, sources, targets, *, batch_size=64):
+    def score(
+        self, sources: Sequence[Text], targets: Sequence[Text], *, batch_size: int = 64
+    ) -> np.ndarray:
         """Returns how likely the model finds each target text, its end included.
 
         Args:
@@ -300,12 +340,20 @@ class TextToText:
             print(text_to_text.score(["one"], ["eins"]))
             ```
         """
-        scores = [np.zeros(0, "float32")]
+        scores: list[np.ndarray] = [np.zeros(0, "float32")]
         for source, target in self._batches(sources, targets, batch_size):
             scores.append(self.generator.score(source, target)[0])
         return np.concatenate(scores)
 
-    def align(self, sources, targets, *, layer=-1, heads=None, batch_size=64):
+    def align(
+        self,
+        sources: Sequence[Text],
+        targets: Sequence[Text],
+        *,
+        layer: int = -1,
+        heads: Sequence[int] | None = None,
+        batch_size: int = 64,
+    ) -> list[Alignment]:
         """Returns where the model looks in each source for each token of its target.
 
         Args:
@@ -344,7 +392,15 @@ class TextToText:
         )
         return [Alignment(*each) for each in zip(*tokens, weights, strict=True)]
 
-    def evaluate(self, sources, targets, *, tokenize="13a", lowercase=False, **call):
+    def evaluate(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        tokenize: str = "13a",
+        lowercase: bool = False,
+        **call: Any,
+    ) -> Evaluation:
         """Generates a text for each source, and scores them against the true ones.
 
         Args:
@@ -370,29 +426,36 @@ class TextToText:
             print(text_to_text.evaluate(["one"], ["eins"], max_length=4).chrf)
             ```
         """
-        options = {"tokenize": tokenize, "lowercase": lowercase}
         # Before the work, not after it.
         check_evaluation(sources, targets, tokenize=tokenize)
         texts = self(sources, **call)
         return evaluate_texts(
-            sources, texts, self.target_tokenizer.join(targets), **options
+            sources,
+            texts,
+            self.target_tokenizer.join(targets),
+            tokenize=tokenize,
+            lowercase=lowercase,
         )
 
-    def _batches(self, sources, targets, batch_size):
+    def _batches(
+        self, sources: Sequence[Text], targets: Sequence[Text], batch_size: int
+    ) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
         """Yields the ids of pairs of texts, lists of rows."""
         require_positive(batch_size=batch_size)
         # The first, for it says that a text alone is no batch of its characters.
-        sources, targets = self.encode(sources), self.encode(targets, "target")
-        if len(sources) != len(targets):
+        rows, true = self.encode(sources), self.encode(targets, "target")
+        if len(rows) != len(true):
             raise ValueError(
                 "There must be a target for each source; received "
-                f"{len(sources)} sources and {len(targets)} targets. Pair them."
+                f"{len(rows)} sources and {len(true)} targets. Pair them."
             )
-        for start in range(0, len(sources), batch_size):
+        for start in range(0, len(rows), batch_size):
             some = slice(start, start + batch_size)
-            yield sources[some], targets[some]
+            yield rows[some], true[some]
 
-    def encode(self, texts, side="source"):
+    def encode(
+        self, texts: Sequence[Text], side: Literal["source", "target"] = "source"
+    ) -> EncodedTexts:
         """Returns the ids of texts, which a call takes too, when they were looked at.
 
         Args:
@@ -418,15 +481,15 @@ class TextToText:
         """
         encoded = getattr(self, f"{side}_tokenizer")(texts)
         ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
-        rows = _EncodedTexts(ids[i:j] for i, j in itertools.pairwise(ends))
+        rows = EncodedTexts(ids[i:j] for i, j in itertools.pairwise(ends))
         check_lengths(self.model, side, [*map(len, rows)], texts)
         return rows
 
-    def _decode(self, ids):
+    def _decode(self, ids: Any) -> list[str]:
         texts = self.target_tokenizer.decode(ids).numpy()
         return [text.decode("utf-8", "replace") for text in texts]
 
-    def save(self, folder, *, overwrite=False):
+    def save(self, folder: AnyPath, *, overwrite: bool = False) -> None:
         """Writes everything needed to `load` it, under any backend.
 
         Args:
@@ -449,7 +512,7 @@ class TextToText:
             (new / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder, modules=()):
+    def load(cls, folder: AnyPath, modules: Iterable[str] = ()) -> Self:
         """Reads what `save` wrote; nothing in it can run code.
 
         Args:
@@ -467,56 +530,22 @@ class TextToText:
         """
         for module in modules:
             importlib.import_module(module)
-        folder = saved_folder(folder)
-        with name_folder_in_errors(folder):
-            config = dict(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
-        check_format(config.pop("format", None), folder / CONFIG_FILE)
-        with name_folder_in_errors(folder):
+        saved = saved_folder(folder)
+        with name_folder_in_errors(saved):
+            config = dict(json.loads((saved / CONFIG_FILE).read_text("utf-8")))
+        check_format(config.pop("format", None), saved / CONFIG_FILE)
+        with name_folder_in_errors(saved):
             max_length = config.pop("max_length")
             search = take_search_from_config(config)
             parts = {name: part_from_config(part) for name, part in config.items()}
-            model = keras.saving.load_model(folder / MODEL_FILE, safe_mode=True)
+            model = keras.saving.load_model(saved / MODEL_FILE, safe_mode=True)
             return cls(model=model, max_length=max_length, **search, **parts)
 
 
-def check_lengths(model, side, lengths, texts, remedy="Shorten or split it."):
-    """Refuses texts of more tokens than a model has positions.
-
-    Args:
-        model: A model, as in `Generator`.
-        side: Whose texts these are, `"source"` or `"target"`.
-        lengths: The number of tokens of each text, a sequence of ints.
-        texts: The texts, a list.
-        remedy: What to do about it, a sentence.
-
-    Raises:
-        ValueError: If a text is too long.
-
-    Example:
-        ```python
-        from keras_encdec import EncoderDecoder
-        from keras_encdec.text_to_text import check_lengths
-
-        model = EncoderDecoder(260, 16, 32, 2, 1, positions="learned", max_length=8)
-        check_lengths(model, "source", [4, 8], ["one", "1234567"])
-        ```
-    """
-    facts = facts_of(model)
-    largest = facts.max_source_length if side == "source" else facts.max_length
-    places = [i for i, n in enumerate(lengths) if largest is not None and n > largest]
-    if places:
-        more = f", and in {len(places) - 1:,} more" if places[1:] else ""
-        raise ValueError(
-            f"A {side} text must not have more tokens than the model has positions, "
-            f"{largest}; received {lengths[places[0]]} in text {places[0] + 1} of "
-            f"{len(lengths):,}{more}: {texts[places[0]]!r:.80}. {remedy}"
-        )
-
-
-def _tokens(tokenizer, texts):
+def _tokens(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[str]]:
     """The tokens of each text, one for each id that `encode` gives."""
 
-    def special(ids):
+    def special(ids: Iterable[int]) -> list[str]:
         named = {tokenizer.start_id: "<s>", tokenizer.end_id: "</s>"}
         return [named.get(id, f"<{id}>") for id in ids]
 

@@ -3,10 +3,11 @@
 import dataclasses
 import math
 import numbers
+from typing import Any, Literal
 
 SCHEDULES = ("cosine", "inverse-square-root", "noam", "constant")
 # What an epoch can be judged by, and which way is better.
-MONITORS = {
+MONITORS: dict[str, Literal["min", "max"]] = {
     "loss": "min",
     "bleu": "max",
     "chrf": "max",
@@ -43,8 +44,8 @@ class Numbers:
     below: float | None = None
     most: float | None = None
 
-    def __contains__(self, value):
-        kind = numbers.Integral if self.kind is int else numbers.Real
+    def __contains__(self, value: Any) -> bool:
+        kind: Any = numbers.Integral if self.kind is int else numbers.Real
         return (
             isinstance(value, kind)
             and not isinstance(value, bool)
@@ -55,7 +56,7 @@ class Numbers:
             and (self.most is None or value <= self.most)
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         bounds = (
             ("of at least", self.least),
             ("above", self.above),
@@ -66,7 +67,7 @@ class Numbers:
         kind = "a whole number" if self.kind is int else "a number"
         return f"{kind} {' and '.join(words)}" if words else f"{kind} that is finite"
 
-    def read(self, text):
+    def read(self, text: str) -> Any:
         """Returns the number that a text says; the text if it says none."""
         try:
             return self.kind(text)
@@ -74,7 +75,7 @@ class Numbers:
             return text
 
 
-def _is_finite(value):
+def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
     except OverflowError:  # An int of hundreds of digits.
@@ -99,13 +100,13 @@ class Names:
     names: tuple
     kind = str
 
-    def __contains__(self, value):
+    def __contains__(self, value: Any) -> bool:
         return isinstance(value, str) and value in self.names
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"one of {', '.join(self.names)}"
 
-    def read(self, text):
+    def read(self, text: str) -> Any:
         """Returns the text."""
         return text
 
@@ -115,7 +116,7 @@ POSITIVE = Numbers(kind=float, above=0)
 SHARE = Numbers(kind=float, least=0, below=1)
 
 
-def _option(default, bounds):
+def _option(default: Any, bounds: Any) -> Any:
     return dataclasses.field(default=default, metadata={"bounds": bounds})
 
 
@@ -188,7 +189,7 @@ class TrainingOptions:
     max_length: int | None = _option(None, COUNT)
     seed: int = _option(0, Numbers(kind=int, least=0, most=2**32 - 1))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, bounds = getattr(self, field.name), field.metadata["bounds"]
             if value is None and field.default is None:
@@ -207,7 +208,7 @@ class TrainingOptions:
                 "'inverse-square-root'."
             )
 
-    def check_company(self, *, validation, teacher):
+    def check_company(self, *, validation: bool, teacher: bool) -> None:
         """Checks them together with what else a training was given.
 
         Args:
@@ -229,7 +230,7 @@ class TrainingOptions:
             )
 
 
-def bounds_of(name):
+def bounds_of(name: str) -> Any:
     """Returns what a training option may be: it knows `in`, `str` and `read`.
 
     Args:

@@ -1,16 +1,22 @@
 """The end of a training, whatever ends it: what is kept, and what is said of it."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.interrupts import interrupts_kept
+from keras_encdec.run.folder import RunFolder
 from keras_encdec.text_to_text import TextToText
-from keras_encdec.training import DivergenceError, average_weights
+from keras_encdec.training import Checkpoints, DivergenceError, average_weights
+from keras_encdec.training_options import TrainingOptions
 
 
 @contextlib.contextmanager
-def best_in_the_end(place, model, options, *, named):
+def best_in_the_end(
+    place: RunFolder, model: KerasModel, options: TrainingOptions, *, named: bool
+) -> Iterator[None]:
     """Leaves the best weights in a model, however its training ends, and says so.
 
     An interrupt waits in the block for `check_interrupt`.
@@ -58,7 +64,7 @@ def best_in_the_end(place, model, options, *, named):
     _set_best(model, place)
 
 
-def _set_best(model, place):
+def _set_best(model: KerasModel, place: RunFolder) -> None:
     """Gives a model the best weights, in which LoRA is merged when they are saved."""
     best = TextToText.load(place.best).model.get_weights()
     adapters = [x for x in model.weights if x.name.startswith("lora_")]
@@ -71,7 +77,13 @@ def _set_best(model, place):
             variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
 
-def try_mean(place, text_to_text, trained, checkpoints, judges):
+def try_mean(
+    place: RunFolder,
+    text_to_text: TextToText,
+    trained: KerasModel,
+    checkpoints: Checkpoints,
+    judges: Sequence[keras.callbacks.Callback],
+) -> None:
     """Keeps the mean of the last epochs' weights, if it is better than the best."""
     average_weights(checkpoints.paths, trained)
     logs = {}

@@ -8,9 +8,12 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import keras
 
+from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.files import (
     FORMAT,
     check_format,
@@ -67,23 +70,23 @@ class RunFolder:
         ```
     """
 
-    def __init__(self, path):
+    def __init__(self, path: AnyPath) -> None:
         self.path = pathlib.Path(path)
         self.best = self.path / "best"
         self.checkpoints = self.path / "checkpoints"
 
     @property
-    def has_record(self):
+    def has_record(self) -> bool:
         """Whether it tells what its training was begun with."""
         return (self.path / RECORD_FILE).is_file()
 
     @property
-    def epochs_done(self):
+    def epochs_done(self) -> int:
         """The number of epochs that the last checkpoint tells of."""
         return max(checkpoints_in(self.checkpoints), default=0)
 
     @contextlib.contextmanager
-    def held(self):
+    def held(self) -> Iterator[Self]:
         """Keeps other trainings off, and puts in order what a kill left half done.
 
         The folder is made if it is missing, and removed in the end if it is empty.
@@ -106,7 +109,7 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
-    def recover(self):
+    def recover(self) -> None:
         """Puts in order what a kill left half done."""
         recover(self.best)
         if (self.path / MOVING).is_dir():
@@ -116,7 +119,7 @@ class RunFolder:
         else:
             self.let_go()
 
-    def check_place(self):
+    def check_place(self) -> None:
         """Checks that a training may begin or go on here.
 
         Raises:
@@ -130,7 +133,9 @@ class RunFolder:
                 f"{str(self.path)!r} is something else. Choose another."
             )
 
-    def check_same(self, record, text_to_text=None):
+    def check_same(
+        self, record: dict[str, Any], text_to_text: TextToText | None = None
+    ) -> int:
         """Checks that a training goes on with what it was begun with.
 
         Args:
@@ -157,7 +162,13 @@ class RunFolder:
         begun = before if self.epochs_done else record
         return {**_OPTIONS, **begun["options"]}["epochs"]
 
-    def begin(self, record, text_to_text, *, overwrite=False):
+    def begin(
+        self,
+        record: dict[str, Any],
+        text_to_text: TextToText,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         """Writes down what a training begins with.
 
         Args:
@@ -179,11 +190,11 @@ class RunFolder:
                 with new_file(self.path / f"{side}.model") as file:
                     file.write_bytes(tokenizer.proto)
 
-    def let_go(self):
+    def let_go(self) -> None:
         """Removes the earlier training, when there is an epoch of the new one."""
         shutil.rmtree(self.path / ASIDE, ignore_errors=True)
 
-    def withdraw(self):
+    def withdraw(self) -> bool:
         """Removes what a training wrote that ended before its first epoch did.
 
         Returns:
@@ -196,14 +207,14 @@ class RunFolder:
             self.path.rmdir()
         return False
 
-    def _remove_ours(self):
+    def _remove_ours(self) -> None:
         for path in (self.path / name for name in _OURS):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
 
-    def _put_aside(self):
+    def _put_aside(self) -> None:
         self._bring_back()
         moving = self.path / MOVING
         names = [name for name in _OURS if os.path.lexists(self.path / name)]
@@ -218,7 +229,7 @@ class RunFolder:
             self._move_back()
             raise
 
-    def _bring_back(self):
+    def _bring_back(self) -> bool:
         """Whether there was an earlier training, which is here again."""
         if not (self.path / ASIDE).is_dir():
             return False
@@ -227,13 +238,13 @@ class RunFolder:
         self._move_back()
         return True
 
-    def _move_back(self):
+    def _move_back(self) -> None:
         moving = self.path / MOVING
         for path in list(moving.iterdir()):
             os.rename(path, self.path / path.name)
         moving.rmdir()
 
-    def write_log(self, history):
+    def write_log(self, history: Sequence[dict[str, Any]]) -> None:
         """Writes the logs of all epochs, those before an interruption too.
 
         Args:
@@ -247,11 +258,11 @@ class RunFolder:
                 for number, logs in enumerate(history, start=1):
                     writer.writerow({"epoch": number, **logs})
 
-    def _is_run(self):
+    def _is_run(self) -> bool:
         # Version 0.1.0 wrote no record for a training in Python.
         return self.has_record or self.epochs_done > 0
 
-    def _read_record(self):
+    def _read_record(self) -> dict[str, Any]:
         path = self.path / RECORD_FILE
         try:
             record = dict(json.loads(path.read_text("utf-8")))
@@ -272,14 +283,21 @@ class RunFolder:
         }
 
 
-def _damaged(path, reason):
+def _damaged(path: AnyPath, reason: Exception | str) -> ValueError:
     return ValueError(
         f"{str(path)!r} must hold the options of a training; it could not be read: "
         f"{reason}. Choose another folder, or start anew with `overwrite`."
     )
 
 
-def make_record(options, pairs, validation=None, *, teacher=None, recipe=None):
+def make_record(
+    options: TrainingOptions,
+    pairs: Pairs,
+    validation: Pairs | None = None,
+    *,
+    teacher: KerasModel | None = None,
+    recipe: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Returns what a training is begun with, a dict that JSON can hold.
 
     Args:
@@ -308,7 +326,7 @@ def make_record(options, pairs, validation=None, *, teacher=None, recipe=None):
     }
 
 
-def _digest(pairs):
+def _digest(pairs: Pairs) -> str:
     """That of `json.dumps(pairs)`, which is never there all at once."""
     digest = hashlib.sha256(b"[")
     for side, texts in enumerate(pairs):
@@ -322,7 +340,7 @@ def _digest(pairs):
     return digest.hexdigest()
 
 
-def _digest_of_weights(model):
+def _digest_of_weights(model: KerasModel) -> str:
     digest = hashlib.sha256()
     for weights in model.get_weights():
         digest.update(f"{weights.shape} {weights.dtype}".encode())
@@ -330,7 +348,7 @@ def _digest_of_weights(model):
     return digest.hexdigest()
 
 
-def _changes(before, now):
+def _changes(before: Any, now: Any) -> list[str]:
     """What differs between two records, in words."""
     changes = []
     for part in ("options", "recipe"):
@@ -362,7 +380,7 @@ def _changes(before, now):
     return changes
 
 
-def _other_parts(before, now):
+def _other_parts(before: Any, now: Any) -> list[str]:
     """What differs between two `TextToText`, but for their weights."""
     changes = []
     for side in ("source", "target"):
@@ -381,7 +399,7 @@ def _other_parts(before, now):
     return changes
 
 
-def _as_json(config):
+def _as_json(config: Any) -> Any:
     # Where it was not saved yet, a list may still be a tuple; and Keras numbers what it
     # has loaded anew each time.
     return json.loads(

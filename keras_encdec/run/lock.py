@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+
+from keras_encdec.annotations import AnyPath
 
 
 @contextlib.contextmanager
-def held_folder(path):
+def held_folder(path: AnyPath) -> Iterator[None]:
     """Keeps a folder for this process, as long as the block runs or the process lives.
 
     Windows, and some disks of networks, know no such lock: there it keeps nobody off.

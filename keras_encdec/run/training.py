@@ -3,16 +3,20 @@
 import contextlib
 import dataclasses
 import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 
+from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
+from keras_encdec.length_checks import check_lengths
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
-from keras_encdec.text_to_text import check_lengths
+from keras_encdec.text_to_text import TextToText, check_lengths
 from keras_encdec.training import (
     Checkpoints,
     GenerationScores,
@@ -31,19 +35,19 @@ from keras_encdec.training_options import MONITORS, TrainingOptions
 
 
 def train(
-    text_to_text,
-    sources,
-    targets,
+    text_to_text: TextToText,
+    sources: Sequence[str],
+    targets: Sequence[str],
     *,
-    validation=None,
-    folder=None,
-    overwrite=False,
-    teacher=None,
-    callbacks=(),
-    verbose="auto",
-    recipe=None,
-    **options,
-):
+    validation: Pairs | None = None,
+    folder: AnyPath | None = None,
+    overwrite: bool = False,
+    teacher: KerasModel | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+    recipe: dict[str, Any] | None = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
     """Trains a `TextToText` on pairs of texts.
 
     Adam with the moments of Vaswani et al. 2017, label smoothing, batches of about as
@@ -102,19 +106,17 @@ def train(
         print(text_to_text(["two"]))
         ```
     """
-    options = TrainingOptions(**options)
-    options.check_company(
-        validation=validation is not None, teacher=teacher is not None
-    )
-    if options.max_length is None:
-        options = dataclasses.replace(options, max_length=text_to_text.max_length)
+    chosen = TrainingOptions(**options)
+    chosen.check_company(validation=validation is not None, teacher=teacher is not None)
+    if chosen.max_length is None:
+        chosen = dataclasses.replace(chosen, max_length=text_to_text.max_length)
     model = text_to_text.model
     _check_validation(validation)
     _check_teacher(teacher, model)
     record = make_record(
-        options, (sources, targets), validation, teacher=teacher, recipe=recipe
+        chosen, (sources, targets), validation, teacher=teacher, recipe=recipe
     )
-    begun_for = options.epochs
+    begun_for = chosen.epochs
     with contextlib.ExitStack() as stack:
         if folder is None:
             place = RunFolder(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -127,12 +129,12 @@ def train(
             text_to_text,
             sources,
             targets,
-            options,
-            num_shapes=options.num_shapes,
-            sampling=options.sampling,
-            seed=options.seed,
+            chosen,
+            num_shapes=chosen.num_shapes,
+            sampling=chosen.sampling,
+            seed=chosen.seed,
         )
-        steps = options.updates_per_epoch or len(batches)
+        steps = chosen.updates_per_epoch or len(batches)
         if verbose:
             tell(
                 f"{len(sources):,} pairs; a pass over them is {len(batches):,} batches "
@@ -140,17 +142,17 @@ def train(
             )
         judges = []
         if validation is not None:
-            held_out = _batches(text_to_text, *validation, options, shuffle=False)
+            held_out = _batches(text_to_text, *validation, chosen, shuffle=False)
             judges = _judges(text_to_text, held_out, *validation, 3 if verbose else 0)
         guard = StopDivergence(None if judges else _example(batches))
-        trained = _compiled(model, teacher, options, steps, begun_for * steps)
-        checkpoints = _checkpoints(place, text_to_text, trained, options, judges)
+        trained = _compiled(model, teacher, chosen, steps, begun_for * steps)
+        checkpoints = _checkpoints(place, text_to_text, trained, chosen, judges)
         done = 0 if overwrite else checkpoints.restore(trained)
-        over = done >= options.epochs or checkpoints.is_over
+        over = done >= chosen.epochs or checkpoints.is_over
         if verbose and over:
             tell(f"Nothing is left to train in {place.path} after epoch {done}.")
         elif verbose and done:
-            tell(f"Going on with {place.path} after epoch {done} of {options.epochs}.")
+            tell(f"Going on with {place.path} after epoch {done} of {chosen.epochs}.")
         if verbose and not done:
             _print_unknown(text_to_text, "", batches, sources, targets)
             if validation is not None:
@@ -159,10 +161,10 @@ def train(
         stack.enter_context(interrupts_kept(until_checked=True))
         if not (done and place.has_record):
             place.begin(record, text_to_text, overwrite=overwrite)
-        with best_in_the_end(place, model, options, named=folder is not None):
+        with best_in_the_end(place, model, chosen, named=folder is not None):
             if not over:
 
-                def write_log(epoch, logs):
+                def write_log(epoch: int, logs: dict[str, Any]) -> None:
                     place.let_go()
                     place.write_log(checkpoints.history)
 
@@ -170,9 +172,9 @@ def train(
                 # Before the guard what adds a loss, after it what uses the model.
                 order = [*judges[:1], guard, *judges[1:], *callbacks, checkpoints]
                 trained.fit(
-                    batches.dataset(first=done * steps, accumulate=options.accumulate),
+                    batches.dataset(first=done * steps, accumulate=chosen.accumulate),
                     steps_per_epoch=steps,
-                    epochs=options.epochs,
+                    epochs=chosen.epochs,
                     initial_epoch=done,
                     callbacks=[InterruptBetweenBatches(), *order, log],
                     shuffle=False,
@@ -180,18 +182,20 @@ def train(
                 )
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)
-            if options.average > 1:
+            if chosen.average > 1:
                 try_mean(place, text_to_text, trained, checkpoints, judges)
     return checkpoints.history
 
 
-def _print_unknown(text_to_text, kind, batches, *texts):
+def _print_unknown(
+    text_to_text: TextToText, kind: str, batches: TokenBatches, *texts: Sequence[str]
+) -> None:
     for side, some, ids in zip(("source", "target"), texts, batches.ids, strict=True):
         tokenizer = getattr(text_to_text, f"{side}_tokenizer")
         tell(unknown_tokens(tokenizer, some, ids=ids).message(kind + side))
 
 
-def _check_validation(validation):
+def _check_validation(validation: Pairs | None) -> None:
     if validation is None:
         return
     if not (
@@ -205,7 +209,7 @@ def _check_validation(validation):
         )
 
 
-def _check_teacher(teacher, model):
+def _check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
     if teacher is None:
         return
     if not isinstance(teacher, keras.Model):
@@ -226,7 +230,13 @@ def _check_teacher(teacher, model):
         )
 
 
-def _batches(text_to_text, sources, targets, options, **more):
+def _batches(
+    text_to_text: TextToText,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    options: TrainingOptions,
+    **more: Any,
+) -> TokenBatches:
     """The batches of pairs of texts, none longer than the model's positions."""
     batches = TokenBatches(
         sources,
@@ -238,27 +248,32 @@ def _batches(text_to_text, sources, targets, options, **more):
         max_target_length=options.max_length,
         **more,
     )
-    for side, lengths, texts in zip(
-        ("source", "target"), batches.lengths.T, (sources, targets), strict=True
-    ):
-        remedy = "Lower `max_length`, which cuts."
-        check_lengths(text_to_text.model, side, lengths, texts, remedy)
+    remedy = "Lower `max_length`, which cuts."
+    of_sources, of_targets = batches.lengths.T
+    check_lengths(text_to_text.model, "source", of_sources, sources, remedy)
+    check_lengths(text_to_text.model, "target", of_targets, targets, remedy)
     return batches
 
 
-def _example(batches):
+def _example(batches: TokenBatches) -> Any:
     """One row of the first batch."""
     ((source, target), *_) = next(iter(batches.dataset(count=1)))
     return source[:1].numpy(), target[:1].numpy()
 
 
-def _judges(text_to_text, held_out, sources, targets, examples):
+def _judges(
+    text_to_text: TextToText,
+    held_out: TokenBatches,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    examples: int,
+) -> list[keras.callbacks.Callback]:
     """What judges the model after each epoch: by a loss, and by what it generates."""
 
-    def score(hypotheses, references):
+    def score(hypotheses: Sequence[str], references: Sequence[str]) -> Any:
         return evaluate_texts(sources, hypotheses, references).values
 
-    def generate(texts):
+    def generate(texts: Sequence[str]) -> list[str]:
         return text_to_text(texts, progress=lambda *counts: check_interrupt())
 
     references = text_to_text.target_tokenizer.join(targets)
@@ -268,7 +283,13 @@ def _judges(text_to_text, held_out, sources, targets, examples):
     ]
 
 
-def _compiled(model, teacher, options, steps, planned):
+def _compiled(
+    model: KerasModel,
+    teacher: KerasModel | None,
+    options: TrainingOptions,
+    steps: int,
+    planned: int,
+) -> KerasModel:
     """The model in its objective, compiled for a schedule of `planned` batches."""
     accumulate = options.accumulate if options.accumulate > 1 else None
     shares = {"weights_are_shares": accumulate is not None}
@@ -310,7 +331,7 @@ def _compiled(model, teacher, options, steps, planned):
     return trained
 
 
-def _schedule(options, batches, hidden_dim):
+def _schedule(options: TrainingOptions, batches: int, hidden_dim: int) -> Any:
     warmup = options.warmup
     if warmup is None:
         warmup = min(4000, batches // 10 + 1)
@@ -326,8 +347,14 @@ def _schedule(options, batches, hidden_dim):
     return InverseSquareRoot(rate, warmup)
 
 
-def _checkpoints(place, text_to_text, trained, options, judges):
-    def save_best():
+def _checkpoints(
+    place: RunFolder,
+    text_to_text: TextToText,
+    trained: KerasModel,
+    options: TrainingOptions,
+    judges: Sequence[keras.callbacks.Callback],
+) -> Checkpoints:
+    def save_best() -> None:
         with averaged_weights(trained):
             text_to_text.save(place.best, overwrite=True)
 

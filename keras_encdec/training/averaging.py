@@ -1,14 +1,16 @@
 """Moving averages of weights: used for evaluation, put aside for training."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.backend import inner_optimizer
 
 
 @contextlib.contextmanager
-def averaged_weights(model):
+def averaged_weights(model: KerasModel) -> Iterator[None]:
     """Gives a model the moving averages of its weights, as long as the block runs.
 
     Without `use_ema=True` in the optimizer, nothing is changed. Unlike

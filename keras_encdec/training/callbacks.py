@@ -1,7 +1,11 @@
 """Judging a model while it trains: by held-out batches and by what it generates."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.backend import random_state, set_random_state
 from keras_encdec.printing import as_line, tell
 from keras_encdec.training.averaging import averaged_weights
@@ -11,7 +15,7 @@ from keras_encdec.training.interruption import InterruptBetweenBatches
 class _Judge(keras.callbacks.Callback):
     """Adds what it measures to the logs of an epoch, for the callbacks after it."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures the model, by the moving averages of its weights if it has them."""
         state = random_state()
         with averaged_weights(self.model):
@@ -47,11 +51,11 @@ class HeldOutLoss(_Judge):
         ```
     """
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Any) -> None:
         super().__init__()
         self.dataset = dataset
 
-    def measure(self, model):
+    def measure(self, model: KerasModel) -> dict[str, float]:
         """Returns the logs for a model as it is now, a dict of floats."""
         callbacks = [InterruptBetweenBatches()]
         logs = model.evaluate(
@@ -105,7 +109,15 @@ class GenerationScores(_Judge):
         ```
     """
 
-    def __init__(self, generate, sources, references, score, *, examples=3):
+    def __init__(
+        self,
+        generate: Callable[[Sequence[str]], list[str]],
+        sources: Sequence[str],
+        references: Sequence[str],
+        score: Callable[..., Any],
+        *,
+        examples: int = 3,
+    ) -> None:
         super().__init__()
         if len(sources) != len(references) or len(sources) == 0:
             raise ValueError(
@@ -118,7 +130,7 @@ class GenerationScores(_Judge):
         self.score = score
         self.examples = examples
 
-    def measure(self, model):
+    def measure(self, model: KerasModel) -> dict[str, float]:
         """Returns the logs for a model as it is now, a dict of floats."""
         texts = self.generate(self.sources)
         shown = zip(self.sources, self.references, texts, strict=True)

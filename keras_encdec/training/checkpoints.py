@@ -5,12 +5,15 @@ import math
 import pathlib
 import re
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from keras_encdec.annotations import AnyPath, KerasModel
 from keras_encdec.backend import random_state, set_random_state
 from keras_encdec.files import FORMAT, check_format, new_file, recover
 from keras_encdec.option_checks import require_one_of, require_positive
@@ -70,14 +73,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
+        folder: AnyPath,
         *,
-        keep=1,
-        monitor="val_loss",
-        mode="min",
-        patience=None,
-        save_best=None,
-    ):
+        keep: int = 1,
+        monitor: str = "val_loss",
+        mode: Literal["min", "max"] = "min",
+        patience: int | None = None,
+        save_best: Callable[[], Any] | None = None,
+    ) -> None:
         super().__init__()
         require_positive(keep=keep, patience=1 if patience is None else patience)
         require_one_of(("min", "max"), mode=mode)
@@ -87,18 +90,18 @@ class Checkpoints(keras.callbacks.Callback):
         self.mode = mode
         self.patience = patience
         self.save_best = save_best
-        self.history = []
-        self._random = {}
+        self.history: list[dict[str, Any]] = []
+        self._random: dict[str, Any] = {}
         self._knows = False  # What is in the folder.
 
     @property
-    def paths(self):
+    def paths(self) -> list[pathlib.Path]:
         """The checkpoints that are there, the oldest first."""
         epochs = checkpoints_in(self.folder)
         return [epochs[epoch] for epoch in sorted(epochs)]
 
     @property
-    def best_epoch(self):
+    def best_epoch(self) -> int | None:
         """The epoch with the best log, counted from 0; None if none is a number."""
         sign = 1 if self.mode == "min" else -1
         # Of an earlier training that was judged by something else it may be missing.
@@ -107,21 +110,21 @@ class Checkpoints(keras.callbacks.Callback):
         return min(epochs, key=values.__getitem__, default=None)
 
     @property
-    def is_over(self):
+    def is_over(self) -> bool:
         """Whether there was no better epoch for as long as `patience`."""
         best = -1 if self.best_epoch is None else self.best_epoch
         return self.patience is not None and (
             len(self.history) - 1 - best >= self.patience
         )
 
-    def is_better(self, value):
+    def is_better(self, value: Any) -> bool:
         """Whether a value of the log to judge by is better than the best so far."""
         if not math.isfinite(value) or self.best_epoch is None:
             return math.isfinite(value)
         best = self.history[self.best_epoch][self.monitor]
         return value < best if self.mode == "min" else value > best
 
-    def restore(self, model):
+    def restore(self, model: KerasModel) -> int:
         """Brings a compiled model, and this object, to the last checkpoint.
 
         Args:
@@ -181,10 +184,10 @@ class Checkpoints(keras.callbacks.Callback):
         self.history, self._random = history, random
         return len(self.history)
 
-    def _path(self, number):
+    def _path(self, number: int) -> pathlib.Path:
         return self.folder / f"epoch-{number:05d}.safetensors"
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes sure that no other training is written over."""
         if not self._knows and self.paths:
             raise ValueError(
@@ -194,14 +197,16 @@ class Checkpoints(keras.callbacks.Callback):
                 "initial_epoch, or choose another folder."
             )
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Lets each epoch but the first begin with the random numbers written down."""
         # Not before its first batch: beginning with the data draws some too, and how
         # many depends on whether the training was interrupted.
         if batch == 0:
             set_random_state(self._random)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         if self.monitor not in logs:
@@ -236,11 +241,11 @@ class Checkpoints(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def checkpoints_in(folder):
+def checkpoints_in(folder: pathlib.Path) -> dict[int, pathlib.Path]:
     """Returns the checkpoints in a folder by the number of epochs they tell of, a dict.
 
     Args:
-        folder: The folder, a `Path`; it need not be there yet.
+        folder: The folder; it need not be there yet.
 
     Example:
         ```python
@@ -258,7 +263,7 @@ def checkpoints_in(folder):
     }
 
 
-def average_weights(paths, model):
+def average_weights(paths: Sequence[AnyPath], model: KerasModel) -> None:
     """Sets what a model learned to its mean over some checkpoints.
 
     Args:
@@ -295,7 +300,7 @@ def average_weights(paths, model):
         raise ValueError(
             "A mean needs at least one checkpoint; received none. Train first."
         )
-    sums = dict.fromkeys(names, 0.0)
+    sums: dict[str, Any] = dict.fromkeys(names, 0.0)
     for path in paths:
         _, arrays = _read(path)
         for name, variable in names.items():
@@ -315,7 +320,7 @@ class _DamagedError(ValueError):
     """A checkpoint that cannot be read."""
 
 
-def _read(path):
+def _read(path: AnyPath) -> Any:
     """The logs of all epochs and the arrays of a checkpoint."""
     try:
         with safetensors.safe_open(path, "numpy") as file:
@@ -332,7 +337,7 @@ def _read(path):
     return history, arrays
 
 
-def _state(model):
+def _state(model: KerasModel) -> dict[str, Any]:
     optimizer = model.optimizer
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
@@ -342,6 +347,6 @@ def _state(model):
     }
 
 
-def _numbered(part, variables):
+def _numbered(part: Any, variables: Sequence[Any]) -> dict[str, Any]:
     # Not by their paths, which tell how many layers there were in the process before.
     return {f"{part}/{i}": variable for i, variable in enumerate(variables)}

@@ -1,6 +1,7 @@
 """The end of a training whose numbers are no longer finite."""
 
 import math
+from typing import Any
 
 import keras
 
@@ -57,20 +58,22 @@ class StopDivergence(keras.callbacks.Callback):
     # Keras may call it from another thread while the next batch runs.
     async_safe = True
 
-    def __init__(self, example=None):
+    def __init__(self, example: Any = None) -> None:
         super().__init__()
         self.example = example
         self._epoch = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch, to name it."""
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Checks the loss."""
         self._check_losses(logs, f"after batch {batch + 1} of epoch {self._epoch + 1}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Checks all losses, and what the model answers."""
         self._check_losses(logs, f"after epoch {epoch + 1}")
         if self.example is None:
@@ -82,7 +85,7 @@ class StopDivergence(keras.callbacks.Callback):
                 "model are no longer finite."
             )
 
-    def _check_losses(self, logs, place):
+    def _check_losses(self, logs: dict[str, Any] | None, place: str) -> None:
         for name, value in (logs or {}).items():
             if name in ("loss", "val_loss") and not math.isfinite(value):
                 raise DivergenceError(

@@ -1,5 +1,7 @@
 """An interrupt that waits for the end of a batch."""
 
+from typing import Any
+
 import keras
 
 from keras_encdec.interrupts import check_interrupt
@@ -33,14 +35,20 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
     # At the beginning of a batch: its end Keras may leave to another thread, and waits
     # for the device to tell the logs to a callback that must not be called from there.
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Raises it."""
         check_interrupt()
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Raises it."""
         check_interrupt()
 
-    def on_predict_batch_begin(self, batch, logs=None):
+    def on_predict_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         """Raises it."""
         check_interrupt()
