@@ -40,6 +40,7 @@ IMPORTS = {
         "evaluation",
         "files",
         "generation",
+        "length_checks",
         "model",
         "option_checks",
         "pretrained",

@@ -170,7 +170,7 @@ def _tensors_of_shards(index: Path) -> dict[str, StoredTensor]:
             f"All {len(files)} files of {str(index)!r} must be beside it; missing are "
             f"{', '.join(missing)}. Download them too."
         )
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for file in files:
         tensors |= _tensors_of_file(index.parent / file)
     lacking = [name for name in shards if name not in tensors]

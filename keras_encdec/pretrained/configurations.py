@@ -254,10 +254,10 @@ def config_of(
     """
     encoder, decoder = architecture.encoder, architecture.decoder
     of_family = _bart_config if family in BART_LIKE else _t5_config
-    names = {**BART_LIKE, **T5_LIKE}
+    kind = BART_LIKE.get(family) or T5_LIKE[family]
     return {
         "model_type": family,
-        "architectures": [names[family].name],
+        "architectures": [kind.name],
         "is_encoder_decoder": True,
         "vocab_size": encoder["vocabulary_size"],
         "d_model": encoder["hidden_dim"],

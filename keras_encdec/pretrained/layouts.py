@@ -250,14 +250,14 @@ def table_names(names: Iterable[str], prefix: str) -> tuple[str, str, str] | Non
 def _tables(prefix: str, architecture: Architecture) -> Iterator[Pair]:
     source, target, shared, head = _all_tables(prefix)
     if architecture.shares_table:
-        others = (source, target)
+        others: tuple[str, ...] = (source, target)
         if architecture.decoder["tie_embeddings"]:
             others += (head,)
         yield Pair(shared, "encoder.embedding", others=others)
         yield Pair(shared, "decoder.embedding", others=others)
     else:
         yield Pair(source, "encoder.embedding", others=(shared,))
-        of_target = (shared,)
+        of_target: tuple[str, ...] = (shared,)
         if architecture.decoder["tie_embeddings"]:
             of_target += (head,)
         yield Pair(target, "decoder.embedding", others=of_target)

@@ -100,6 +100,7 @@ class _Callable:
     """A function that a pickle may call, and can do nothing else with."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "_function", function)
@@ -124,7 +125,7 @@ def _rebuild_parameter(tensor, *_):
     return tensor
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,

@@ -16,7 +16,7 @@ from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
-from keras_encdec.text_to_text import TextToText, check_lengths
+from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
     Checkpoints,
     GenerationScores,

@@ -1,0 +1,22 @@
+import pytest
+
+from keras_encdec import EncoderDecoder
+from keras_encdec.length_checks import check_lengths
+
+pytestmark = pytest.mark.once
+
+
+def test_names_the_first_text_that_is_too_long_and_counts_the_others():
+    model = EncoderDecoder(9, 8, 8, 2, 1, positions="learned", max_length=4)
+    texts = ["short", "long", "longer"]
+    check_lengths(model, "source", [3, 4, 4], texts)
+    with pytest.raises(
+        ValueError, match="received 5 in text 2 .* 1 more: 'long'"
+    ):
+        check_lengths(model, "source", [3, 5, 6], texts)
+    with pytest.raises(ValueError, match="A target text .* Cut it."):
+        check_lengths(model, "target", [3, 5, 4], texts, "Cut it.")
+
+
+def test_a_model_without_a_limit_takes_any_length():
+    check_lengths(EncoderDecoder(9, 8, 8, 2, 1), "source", [10**6], ["long"])
