@@ -10,9 +10,7 @@ def test_names_the_first_text_that_is_too_long_and_counts_the_others():
     model = EncoderDecoder(9, 8, 8, 2, 1, positions="learned", max_length=4)
     texts = ["short", "long", "longer"]
     check_lengths(model, "source", [3, 4, 4], texts)
-    with pytest.raises(
-        ValueError, match="received 5 in text 2 .* 1 more: 'long'"
-    ):
+    with pytest.raises(ValueError, match="received 5 in text 2 .* 1 more: 'long'"):
         check_lengths(model, "source", [3, 5, 6], texts)
     with pytest.raises(ValueError, match="A target text .* Cut it."):
         check_lengths(model, "target", [3, 5, 4], texts, "Cut it.")

@@ -99,8 +99,8 @@ def keras_hub_architecture(config: Mapping[str, Any], folder: Path) -> Architect
         ValueError: If a size is missing.
     """
     sizes = dict(config.get("config", {}))
-    names = "vocabulary_size", "num_layers", "num_heads", "hidden_dim"
-    names += ("intermediate_dim", "max_sequence_length")
+    names = ["vocabulary_size", "num_layers", "num_heads", "hidden_dim"]
+    names += ["intermediate_dim", "max_sequence_length"]
     if missing := [name for name in names if name not in sizes]:
         raise ValueError(
             "A preset of KerasHub must tell its model's sizes; received config.json "
