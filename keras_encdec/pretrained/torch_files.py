@@ -34,13 +34,19 @@ _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
 
 
+class _StorageType(NamedTuple):
+    """What stands for a class of storages: not a dtype, which could be changed."""
+
+    dtype: np.dtype
+
+
 class _Storage(NamedTuple):
     """Numbers that one or several tensors are views of."""
 
     key: str
     dtype: np.dtype
     size: int
-    start: int = 0
+    start: int
 
 
 class _Tensor(NamedTuple):
@@ -67,10 +73,8 @@ def tensors_of_torch_file(path: Path) -> dict[str, StoredTensor]:
     """
     try:
         with path.open("rb") as file:
-            if zipfile.is_zipfile(file):
-                state, places = _of_zip(file, path)
-            else:
-                state, places = _of_plain_file(file, path)
+            read = _of_zip if file.read(2) == b"PK" else _of_plain_file
+            state, places = read(file)
         return _stored(state, places, path)
     except _NotAllowed as error:
         raise ValueError(
@@ -113,11 +117,9 @@ class _Callable:
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_):
-    numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or len(shape) != len(strides):
         raise ValueError("a tensor is not built of a storage, a shape and strides")
-    if any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError(f"a tensor's shape and strides are {shape} and {strides}")
+    _require_sizes(offset, *shape, *strides)
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -139,18 +141,24 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) in _FUNCTIONS:
             return _Callable(_FUNCTIONS[module, name])
         if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
+            return _StorageType(_DTYPES[name])
         raise _NotAllowed(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, dtype, key, _, size, *view = pid
-        if kind != "storage" or not isinstance(dtype, np.dtype):
+        kind, dtypes, key, _, size, *view = pid
+        if kind != "storage" or not isinstance(dtypes, _StorageType):
             raise _NotAllowed(f"a persistent object of the kind {kind!r:.80}")
+        start = 0
         # A storage may be a part of another one, in files from before the zip format.
         if view and view[0] is not None:
             _, start, size = view[0]
-            return _Storage(str(key), dtype, size, start)
-        return _Storage(str(key), dtype, size)
+        return _Storage(key, dtypes.dtype, *_require_sizes(size, start))
+
+
+def _require_sizes(*numbers: Any) -> tuple[int, ...]:
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError(f"sizes must be ints of 0 or more, and are {numbers!r:.80}")
+    return numbers
 
 
 class _Place(NamedTuple):
@@ -160,7 +168,7 @@ class _Place(NamedTuple):
     size: int
 
 
-def _of_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Place]]:
+def _of_zip(file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in entries if name.endswith("/data.pkl")]
@@ -189,7 +197,7 @@ def _of_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Place]]:
     return state, places
 
 
-def _of_plain_file(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Place]]:
+def _of_plain_file(file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
     file.seek(0)
     numbers = [_Unpickler(file).load() for _ in range(2)]
     if numbers != [_MAGIC_NUMBER, _PROTOCOL_VERSION]:
@@ -201,7 +209,7 @@ def _of_plain_file(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Place]]:
     keys = _Unpickler(file).load()
     dtypes = {
         tensor.storage.key: tensor.storage.dtype
-        for tensor in _require_state(state, path).values()
+        for tensor in _require_state(state).values()
     }
     places, offset = {}, file.tell()
     for key in keys:
@@ -213,7 +221,7 @@ def _of_plain_file(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Place]]:
     return state, places
 
 
-def _require_state(state: Any, path: Path) -> Mapping[str, _Tensor]:
+def _require_state(state: Any) -> Mapping[str, _Tensor]:
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}, not a dict")
     for name, tensor in state.items():
@@ -231,7 +239,7 @@ def _stored(
     """Returns the tensors of a state dict, all of which are there."""
     whole = path.stat().st_size
     tensors = {}
-    for name, (storage, offset, shape, strides) in _require_state(state, path).items():
+    for name, (storage, offset, shape, strides) in _require_state(state).items():
         place, first = places[storage.key], storage.start + offset
         tensor = StoredTensor(
             path,

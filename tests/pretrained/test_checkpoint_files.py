@@ -55,3 +55,64 @@ def test_refuses_what_is_truncated_or_not_there(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(whole[:-1])
     with pytest.raises(ValueError, match="truncated"):
         open_checkpoint(tmp_path)
+
+
+def header(path, told, data=b""):
+    text = json.dumps(told).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"dtype": "F5", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        {"shape": [2], "data_offsets": [0, 8]},
+        [1, 2],
+    ],
+)
+def test_refuses_a_wrong_header(told, tmp_path):
+    header(tmp_path / "model.safetensors", {"a": told}, bytes(8))
+    with pytest.raises(ValueError, match="must be a file of safetensors"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"", b"1234567", b"\xff" * 16, bytes(8) + b"[]"])
+def test_refuses_what_has_no_header(data, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(data)
+    with pytest.raises(ValueError, match="must be a file of safetensors"):
+        open_checkpoint(tmp_path)
+
+
+def test_tells_of_pointers_and_of_other_formats(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        (tmp_path / name).write_bytes(pointer)
+        with pytest.raises(ValueError, match="git lfs pull"):
+            open_checkpoint(tmp_path)
+        (tmp_path / name).unlink()
+    (tmp_path / "tf_model.h5").touch()
+    with pytest.raises(FileNotFoundError, match="holds tf_model.h5. .* from_tf"):
+        open_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError, match="which is not there"):
+        open_checkpoint(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ({}, "weight_map"),
+        ({"weight_map": ["a"]}, "weight_map"),
+        ({"weight_map": {"a": 1}}, "weight_map"),
+        ({"weight_map": {"a": "../a.safetensors"}}, "lie beside"),
+        ({"weight_map": {"a": "a.safetensors", "c": "a.safetensors"}}, "holds c"),
+    ],
+)
+def test_refuses_a_wrong_index(index, words, tmp_path):
+    save_file({"a": TENSORS["a"]}, tmp_path / "a.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=words):
+        open_checkpoint(tmp_path)
