@@ -4,7 +4,9 @@ import fcntl
 import functools
 import gc
 import importlib.util
+import json
 import os
+import shutil
 import signal
 import tempfile
 import warnings
@@ -107,6 +109,34 @@ def checkpoint(load_test_module, tmp_path_factory):
     module = load_test_module("pretrained/checkpoints.py")
     folder = tmp_path_factory.mktemp("checkpoints")
     return functools.cache(lambda name: module.Checkpoint(name, folder / name))
+
+
+@pytest.fixture(scope="session")
+def preset(load_test_module, shared_data, tmp_path_factory):
+    """A folder: a small random Marian with the tokenizer of a published one."""
+    transformers = pytest.importorskip("transformers")
+    module = load_test_module("pretrained/checkpoints.py")
+    folder = tmp_path_factory.mktemp("preset")
+    real = shared_data / "hugging_face" / "opus-mt-en-mg"
+    for name in ("source.spm", "target.spm", "vocab.json", "tokenizer_config.json"):
+        shutil.copy(real / name, folder)
+    sizes = {x: v for x, v in module.BART_SIZES.items() if x != "vocab_size"}
+    config = json.loads((real / "config.json").read_text()) | sizes
+    config = transformers.MarianConfig(**config, attn_implementation="eager")
+    model = transformers.MarianMTModel(config)
+    module.draw(model)
+    with torch.no_grad():
+        # As published: padding starts the target and is never predicted.
+        model.model.shared.weight[config.pad_token_id] = 0.0
+        # Some texts are to end.
+        model.final_logits_bias[0, config.eos_token_id] = 7.0
+    model.save_pretrained(folder)
+    said = {"num_beams": 4, "max_length": 12, "bad_words_ids": [[config.pad_token_id]]}
+    said |= {"forced_eos_token_id": 0, "renormalize_logits": True, "eos_token_id": 0}
+    for name in ("pad_token_id", "decoder_start_token_id"):
+        said[name] = config.pad_token_id
+    (folder / "generation_config.json").write_text(json.dumps(said))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -747,3 +748,39 @@ def test_a_sampler_has_a_name(text_to_text):
     named = TextToText(tokenizer, tokenizer, text_to_text.model, "top-k")
     assert named.sampler == TopKSampler()
     assert "sampler=TopKSampler(temperature=1.0, k=" in repr(named)
+
+
+PRESET_TEXTS = ["A man sleeps on a couch.", "Two dogs — naïve", "", "x " * 9]
+
+
+@pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
+def test_answers_as_a_checkpoint_does(preset, tmp_path):
+    import transformers
+
+    theirs = transformers.MarianMTModel.from_pretrained(preset).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(preset)
+    batch = tokenizer(PRESET_TEXTS, return_tensors="pt", padding=True)
+    expected = tokenizer.batch_decode(
+        theirs.generate(**batch), skip_special_tokens=True
+    )
+    loaded = TextToText.from_preset(preset)
+    assert loaded.max_length == 11 and loaded.sampler.num_beams == 4
+    answers = loaded(PRESET_TEXTS)
+    assert answers == [text.strip() for text in expected]
+    assert len({*answers}) > 2
+    loaded.save(tmp_path / "saved")
+    assert TextToText.load(tmp_path / "saved")(PRESET_TEXTS) == answers
+
+
+@pytest.mark.once
+def test_settings_without_a_counterpart_need_a_sampler(preset, tmp_path):
+    folder = shutil.copytree(preset, tmp_path / "preset")
+    (folder / "generation_config.json").write_text('{"guidance_scale": 2.0}')
+    with pytest.raises(ValueError, match=r"guidance_scale=2.0, .* sampler=Beam"):
+        TextToText.from_preset(folder)
+    loaded = TextToText.from_preset(folder, sampler="greedy", dtype="bfloat16")
+    assert loaded.max_length == 64
+    assert loaded.model.dtype_policy.variable_dtype == "bfloat16"
+    assert loaded.generator.start_id == 54687
+    with pytest.raises(ValueError, match="source_language"):
+        TextToText.from_preset(folder, "nothing", sampler="greedy")

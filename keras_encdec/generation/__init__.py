@@ -10,6 +10,7 @@ from keras_encdec.generation.processors.tokens import (
     BadWords,
     ForcedFirst,
     ForcedLast,
+    LogProbabilities,
     MaximumLength,
     MinimumLength,
     Processor,
@@ -17,6 +18,7 @@ from keras_encdec.generation.processors.tokens import (
 )
 from keras_encdec.generation.random_numbers import row_seeds, uniform
 from keras_encdec.generation.samplers.beam_search import BeamSampler
+from keras_encdec.generation.samplers.combined import CombinedSampler
 from keras_encdec.generation.samplers.contrastive import ContrastiveSampler
 from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.token_samplers import (
@@ -34,6 +36,7 @@ from keras_encdec.generation.task import Generated, Step, generate
 __all__ = [
     "BadWords",
     "BeamSampler",
+    "CombinedSampler",
     "ContrastiveSampler",
     "EncoderNoRepeatNGram",
     "ForcedFirst",
@@ -41,6 +44,7 @@ __all__ = [
     "Generated",
     "Generator",
     "GreedySampler",
+    "LogProbabilities",
     "MaximumLength",
     "MinPSampler",
     "MinimumLength",

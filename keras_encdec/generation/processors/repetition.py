@@ -10,8 +10,10 @@ from keras import ops
 from keras_encdec.generation.processors.tokens import (
     Processor,
     forbid,
+    one_of,
     recent_tokens,
     registered,
+    require_ids,
     vocabulary_of,
 )
 from keras_encdec.option_checks import require_positive
@@ -30,9 +32,10 @@ class RepetitionPenalty(Processor):
     Args:
         penalty: What their logits are divided by, or multiplied by below 0; above 1
             to discourage, below 1 to encourage.
+        also: Ids that count as there from the beginning, such as the start id.
 
     Raises:
-        ValueError: If the penalty is not above 0 and finite.
+        ValueError: If the penalty is not above 0 and finite, or `also` are no ids.
 
     Example:
         ```python
@@ -46,8 +49,11 @@ class RepetitionPenalty(Processor):
     """
 
     penalty: float
+    also: tuple = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "also", tuple(self.also))
+        require_ids("also", self.also)
         if not 0 < self.penalty < float("inf"):
             raise ValueError(
                 f"penalty must be above 0 and finite; received {self.penalty!r}."
@@ -58,6 +64,7 @@ class RepetitionPenalty(Processor):
         there = _holds(
             logits, ids, ops.arange(ids.shape[1], dtype="int32")[None] < step.index
         )
+        there = ops.logical_or(there, one_of(logits, self.also))
         less = ops.where(logits < 0, logits * self.penalty, logits / self.penalty)
         return ops.where(there, less, logits)
 

@@ -121,8 +121,8 @@ def vocabulary_of(logits):
     return ops.arange(logits.shape[-1], dtype="int32")
 
 
-def _one_of(logits, tokens):
-    """Which ids are among tokens, a tuple of ints: `(V,)`, bool."""
+def one_of(logits, tokens):
+    """Returns which ids are among tokens, a tuple of ints: `(V,)`, bool."""
     inside = np.zeros(logits.shape[-1], "bool")
     if tokens and not 0 <= min(tokens) <= max(tokens) < inside.size:
         raise ValueError(
@@ -133,7 +133,8 @@ def _one_of(logits, tokens):
     return ops.convert_to_tensor(inside)
 
 
-def _require_ids(name, ids):
+def require_ids(name, ids):
+    """Raises unless all of some ids are ints of 0 or more."""
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
         raise ValueError(
             f"{name} must be token ids, ints of 0 or more; received {ids!r:.200}."
@@ -204,7 +205,7 @@ class MinimumLength(_Length):
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
         early = step.index < _lengths(self.length, self.ratio, step)
-        ends = _one_of(logits, step.end_ids)
+        ends = one_of(logits, step.end_ids)
         return forbid(logits, ops.logical_and(early[:, None], ends))
 
 
@@ -233,8 +234,27 @@ class MaximumLength(_Length):
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
         late = step.index >= _lengths(self.length, self.ratio, step)
-        others = ops.logical_not(_one_of(logits, step.end_ids))
+        others = ops.logical_not(one_of(logits, step.end_ids))
         return forbid(logits, ops.logical_and(late[:, None], others))
+
+
+@registered
+class LogProbabilities(Processor):
+    """Gives log-probabilities in place of logits, to processors that follow it.
+
+    What they do to numbers below 0, as `RepetitionPenalty`, may not be the same.
+
+    Example:
+        ```python
+        from keras_encdec.generation import LogProbabilities
+
+        print(LogProbabilities())
+        ```
+    """
+
+    def __call__(self, ids, logits, step):
+        """Returns the logits `(R, V)`."""
+        return ops.log_softmax(logits, axis=-1)
 
 
 @registered
@@ -261,11 +281,11 @@ class SuppressTokens(Processor):
 
     def __post_init__(self):
         object.__setattr__(self, "tokens", tuple(map(_as_int, self.tokens)))
-        _require_ids("tokens", self.tokens)
+        require_ids("tokens", self.tokens)
 
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
-        forbidden = _one_of(logits, self.tokens)
+        forbidden = one_of(logits, self.tokens)
         if self.index is not None:
             forbidden = ops.logical_and(forbidden, step.index == self.index)
         return forbid(logits, forbidden)
@@ -296,7 +316,7 @@ class ForcedFirst(Processor):
     token: int
 
     def __post_init__(self):
-        _require_ids("token", [self.token])
+        require_ids("token", [self.token])
 
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
@@ -324,7 +344,7 @@ class ForcedLast(Processor):
     token: int | None = None
 
     def __post_init__(self):
-        _require_ids("token", [] if self.token is None else [self.token])
+        require_ids("token", [] if self.token is None else [self.token])
 
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
@@ -333,7 +353,7 @@ class ForcedLast(Processor):
 
 
 def _force(logits, token, where):
-    return ops.where(where, allow_only(_one_of(logits, (token,))), logits)
+    return ops.where(where, allow_only(one_of(logits, (token,))), logits)
 
 
 def recent_tokens(ids, index, number):
@@ -366,7 +386,7 @@ class BadWords(Processor):
         sequences = tuple(tuple(map(_as_int, words)) for words in self.sequences)
         object.__setattr__(self, "sequences", sequences)
         for words in sequences:
-            _require_ids("sequences", words)
+            require_ids("sequences", words)
             if not words:
                 raise ValueError(
                     "sequences must not be empty lists of ids; received "
@@ -376,7 +396,7 @@ class BadWords(Processor):
     def __call__(self, ids, logits, step):
         """Returns the logits `(R, V)`."""
         for *before, last in self.sequences:
-            forbidden = _one_of(logits, (last,))[None]
+            forbidden = one_of(logits, (last,))[None]
             if before:
                 recent = recent_tokens(ids, step.index, len(before))
                 same = ops.all(recent == ops.convert_to_tensor(before, "int32"), -1)

@@ -65,11 +65,15 @@ class BeamSampler(Sampler):
         coverage_heads: How many of its heads are averaged, the first ones; by default
             all.
         early_stopping: When a source is done: False, as soon as no live hypothesis can
-            still win; True, as soon as K have ended; or `"never"` before the largest
-            length.
+            still win; True, as soon as K have ended; `"heuristic"`, as soon as K have
+            that are no worse than the best live one would be if it ended now, as
+            transformers does by default; or `"never"` before the largest length.
         num_groups: The number of groups G of `K / G` beams for diverse beam search.
         diversity_penalty: What a token pays for each beam of an earlier group that
             picked it at the same step.
+        renormalize: Whether a hypothesis is scored by the distribution that processors
+            leave, which sums to 1 again; or by the model's own, of which they forbid
+            tokens and no others gain.
 
     Raises:
         ValueError: If an option is out of its range, or the groups do not divide the
@@ -102,6 +106,7 @@ class BeamSampler(Sampler):
     early_stopping: bool | str = False
     num_groups: int = 1
     diversity_penalty: float = 0.0
+    renormalize: bool = True
 
     def __post_init__(self):
         require_positive(num_beams=self.num_beams, num_groups=self.num_groups)
@@ -122,7 +127,9 @@ class BeamSampler(Sampler):
                 )
         known = ("power", "google")
         require_one_of(known, length_normalization=self.length_normalization)
-        require_one_of((False, True, "never"), early_stopping=self.early_stopping)
+        known = (False, True, "heuristic", "never")
+        require_one_of(known, early_stopping=self.early_stopping)
+        require_one_of((True, False), renormalize=self.renormalize)
         if self.diversity_penalty and self.num_groups == 1:
             raise ValueError(
                 "diversity_penalty is between groups of beams; received "
@@ -207,6 +214,8 @@ class BeamSampler(Sampler):
         logits, cache, *weights = task.model.step(
             tokens, index, task.memory, cache, **options
         )
+        if not self.renormalize:
+            logits = ops.log_softmax(ops.cast(logits, "float32"))
         logits = task.process(flat_ids, logits, index)
         if self.coverage_penalty:
             weights = weights[0][:, : self.coverage_heads]
@@ -214,7 +223,7 @@ class BeamSampler(Sampler):
         else:
             seen = ()
         logits = ops.reshape(logits, (-1, self.num_beams, logits.shape[-1]))
-        log_probabilities = ops.log_softmax(logits)
+        log_probabilities = ops.log_softmax(logits) if self.renormalize else logits
         size = self.num_beams // self.num_groups
         groups, taken = [], None
         for start in range(0, self.num_beams, size):
@@ -350,6 +359,9 @@ class BeamSampler(Sampler):
         dead = best == NEVER
         if self.early_stopping == "never":
             return dead
+        if self.early_stopping == "heuristic":
+            now = best / self._penalty(ops.cast(index + 1, "float32"))
+            return ops.logical_or(dead, now <= ops.min(ended.scores, axis=1))
         if self.early_stopping:
             return ops.logical_or(dead, ops.all(ended.scores > NEVER, axis=1))
         # Scores only fall, coverage only costs, and the penalty is monotone: nothing
