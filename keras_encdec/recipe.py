@@ -9,6 +9,7 @@ from keras_encdec.annotations import Text
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.printing import tell
 from keras_encdec.text import (
+    ByteLevelBPETokenizer,
     ByteTokenizer,
     CharacterTokenizer,
     SentencePieceTokenizer,
@@ -17,7 +18,7 @@ from keras_encdec.text import (
 )
 from keras_encdec.text_to_text import TextToText
 
-TOKENIZERS = ("sentencepiece", "word", "character", "byte")
+TOKENIZERS = ("sentencepiece", "byte-level-bpe", "word", "character", "byte")
 
 
 def make_tokenizer(
@@ -29,11 +30,12 @@ def make_tokenizer(
     """Builds a tokenizer of a kind from texts, and tells if it could not be as asked.
 
     Args:
-        kind: `"sentencepiece"`, `"word"`, `"character"` or `"byte"`.
+        kind: `"sentencepiece"`, `"byte-level-bpe"`, `"word"`, `"character"` or
+            `"byte"`.
         texts: A list of texts.
         vocabulary_size: The largest number of ids, the four special ones included. Of
-            SentencePiece the number itself, which its trainer lowers if the texts have
-            fewer pieces; bytes have their own.
+            SentencePiece and byte-level BPE the number itself, which is lowered if the
+            texts have fewer pieces; bytes have their own.
         continuation: Of words alone: what ends a piece that the next one continues,
             such as `"@@"`.
 
@@ -59,6 +61,8 @@ def make_tokenizer(
         return ByteTokenizer()
     if kind == "sentencepiece":
         return learn_subwords(texts, vocabulary_size)
+    if kind == "byte-level-bpe":
+        return _learn_byte_pairs(texts, vocabulary_size)
     if kind not in TOKENIZERS:
         raise ValueError(
             f"The kind of a tokenizer must be one of {', '.join(TOKENIZERS)}; received "
@@ -76,6 +80,27 @@ def make_tokenizer(
             f"out and will be unknown: the vocabulary has {vocabulary_size:,} ids."
         )
     return tokenizer
+
+
+def _learn_byte_pairs(texts: Sequence[Text], vocabulary_size: int) -> Tokenizer:
+    if not texts:
+        raise ValueError(
+            "Byte-level BPE is learned from texts; received none. Give some, or choose "
+            "'byte'."
+        )
+    tokenizer = ByteLevelBPETokenizer.train(texts, vocabulary_size)
+    _tell_fewer("Byte-level BPE", tokenizer, texts, vocabulary_size)
+    return tokenizer
+
+
+def _tell_fewer(
+    name: str, tokenizer: Tokenizer, texts: Sequence[Text], vocabulary_size: int
+) -> None:
+    if tokenizer.vocabulary_size < vocabulary_size:
+        tell(
+            f"{name} found {tokenizer.vocabulary_size:,} ids in {len(texts):,} texts, "
+            f"fewer than the {vocabulary_size:,} asked for."
+        )
 
 
 def learn_subwords(
@@ -113,11 +138,7 @@ def learn_subwords(
         hard_vocab_limit=False,
         **options,
     )
-    if tokenizer.vocabulary_size < vocabulary_size:
-        tell(
-            f"SentencePiece found {tokenizer.vocabulary_size:,} ids in {len(texts):,} "
-            f"texts, fewer than the {vocabulary_size:,} asked for."
-        )
+    _tell_fewer("SentencePiece", tokenizer, texts, vocabulary_size)
     return tokenizer
 
 

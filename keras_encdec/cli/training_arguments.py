@@ -14,7 +14,7 @@ from keras_encdec.cli.arguments import (
 from keras_encdec.files import require_file
 from keras_encdec.training_options import Names, TrainingOptions, bounds_of
 
-TOKENIZERS = ("sentencepiece", "word", "character", "byte")
+TOKENIZERS = ("sentencepiece", "byte-level-bpe", "word", "character", "byte")
 MODEL_OPTIONS = (
     "hidden_dim",
     "intermediate_dim",

@@ -12,6 +12,7 @@ from keras_encdec.text.error_rates import (
     token_error_rate,
 )
 from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.keras_hub import KerasHubTokenizer
 from keras_encdec.text.pieces import (
     PieceTableTokenizer,
     SentinelByteTokenizer,
@@ -31,6 +32,7 @@ __all__ = [
     "ByteLevelBPETokenizer",
     "ByteTokenizer",
     "CharacterTokenizer",
+    "KerasHubTokenizer",
     "PieceTableTokenizer",
     "SentencePieceTokenizer",
     "SentinelByteTokenizer",

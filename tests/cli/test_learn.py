@@ -25,6 +25,7 @@ from keras_encdec.cli import main
 from keras_encdec.cli.program import program
 from keras_encdec.recipe import build
 from keras_encdec.text import (
+    ByteLevelBPETokenizer,
     ByteTokenizer,
     CharacterTokenizer,
     SentencePieceTokenizer,
@@ -35,6 +36,7 @@ from keras_encdec.training import TrainingOptions
 
 KINDS = {
     "byte": ByteTokenizer,
+    "byte-level-bpe": ByteLevelBPETokenizer,
     "character": CharacterTokenizer,
     "sentencepiece": SentencePieceTokenizer,
     "word": WordTokenizer,
