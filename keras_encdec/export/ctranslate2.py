@@ -16,8 +16,10 @@ from keras_encdec.layers import (
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
 from keras_encdec.text import (
+    ByteLevelBPETokenizer,
     ByteTokenizer,
     CharacterTokenizer,
+    PieceTableTokenizer,
     SentencePieceTokenizer,
     WordTokenizer,
 )
@@ -53,6 +55,7 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
 
     CTranslate2 takes and returns tokens. Those of a `SentencePieceTokenizer` are its
     pieces, and its model is written beside as `source.model` or `target.model`; those
+    of a `PieceTableTokenizer` and a `ByteLevelBPETokenizer` are its vocabulary's; those
     of a `WordTokenizer` and a `CharacterTokenizer` are words and characters; byte 10
     of a `ByteTokenizer` is `<0x0A>`.
 
@@ -215,6 +218,9 @@ def _tokens(tokenizer):
             for number, token in enumerate(tokens)
             if number not in tokenizer.special_ids
         }
+    if isinstance(tokenizer, (ByteLevelBPETokenizer, PieceTableTokenizer)):
+        table = {i: token for token, i in tokenizer.vocabulary.items()}
+        return {i: table[i] for i in table.keys() - tokenizer.special_ids}
     if isinstance(tokenizer, ByteTokenizer):
         tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     elif isinstance(tokenizer, (WordTokenizer, CharacterTokenizer)):
