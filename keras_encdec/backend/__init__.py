@@ -12,9 +12,9 @@ from keras_encdec.backend.compilation import (
     while_loop,
 )
 from keras_encdec.backend.dependencies import (
+    Structure,
     are_the_same,
     key_of,
-    structure_of,
     variables_of,
 )
 from keras_encdec.backend.distribution import refuse_replicas
@@ -39,6 +39,7 @@ from keras_encdec.backend.recently_used import RecentlyUsed
 
 __all__ = [
     "RecentlyUsed",
+    "Structure",
     "are_the_same",
     "calls_at_a_time",
     "carried_mask",
@@ -59,7 +60,6 @@ __all__ = [
     "refuse_replicas",
     "running_backend",
     "set_random_state",
-    "structure_of",
     "take_of_each",
     "threads_sharing_cores",
     "traced_call",

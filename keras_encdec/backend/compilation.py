@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_encdec.backend.jax import functions as jax_functions
@@ -29,12 +30,12 @@ def compile_function(function, inputs, variables=(), jit=False):
             for the sizes that vary; or None for nested arguments, for whose shapes
             TensorFlow then traces anew.
         variables: The Keras variables it reads, whose values may change: `variables_of`
-            finds them. Where `structure_of` finds others, it must be compiled anew.
+            finds them. Where their `Structure` is another, it must be compiled anew.
         jit: Whether TensorFlow compiles it by XLA too, for each of the first 64 sets of
             shapes; with "auto", on CPUs, for those that have come 32 times, if XLA can.
 
     Returns:
-        A function with the same arguments and results.
+        A function with the same arguments, which may be NumPy arrays, and results.
 
     Example:
         ```python
@@ -54,6 +55,10 @@ def compile_function(function, inputs, variables=(), jit=False):
     traces = torch_tracing.Traces(variables)
 
     def under_inference_mode(*args):
+        args = (
+            ops.convert_to_tensor(x, x.dtype.name) if isinstance(x, np.ndarray) else x
+            for x in args
+        )
         with traces.kept(), inference_mode():
             return function(*args)
 

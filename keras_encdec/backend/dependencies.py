@@ -9,9 +9,15 @@ import dataclasses
 import functools
 import operator
 import types
+from itertools import chain
 
 import keras
 import numpy as np
+
+# The lists in which a layer keeps what is its own: `variables` asks all layers in it.
+_OWN = operator.attrgetter(
+    "_layers", "_trainable_variables", "_non_trainable_variables", "_seed_generators"
+)
 
 _PLAIN = {type(None), bool, int, float, complex, str, bytes, type(...)}
 
@@ -167,8 +173,8 @@ def variables_of(parts):
     return list(found.values())
 
 
-def structure_of(parts):
-    """Returns the variables, layers and dtype policies of models and other objects.
+class Structure:
+    """The variables, layers and dtype policies of models and other objects.
 
     Compiled functions hold for other values of the variables, but not where LoRA,
     quantization or the like have replaced them, or added some.
@@ -176,33 +182,46 @@ def structure_of(parts):
     Args:
         parts: As in `variables_of`.
 
-    Returns:
-        A list of objects, for `are_the_same`.
-
     Example:
         ```python
         import keras
-        from keras_encdec.backend.dependencies import are_the_same, structure_of
+        from keras_encdec.backend.dependencies import Structure
 
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-        before = structure_of([model])
+        before = Structure([model])
         model.layers[0].enable_lora(rank=1)
-        print(are_the_same(before, structure_of([model])))  # False
+        print(before.is_of([model]))  # False
         ```
     """
-    structure = []
-    for part in _keras_parts(parts):
-        if isinstance(part, keras.layers.Layer):
-            # What is its own of each, for `part.variables` asks each for those of all
-            # layers in it, which takes several times as long.
-            for layer in part._flatten_layers():
-                structure += layer, layer.dtype_policy
-                structure += layer._trainable_variables
-                structure += layer._non_trainable_variables
-                structure += [seeds.state for seeds in layer._seed_generators]
-        else:
-            structure += [part] if isinstance(part, keras.Variable) else part.variables
-    return structure
+
+    def __init__(self, parts):
+        self._parts = [*_keras_parts(parts)]
+        # Looking at each of hundreds of layers takes as long as some steps of decoding,
+        # so they are looked for once: their own lists tell of others.
+        self._layers = [
+            layer
+            for part in self._parts
+            if isinstance(part, keras.layers.Layer)
+            for layer in part._flatten_layers()
+        ]
+        self._contents = self._read()
+
+    def is_of(self, parts):
+        """Returns whether the parts have the same objects now."""
+        parts = [*_keras_parts(parts)]
+        return are_the_same(self._parts, parts) and are_the_same(
+            self._contents, self._read()
+        )
+
+    def _read(self):
+        policies = map(operator.attrgetter("dtype_policy"), self._layers)
+        lists = [*chain.from_iterable(map(_OWN, self._layers))]
+        others = (
+            part.variables
+            for part in self._parts
+            if not isinstance(part, (keras.layers.Layer, keras.Variable))
+        )
+        return [*policies, *lists, *chain(*lists), *chain(*others)]
 
 
 def are_the_same(these, those):

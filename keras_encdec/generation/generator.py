@@ -190,7 +190,7 @@ class Generator:
             compiled = self._compile("search", self.search, arrays, options)
 
             def run(arrays):
-                generated = compiled(*map(_tensor, arrays.values()))
+                generated = compiled(*arrays.values())
                 return keras.tree.map_structure(ops.convert_to_numpy, generated)
 
             each = self.sampler.rows_per_source(number)
@@ -285,7 +285,7 @@ class Generator:
         if not (rows := len(arrays["source"])):
             return
         arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
-        tensors = tuple(map(_tensor, arrays.values()))
+        tensors = tuple(arrays.values())
         start = self._compile("start", self._start, arrays, options)
         memory, state = start(*tensors)
         step = self._compile("step", self._step, arrays, options, nested=True)
@@ -369,7 +369,7 @@ class Generator:
             return function(self.model, source, target, **options)
 
         run = self._compile(function.__name__, of_model, arrays, options)
-        result = run(*map(_tensor, arrays.values()))
+        result = run(*arrays.values())
         result = ops.convert_to_numpy(result)[:rows, :targets]
         require_finite_logits(np.isnan(result.reshape(rows, targets, -1)).any(axis=2))
         return result if function is score else result[..., :sources]
@@ -434,7 +434,3 @@ class Generator:
         # What a sampler of KerasHub draws for a seed is something else by XLA.
         jit = self.jit_compile is True or (sampler.draws_by_row and self.jit_compile)
         return self._programs.get(name, function, arrays, options, parts, jit, nested)
-
-
-def _tensor(array):
-    return ops.convert_to_tensor(array, array.dtype.name)

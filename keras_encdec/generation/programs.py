@@ -6,11 +6,10 @@ import keras
 
 from keras_encdec.backend import (
     RecentlyUsed,
-    are_the_same,
+    Structure,
     calls_at_a_time,
     compile_function,
     key_of,
-    structure_of,
     variables_of,
 )
 
@@ -50,11 +49,10 @@ class Programs:
         Args:
             parts: All that the functions are made of: models, samplers, processors.
         """
-        structure = structure_of(parts)
         with self._lock:
-            if self._structure is None or not are_the_same(structure, self._structure):
+            if self._structure is None or not self._structure.is_of(parts):
                 self._functions.clear()
-                self._structure, self._variables = structure, variables_of(parts)
+                self._structure, self._variables = Structure(parts), variables_of(parts)
                 self.calls_at_a_time = calls_at_a_time(self._variables)
 
     def get(self, name, function, arrays, options, parts, jit, nested=False):

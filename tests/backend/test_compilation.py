@@ -149,3 +149,16 @@ def test_a_loop_may_have_a_dataclass_for_constants():
             x = x * slope + 2 * slope
         arrays = (ops.convert_to_tensor([n], "int32") for n in (1, slope))
         assert int(ops.convert_to_numpy(function(*arrays))[0]) == x
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_arrays_keep_their_dtype(dtype):
+    floatx = keras.config.floatx()
+    keras.config.set_floatx("bfloat16")
+    try:
+        inputs = [keras.KerasTensor((None,), dtype)]
+        found = compile_function(lambda x: x + x, inputs)(np.array([21], dtype))
+    finally:
+        keras.config.set_floatx(floatx)
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    assert ops.convert_to_numpy(found).tolist() == [42]

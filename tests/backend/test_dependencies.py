@@ -9,9 +9,8 @@ import pytest
 from keras import ops
 
 from keras_encdec.backend.dependencies import (
-    are_the_same,
+    Structure,
     key_of,
-    structure_of,
     variables_of,
 )
 
@@ -172,14 +171,16 @@ def test_structure_changes_with_layers_variables_and_policies():
     holder = Penalty(model=one)
 
     def changed(change):
-        before = structure_of([holder])
-        assert are_the_same(before, structure_of([holder]))
+        before = Structure([holder])
+        assert before.is_of([holder])
         change()
-        return not are_the_same(before, structure_of([holder]))
+        return not before.is_of([holder])
 
     assert not changed(lambda: one.set_weights([x + 1 for x in one.get_weights()]))
     assert changed(lambda: dense.enable_lora(2))
     assert changed(lambda: dense.quantize("int8"))
     assert changed(lambda: setattr(dense, "dtype_policy", "float16"))
+    assert changed(lambda: one.add(keras.layers.Dropout(0.5)))
+    assert changed(lambda: setattr(one.layers[-1], "dtype_policy", "float16"))
     assert changed(lambda: setattr(holder, "model", model()))
     assert not changed(lambda: setattr(holder, "calls", 3))
