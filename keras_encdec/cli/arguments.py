@@ -6,10 +6,12 @@ import functools
 import importlib.util
 import inspect
 import os
+import pathlib
 import sys
 
 from keras_encdec.files import require_file, require_place_of_file
-from keras_encdec.saved_parts import saved_folder
+from keras_encdec.pretrained.hub import is_remote, parts_of
+from keras_encdec.saved_parts import CONFIG_FILE, saved_folder
 from keras_encdec.training_options import POSITIVE, SHARE, Numbers
 
 
@@ -180,6 +182,42 @@ file_of_texts = checked_by(
     functools.partial(require_file, rule="Texts are read from a file")
 )
 saved_model = checked_by(saved_folder)
+
+
+def is_checkpoint(place):
+    """Returns whether a place is a checkpoint of transformers, here or on the hub."""
+    folder = pathlib.Path(place)
+    ours = (folder / CONFIG_FILE).is_file()
+    return is_remote(place) or (folder / "config.json").is_file() and not ours
+
+
+def _require_model(place):
+    if not is_checkpoint(place):
+        saved_folder(place)
+    elif is_remote(place):
+        try:
+            parts_of(place)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+
+saved_or_checkpoint = checked_by(_require_model)
+
+
+def load_model(place, modules=()):
+    """Returns the `TextToText` of a saved folder, or of a checkpoint.
+
+    Args:
+        place: What `saved_or_checkpoint` takes.
+        modules: As in `TextToText.load`.
+    """
+    from keras_encdec.text_to_text import TextToText
+
+    if is_checkpoint(place):
+        return TextToText.from_preset(place)
+    return TextToText.load(place, modules)
+
+
 new_file_place = checked_by(require_place_of_file)
 
 
@@ -239,7 +277,10 @@ def read_some_pairs(purpose, source, target):
 def add_saved(parser):
     """Adds the folder of a trained model."""
     parser.add_argument(
-        "saved", type=saved_model, help="folder that train or demo wrote"
+        "saved",
+        type=saved_or_checkpoint,
+        help="folder that train or demo wrote, or of a checkpoint of transformers; or "
+        "hf://owner/name of the hub",
     )
     parser.add_argument(
         "--module",

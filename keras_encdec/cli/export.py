@@ -7,12 +7,13 @@ from keras_encdec.cli.arguments import (
     add_command,
     add_saved,
     file_of_texts,
+    load_model,
     positive,
 )
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
 
-FORMATS = ("saved-model", "ctranslate2", "onnx", "openvino", "litert")
+FORMATS = ("saved-model", "hugging-face", "ctranslate2", "onnx", "openvino", "litert")
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
 
 
@@ -87,10 +88,8 @@ def export(saved, modules, path, format, max_length, beams, length_penalty, **op
     A fresh process with TensorFlow alone must answer some texts as Python does, before
     the version's folder is put in its place. The other formats take ids or tokens.
     """
-    from keras_encdec.text_to_text import TextToText
-
     sampler = make_sampler(beams=beams, length_penalty=length_penalty)
-    text_to_text = TextToText.load(saved, modules)
+    text_to_text = load_model(saved, modules)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler, max_length=max_length
     )
@@ -133,15 +132,19 @@ def _version_folder(path, version):
 
 def _export_other(text_to_text, modules, path, format, quantization, overwrite):
     from keras_encdec import export
+    from keras_encdec.export.hugging_face import export_hugging_face
     from keras_encdec.printing import tell
 
     options = {"overwrite": overwrite}
     if format == "ctranslate2":
         # It reads weights, and no code has to be found again.
         options["quantization"] = quantization
-    else:
+    elif format != "hugging-face":
         options["modules"] = modules
-    folder = getattr(export, f"export_{format}")(text_to_text, path, **options)
+    if format == "hugging-face":
+        folder = export_hugging_face(text_to_text, path, **options)
+    else:
+        folder = getattr(export, f"export_{format}")(text_to_text, path, **options)
     tell(f"Wrote {folder}:")
     for file in sorted(folder.iterdir()):
         tell(f"  {file.stat().st_size / 1e6:8.2f} MB  {file.name}")

@@ -6,6 +6,8 @@ import shlex
 from keras_encdec.cli.arguments import (
     add_command,
     file_of_texts,
+    is_checkpoint,
+    load_model,
     new_file_place,
     portion,
     positive,
@@ -177,7 +179,10 @@ def train(
     with run.RunFolder(output).held() as folder:
         folder.check_place()
     # A record tells the folder itself.
-    initial, teacher = (x and str(saved_folder(x)) for x in (initial, teacher))
+    initial, teacher = (
+        x if x is None or is_checkpoint(x) else str(saved_folder(x))
+        for x in (initial, teacher)
+    )
     pairs = read_some_pairs("A training", source, target)
     validation = None
     if validation_source is not None:
@@ -187,7 +192,7 @@ def train(
     if folder.epochs_done and not overwrite:
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:
-        text_to_text = TextToText.load(initial)
+        text_to_text = load_model(initial)
         _check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(

@@ -8,6 +8,7 @@ from keras_encdec.cli.arguments import (
     file_of_texts,
     positive,
     saved_model,
+    saved_or_checkpoint,
     share,
     within,
 )
@@ -121,9 +122,9 @@ def add_training(parser):
     group = parser.add_argument_group("model")
     group.add_argument(
         "--initial",
-        type=saved_model,
-        help="trained model to go on from, with its vocabulary, sizes and dropout; an "
-        "untrained one if not given",
+        type=saved_or_checkpoint,
+        help="trained model, or checkpoint as in generate, to go on from, with its "
+        "vocabulary, sizes and dropout; an untrained one if not given",
     )
     for option, default, words in (
         ("--hidden-dim", 256, "size of embeddings and hidden states"),

@@ -9,6 +9,7 @@ from keras_encdec.cli.arguments import (
     add_pairs,
     add_saved,
     file_of_texts,
+    load_model,
     new_file_place,
     positive,
     read_some_pairs,
@@ -137,13 +138,11 @@ def _searching(
     saved, modules, number, n_best=1, *, max_length, seed, batch_size, **sampler
 ):
     """The saved model with the sampler asked for, and the options of its call."""
-    from keras_encdec.text_to_text import TextToText
-
     sampler = make_sampler(**sampler)
     if sampler is not None:
         # Before the model is loaded, not after it.
         _check_n_best(sampler, n_best)
-    text_to_text = TextToText.load(saved, modules)
+    text_to_text = load_model(saved, modules)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler,
         max_length=max_length,

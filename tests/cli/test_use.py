@@ -597,3 +597,19 @@ def test_the_entry_point_is_main():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     module, function = project["scripts"]["keras-encdec"].split(":")
     assert getattr(importlib.import_module(module), function) is main
+
+
+def test_commands_take_a_checkpoint(preset, tmp_path, run):
+    source = tmp_path / "source.txt"
+    source.write_text("A man sleeps on a couch.\nTwo dogs\n")
+    said = run("generate", preset, "--source", source).out.splitlines()
+    assert said == TextToText.from_preset(preset)(source.read_text().splitlines())
+    run("export", preset, tmp_path / "out", "--format", "hugging-face")
+    config = (tmp_path / "out" / "config.json").read_text()
+    assert '"model_type": "marian"' in config
+
+
+def test_refuses_what_is_no_name_of_the_hub(capsys):
+    with pytest.raises(SystemExit):
+        main(["generate", "hf://name"])
+    assert "hf://owner/name, with" in capsys.readouterr().err
