@@ -51,5 +51,8 @@ from keras_encdec.training import StopDivergence as StopDivergence
 from keras_encdec.training import TokenAccuracy as TokenAccuracy
 from keras_encdec.training import TokenCrossEntropy as TokenCrossEntropy
 from keras_encdec.training import enable_lora as enable_lora
+from keras_encdec.training import load_adapter as load_adapter
+from keras_encdec.training import merge_lora as merge_lora
+from keras_encdec.training import save_adapter as save_adapter
 
 __version__: str

@@ -1,6 +1,11 @@
 """What `compile` and `fit` need: losses, metrics, schedules, callbacks, objectives."""
 
-from keras_encdec.training.adaptation import enable_lora
+from keras_encdec.training.adaptation import (
+    enable_lora,
+    load_adapter,
+    merge_lora,
+    save_adapter,
+)
 from keras_encdec.training.averaging import averaged_weights
 from keras_encdec.training.callbacks import GenerationScores, HeldOutLoss
 from keras_encdec.training.checkpoints import Checkpoints, average_weights
@@ -30,4 +35,7 @@ __all__ = [
     "average_weights",
     "averaged_weights",
     "enable_lora",
+    "load_adapter",
+    "merge_lora",
+    "save_adapter",
 ]
