@@ -5,6 +5,8 @@ padding 1, start 2, end 3.
 """
 
 import json
+import re
+from pathlib import Path
 
 import ctranslate2
 import keras
@@ -155,3 +157,19 @@ def test_ctranslate2_answers_the_same(text_to_text, texts, tmp_path):
         max_decoding_length=LENGTH,
     )
     assert [" ".join(result.hypotheses[0]) for result in results] == answers
+
+
+def test_a_map_in_the_docs_reads_it(shared_data, expected):
+    page = Path(__file__).resolve().parents[1] / "docs" / "pretrained.md"
+    (block,) = re.findall(
+        r"^```python\n(def from_tutorial.*?)^```$", page.read_text(), re.M | re.S
+    )
+    names = {}
+    exec(block, names)
+    with np.load(shared_data / "annalog" / "weights.npz") as arrays:
+        model = names["from_tutorial"](dict(arrays))
+    generator = Generator(model, start_id=2, end_id=3, padding_id=1)
+    ids = generator(expected["source"], LENGTH)
+    greedy = expected["greedy"][:, 1:]
+    assert len(greedy) == 16
+    np.testing.assert_array_equal(ids[:, : greedy.shape[1]], greedy)
