@@ -18,10 +18,8 @@ from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, Sampler, row_seeds
 from keras_encdec.length_checks import check_lengths
 from keras_encdec.option_checks import require_positive
-from keras_encdec.pretrained.configurations import read_config
-from keras_encdec.pretrained.generation_settings import read_settings, settings_of
 from keras_encdec.pretrained.hub import local_folder
-from keras_encdec.pretrained.tokenizers import tokenizers_from
+from keras_encdec.pretrained.text_parts import text_parts
 from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
     CONFIG_FILE,
@@ -34,9 +32,6 @@ from keras_encdec.saved_parts import (
     take_search_from_config,
 )
 from keras_encdec.text import Tokenizer
-
-# Ids that generation_config.json says anew.
-_SPECIAL = "decoder_start_token_id", "forced_bos_token_id"
 
 
 class Alignment(NamedTuple):
@@ -166,18 +161,7 @@ class TextToText:
         )
 
     @classmethod
-    def from_preset(
-        cls,
-        place,
-        source_language=None,
-        target_language=None,
-        *,
-        dtype=None,
-        dropout=None,
-        sampler=None,
-        max_length=None,
-        jit_compile="auto",
-    ):
+    def from_preset(cls, place, source_language=None, target_language=None, **options):
         """Loads a checkpoint that transformers saved, with its tokenizers and settings.
 
         Nothing in it can run code. Beams, lengths and what may follow are those of its
@@ -189,13 +173,10 @@ class TextToText:
             source_language: The language to translate from, as the checkpoint spells
                 it (`"eng_Latn"`, `"en_XX"`, `"en"`), where it knows several.
             target_language: The language to translate to, likewise.
-            dtype: A dtype or dtype policy, such as `"bfloat16"`; by default Keras's.
-            dropout: The dropout rate of embeddings and sublayers' outputs; by default
-                that of the config.
-            sampler: As in the constructor, in the place of the checkpoint's.
-            max_length: The largest number of tokens to generate; by default the
-                checkpoint's, or 64 where it says none.
-            jit_compile: As in `Generator`.
+            **options: `dtype`, a dtype or dtype policy such as `"bfloat16"`, by default
+                Keras's; `dropout`, the rate in training, by default that of the config;
+                `sampler` and `max_length` in the place of the checkpoint's, which is 64
+                where it says none; `jit_compile`, as in `Generator`.
 
         Returns:
             A `TextToText`.
@@ -218,37 +199,9 @@ class TextToText:
         from keras_encdec.model.pretrained import load_pretrained
 
         folder = local_folder(place)
-        config = read_config(folder)
-        said = read_settings(folder, config)
-        # Where the two differ, generation follows its own file.
-        ids = {k: v for k, v in said.items() if k in _SPECIAL and v is not None}
-        languages = source_language, target_language
-        source, target, start = tokenizers_from(folder, {**config, **ids}, *languages)
-        if start.forced_first_id is not None:
-            said = {**said, "forced_bos_token_id": start.forced_first_id}
-        settings = settings_of(
-            said,
-            start_id=start.start_id,
-            end_id=target.end_id,
-            padding_id=target.padding_id,
-        )
-        if settings.unknown and sampler is None:
-            raise ValueError(
-                f"How {str(place)!r} generates must be known; received "
-                f"{', '.join(settings.unknown)}, which have no counterpart. Give a "
-                "sampler of your own, as sampler=BeamSampler(4)."
-            )
-        if max_length is None:
-            max_length = 64 if settings.max_length is None else settings.max_length
-        return cls(
-            source,
-            target,
-            load_pretrained(folder, dtype=dtype, dropout=dropout).model,
-            settings.sampler if sampler is None else sampler,
-            processors=settings.processors,
-            max_length=max_length,
-            jit_compile=jit_compile,
-        )
+        of_model = {x: options.pop(x, None) for x in ("dtype", "dropout")}
+        parts = text_parts(folder, source_language, target_language, **options)
+        return cls(model=load_pretrained(folder, **of_model).model, **parts)
 
     @property
     def sampler(self) -> Sampler:
