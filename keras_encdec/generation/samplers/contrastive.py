@@ -10,7 +10,7 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.backend import take_of_each, write_at
-from keras_encdec.generation.samplers.interface import Sampler, State
+from keras_encdec.generation.samplers.interface import Sampler, State, without_nan
 from keras_encdec.generation.samplers.top_k import argmax, top_k
 from keras_encdec.option_checks import require_positive
 
@@ -113,7 +113,7 @@ class ContrastiveSampler(Sampler):
     def step(self, task, state):
         """Returns the next state."""
         (index, _, _, ids, _, cache), raw, history = state
-        logits = task.process(ids, raw, index)
+        logits = without_nan(task.process(ids, raw, index))
         size = min(self.k, logits.shape[-1])
         values, tokens = top_k(logits, size)
         candidates = tree.map_structure(lambda x: ops.repeat(x, size, axis=0), cache)

@@ -15,6 +15,9 @@ from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.samplers.top_k import largest
 from keras_encdec.generation.task import BROKEN, Generated
 
+# More than any logit; float32 has nothing above it but infinity.
+BEYOND = 3.4028234663852886e38
+
 
 class State(NamedTuple):
     """The state of a loop that picks one token a step for each row."""
@@ -125,16 +128,17 @@ class Sampler:
         """Returns the next state."""
         index = state.index
         logits, cache = task.model.step(state.tokens, index, task.memory, state.cache)
-        logits = task.process(state.ids, logits, index)
+        logits = without_nan(task.process(state.ids, logits, index))
         tokens = self(logits, uniform(task.seeds, index))
         return self.append(task, state, tokens, logits, cache)
 
     def append(self, task, state, tokens, logits, cache):
-        """Returns the next state, given the tokens picked from the logits."""
+        """Returns the next state, given the tokens picked from logits `without_nan`."""
         index, before = state.index, state.finished
-        sound = are_valid_logits(logits)
+        highest = largest(logits)
+        sound = highest < BEYOND
         # A row that no token may follow ends where it is, as one does without logits.
-        nothing = ops.where(sound, largest(logits), -float("inf")) == -float("inf")
+        nothing = ops.where(sound, highest, -float("inf")) == -float("inf")
         finished = ops.logical_or(before, nothing)
         token_scores = state.token_scores
         if task.return_scores:
@@ -177,26 +181,29 @@ class Sampler:
         return cls(**config)
 
 
-def are_valid_logits(logits):
-    """Returns whether logits are neither nan nor infinite upwards, for each row.
+def without_nan(logits):
+    """Returns logits with `BEYOND` where they are nan or infinite upwards.
+
+    Then the largest, which a sampler looks for anyway, tells of them: XLA's may be a
+    number among which there was nan, and to look for that takes as long once more.
 
     Args:
-        logits: `(..., V)`, float32.
+        logits: Of any shape, float32.
 
     Returns:
-        `(...,)`, bool.
+        As the logits.
 
     Example:
         ```python
         from keras import ops
-        from keras_encdec.generation.samplers.interface import are_valid_logits
+        from keras_encdec.generation.samplers.interface import without_nan
 
-        print(are_valid_logits(ops.array([[0.1, -float("inf")], [0.1, float("nan")]])))
+        print(without_nan(ops.array([[0.1, -float("inf"), float("nan")]])))
         ```
     """
-    # Not that which is not sound: TensorFlow makes "not less" "greater or equal".
-    # Nor by the largest: XLA's may be a number among which there was nan.
-    return ops.sum(logits, axis=-1) < float("inf")
+    # Not that which is not sound: TensorFlow makes "not less" "greater or equal". And
+    # not infinity in its place: XLA would make that the smaller one of both, or nan.
+    return ops.where(logits < float("inf"), logits, BEYOND)
 
 
 def log_probabilities(logits, tokens):

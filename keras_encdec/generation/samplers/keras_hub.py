@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_encdec.backend import write_at
 from keras_encdec.generation.processors.tokens import allow_only
-from keras_encdec.generation.samplers.interface import Sampler, are_valid_logits
+from keras_encdec.generation.samplers.interface import BEYOND, Sampler, without_nan
 from keras_encdec.generation.samplers.top_k import largest
 from keras_encdec.generation.task import BROKEN, Generated
 
@@ -168,8 +168,9 @@ class KerasHubSampler(Sampler):
 
 def _fates(fates, logits, rows_per_source):
     """Returns what becomes of rows that have these logits, `(R,)`, int32."""
-    sound = are_valid_logits(logits)
-    goes_on = ops.logical_and(sound, largest(logits) > -float("inf"))
+    highest = largest(without_nan(logits))
+    sound = highest < BEYOND
+    goes_on = ops.logical_and(sound, highest > -float("inf"))
     # After its end nothing of a row counts.
     over = ops.logical_or(sound, fates >= _ENDED)
     halted = ops.maximum(fates, ops.where(over, _OVER, _BROKEN))

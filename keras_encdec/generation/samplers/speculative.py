@@ -11,7 +11,7 @@ from keras import ops
 from keras_encdec.backend import traced_call, write_at
 from keras_encdec.generation.cache_growth import extended_cache
 from keras_encdec.generation.random_numbers import uniform
-from keras_encdec.generation.samplers.interface import Sampler, State
+from keras_encdec.generation.samplers.interface import Sampler, State, without_nan
 from keras_encdec.option_checks import require_positive
 
 
@@ -123,6 +123,7 @@ class SpeculativeSampler(Sampler):
         states = []
         for i in range(number + 1):
             here = task.process(new.ids, logits[:, i], index + i)
+            here = without_nan(here)
             picked = self.sampler(here, uniform(task.seeds, index + i))
             new = self.sampler.append(task, new, picked, here, cache)
             states.append(new)
