@@ -18,7 +18,6 @@ from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, Sampler, row_seeds
 from keras_encdec.length_checks import check_lengths
 from keras_encdec.option_checks import require_positive
-from keras_encdec.pretrained.hub import local_folder
 from keras_encdec.pretrained.text_parts import text_parts
 from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
@@ -161,7 +160,13 @@ class TextToText:
         )
 
     @classmethod
-    def from_preset(cls, place, source_language=None, target_language=None, **options):
+    def from_preset(
+        cls,
+        place: AnyPath,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        **options: Any,
+    ) -> Self:
         """Loads a checkpoint that transformers saved, with its tokenizers and settings.
 
         Nothing in it can run code. Beams, lengths and what may follow are those of its
@@ -198,9 +203,8 @@ class TextToText:
         """
         from keras_encdec.model.pretrained import load_pretrained
 
-        folder = local_folder(place)
         of_model = {x: options.pop(x, None) for x in ("dtype", "dropout")}
-        parts = text_parts(folder, source_language, target_language, **options)
+        folder, parts = text_parts(place, source_language, target_language, **options)
         return cls(model=load_pretrained(folder, **of_model).model, **parts)
 
     @property

@@ -56,7 +56,7 @@ _UNKNOWN = {
     "token_healing": False,
 }
 # When beams are done, in their words and in ours.
-_STOPPING = {False: "heuristic", True: True, "never": False}
+_STOPPING: dict[Any, Any] = {False: "heuristic", True: True, "never": False}
 # Where nothing is said, theirs draws among so many.
 _USUAL_K = 50
 
@@ -174,7 +174,7 @@ def _sampler(said: Mapping[str, Any]) -> Sampler:
         )
     if not said.get("do_sample"):
         return GreedySampler()
-    limits = {
+    limits: dict[str, Any] = {
         "k": said.get("top_k", _USUAL_K) or None,
         "p": _below_1(said.get("top_p")),
         "min_p": said.get("min_p") or None,
@@ -219,7 +219,7 @@ def _processors(
     # Padding is never generated, and the end is no bad word.
     words = [x for x in said.get("bad_words_ids", []) if x != [end_id]]
     if words := [x for x in words if x != [padding_id]]:
-        yield BadWords(words)
+        yield BadWords(tuple(words))
     least = said.get("min_new_tokens") or said.get("min_length", 0) - 1
     if least > 0:
         yield MinimumLength(least)

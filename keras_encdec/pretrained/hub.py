@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+
+from keras_encdec.annotations import AnyPath
 
 PREFIX = "hf://"
 # Nothing in other formats, and no code.
@@ -11,7 +14,7 @@ _FILES = ["*.json", "*.txt", "*.model", "*.spm", "README.md", "LICENSE*", "NOTIC
 _SAFE, _PICKLED = "model*.safetensors", "pytorch_model*.bin"
 
 
-def is_remote(place: str | Path) -> bool:
+def is_remote(place: AnyPath) -> bool:
     """Whether a place is one of the hub, `hf://owner/name`.
 
     Example:
@@ -24,7 +27,7 @@ def is_remote(place: str | Path) -> bool:
     return str(place).startswith(PREFIX)
 
 
-def local_folder(place: str | Path) -> Path:
+def local_folder(place: AnyPath) -> Path:
     """Returns the folder of a checkpoint, downloaded where it is on the hub.
 
     The package `huggingface_hub` downloads, with its cache, its offline mode
@@ -72,7 +75,7 @@ def local_folder(place: str | Path) -> Path:
         ) from error
     before = f"{folder}/" if folder else ""
     patterns = [f"{before}{name}" for name in _FILES]
-    options = {"repo_id": repository, "revision": revision}
+    options: dict[str, Any] = {"repo_id": repository, "revision": revision}
     # No folder below the one that is meant.
     ignored = [f"{before}*/*"]
     try:

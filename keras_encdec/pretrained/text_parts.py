@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.pretrained.configurations import read_config
 from keras_encdec.pretrained.generation_settings import read_settings, settings_of
+from keras_encdec.pretrained.hub import local_folder
 from keras_encdec.pretrained.tokenizers import tokenizers_from
 
 # Ids that generation_config.json says anew.
@@ -14,18 +16,18 @@ _SPECIAL = "decoder_start_token_id", "forced_bos_token_id"
 
 
 def text_parts(
-    folder: str | Path,
+    place: AnyPath,
     source_language: str | None = None,
     target_language: str | None = None,
     *,
     sampler: Any = None,
     max_length: int | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> tuple[Path, dict[str, Any]]:
     """Reads the arguments of a `TextToText` that a checkpoint's folder says.
 
     Args:
-        folder: The folder.
+        place: As in `local_folder`.
         source_language: As in `tokenizers_from`.
         target_language: Likewise.
         sampler: A sampler in the place of the checkpoint's.
@@ -33,13 +35,15 @@ def text_parts(
         **options: Arguments of which it says nothing.
 
     Returns:
-        A dict, of all arguments but the model.
+        The folder, and a dict of all arguments but the model.
 
     Raises:
         FileNotFoundError: If files are missing.
+        OSError: If it cannot be downloaded.
         ValueError: As `tokenizers_from` and `settings_of` do, or if a setting has no
             counterpart and no sampler is given.
     """
+    folder = local_folder(place)
     config = read_config(folder)
     said = read_settings(folder, config)
     # Where the two differ, generation follows its own file.
@@ -56,13 +60,13 @@ def text_parts(
     )
     if settings.unknown and sampler is None:
         raise ValueError(
-            f"How {str(folder)!r} generates must be known; received "
+            f"How {str(place)!r} generates must be known; received "
             f"{', '.join(settings.unknown)}, which have no counterpart. Give a sampler "
             "of your own, as sampler=BeamSampler(4)."
         )
     if max_length is None:
         max_length = 64 if settings.max_length is None else settings.max_length
-    return {
+    return folder, {
         "source_tokenizer": source,
         "target_tokenizer": target,
         "sampler": settings.sampler if sampler is None else sampler,

@@ -5,6 +5,7 @@ largest length, V vocabulary, S source, W tokens of a sequence.
 """
 
 import dataclasses
+from typing import dataclass_transform
 
 import keras
 import numpy as np
@@ -77,6 +78,7 @@ class Processor:
         return cls(**config)
 
 
+@dataclass_transform(frozen_default=True)
 def registered(cls):
     """Makes a class a frozen dataclass that Keras can save."""
     cls = dataclasses.dataclass(frozen=True)(cls)

@@ -1,6 +1,7 @@
 """A sampler that narrows a distribution in several ways, one after the other."""
 
 import dataclasses
+from typing import Any
 
 import keras
 
@@ -49,7 +50,7 @@ class CombinedSampler(RandomSampler):
 
     def limits(self) -> list[RandomSampler]:
         """Returns the sampler of each limit, in turn."""
-        limits = (
+        limits: tuple[tuple[type[RandomSampler], str, Any], ...] = (
             (TopKSampler, "k", self.k),
             (TopPSampler, "p", self.p),
             (MinPSampler, "p", self.min_p),
