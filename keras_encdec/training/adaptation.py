@@ -153,7 +153,17 @@ def load_adapter(model, path):
             as before then.
 
     Example:
-        See `save_adapter`.
+        ```python
+        import tempfile
+        from keras_encdec import EncoderDecoder, enable_lora, load_adapter, save_adapter
+
+        path = tempfile.mkdtemp() + "/adapter.safetensors"
+        model = EncoderDecoder(1000, 64, 128, num_heads=2, num_layers=1)
+        enable_lora(model, rank=4, targets=("query", "value"))
+        save_adapter(model, path)
+        model = EncoderDecoder(1000, 64, 128, num_heads=2, num_layers=1)
+        load_adapter(model, path)
+        ```
     """
     from safetensors import SafetensorError, safe_open
 
