@@ -14,13 +14,17 @@ import secrets
 import shutil
 import stat
 import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from keras_encdec.annotations import AnyPath
 
 # Of all files of this library. 1 is what version 0.1.0 wrote, which named none.
 FORMAT = 2
 
 
 @contextlib.contextmanager
-def new_folder(path, *, overwrite=False):
+def new_folder(path: AnyPath, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
     """Gives a folder to write in, which takes its place when all is written.
 
     Args:
@@ -80,7 +84,7 @@ def new_folder(path, *, overwrite=False):
                 parent.rmdir()
 
 
-def require_place_of_folder(path, *, overwrite=False):
+def require_place_of_folder(path: AnyPath, *, overwrite: bool = False) -> None:
     """Raises where `new_folder` would, before what is to be written is made.
 
     Args:
@@ -108,7 +112,7 @@ def require_place_of_folder(path, *, overwrite=False):
         )
 
 
-def recover(path):
+def recover(path: AnyPath) -> None:
     """Brings a folder or a file back that a kill caught while it was replaced.
 
     What killed writers left beside it is removed, and nothing else: no other process
@@ -132,7 +136,7 @@ def recover(path):
         _remove(work)
 
 
-def whole_folder(path):
+def whole_folder(path: AnyPath) -> pathlib.Path:
     """Returns where a folder is, read only: also if a kill caught its replacement.
 
     Args:
@@ -157,7 +161,7 @@ def whole_folder(path):
 
 
 @contextlib.contextmanager
-def new_file(path):
+def new_file(path: AnyPath) -> Iterator[pathlib.Path]:
     """Gives a file to write, which takes its place when all is written.
 
     Args:
@@ -204,7 +208,7 @@ def new_file(path):
             os.unlink(beside)
 
 
-def require_place_of_file(path):
+def require_place_of_file(path: AnyPath) -> None:
     """Raises where `new_file` would, before what is to be written is made.
 
     Args:
@@ -240,7 +244,7 @@ def require_place_of_file(path):
         )
 
 
-def require_file(path, rule="What is read must be a file"):
+def require_file(path: AnyPath, rule: str = "What is read must be a file") -> None:
     """Raises unless there is a file, and tells one of nearly its name.
 
     Args:
@@ -274,11 +278,11 @@ def require_file(path, rule="What is read must be a file"):
         )
 
 
-def _end_of_links(path):
+def _end_of_links(path: AnyPath) -> pathlib.Path:
     return pathlib.Path(os.path.realpath(path))
 
 
-def _status(place):
+def _status(place: pathlib.Path) -> os.stat_result | None:
     # Looked at once: another writer may move it away between two looks.
     try:
         return os.stat(place)
@@ -291,11 +295,11 @@ def _status(place):
         ) from error
 
 
-def _beside(place):
+def _beside(place: pathlib.Path) -> pathlib.Path:
     return place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
 
 
-def _works(place):
+def _works(place: pathlib.Path) -> list[pathlib.Path]:
     """What writers that were killed left beside a place."""
     ours = re.compile(re.escape(f".{place.name}.") + r"[0-9a-f]{8}\.part")
     if not place.parent.is_dir():
@@ -303,23 +307,23 @@ def _works(place):
     return [path for path in place.parent.iterdir() if ours.fullmatch(path.name)]
 
 
-def _whole(work):
+def _whole(work: pathlib.Path) -> pathlib.Path:
     # The old one is put aside only when the new one is whole.
     return new if (new := work / "new").exists() else _olds(work)[-1]
 
 
-def _olds(work):
+def _olds(work: pathlib.Path) -> list[pathlib.Path]:
     return sorted(work.glob("old-*")) if work.is_dir() else []
 
 
-def _taken(path):
+def _taken(path: AnyPath) -> FileExistsError:
     return FileExistsError(
         f"A new folder needs a free place; {str(path)!r} is there already. Choose "
         "another place, or have it replaced with `overwrite`."
     )
 
 
-def _is_written_straight(path):
+def _is_written_straight(path: AnyPath) -> bool:
     with contextlib.suppress(FileNotFoundError):
         os.stat(path)  # Raises where links lead round in a circle.
     # What a process has open looks like a link to a file, of which the process would
@@ -334,7 +338,7 @@ def _is_written_straight(path):
     return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
-def _swap(new, place, overwrite):
+def _swap(new: pathlib.Path, place: pathlib.Path, overwrite: bool) -> None:
     """Renames a folder to its place; if that fails, the place is as before."""
     for number in range(10):
         old = new.with_name(f"old-{number}")
@@ -355,7 +359,7 @@ def _swap(new, place, overwrite):
                 raise
 
 
-def _put_back(old, place, reason):
+def _put_back(old: pathlib.Path, place: pathlib.Path, reason: BaseException) -> None:
     try:
         os.rename(old, place)
     except OSError as error:
@@ -366,7 +370,7 @@ def _put_back(old, place, reason):
         ) from error
 
 
-def _remove(work):
+def _remove(work: pathlib.Path) -> None:
     try:
         if work.is_dir():
             shutil.rmtree(work)
@@ -380,7 +384,7 @@ def _remove(work):
         )
 
 
-def _make_like(new, permissions):
+def _make_like(new: pathlib.Path, permissions: Any) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.chown(new, permissions.st_uid, permissions.st_gid)
     mode = stat.S_IMODE(permissions.st_mode) & ~stat.S_ISUID
@@ -388,19 +392,19 @@ def _make_like(new, permissions):
         os.chmod(new, mode)
 
 
-def _sync(file):
+def _sync(file: Any) -> None:
     """Brings a file to the disk, so that no power cut leaves half of it."""
     if stat.S_ISREG(os.lstat(file).st_mode):
         _fsync(file)
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: AnyPath) -> None:
     # Not all systems can. What was renamed is whole, before a power cut and after it.
     with contextlib.suppress(OSError):
         _fsync(folder)
 
 
-def _fsync(path):
+def _fsync(path: AnyPath) -> None:
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -408,7 +412,7 @@ def _fsync(path):
         os.close(opened)
 
 
-def portable_config(config):
+def portable_config(config: Any) -> Any:
     """Returns a Keras config in words that every backend understands."""
     # Under PyTorch, Keras names optimizers by classes that run under PyTorch alone; a
     # model saved so could not be trained on, nor loaded where PyTorch is missing.
@@ -422,7 +426,7 @@ def portable_config(config):
     return config
 
 
-def check_format(number, path):
+def check_format(number: Any, path: AnyPath) -> int:
     """Checks that a file was not written by a later version.
 
     Args:

@@ -8,15 +8,17 @@ import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 
 class _Handler:
     """Notes an interrupt, and raises it: if it waits for a step's end, the second."""
 
-    def __init__(self, waits, came):
+    def __init__(self, waits: bool, came: bool) -> None:
         self.waits, self.came, self.is_over = waits, came, False
 
-    def __call__(self, number, frame):
+    def __call__(self, number: int, frame: Any) -> Any:
         first, self.came = not self.came, True
         if self.is_over:
             return
@@ -29,7 +31,7 @@ class _Handler:
 
 
 @contextlib.contextmanager
-def interrupts_kept(*, until_checked):
+def interrupts_kept(*, until_checked: bool) -> Iterator[None]:
     """Makes sure that an interrupt which comes in a block is not lost in it.
 
     Any error that leaves the block after an interrupt came, and its end too, is the
@@ -56,11 +58,12 @@ def interrupts_kept(*, until_checked):
         ```
     """
     before = signal.getsignal(signal.SIGINT)
-    nested = isinstance(before, _Handler)
-    if not _is_main() or not (nested or before is signal.default_int_handler):
+    came = isinstance(before, _Handler) and before.came
+    ours = isinstance(before, _Handler) or before is signal.default_int_handler
+    if not (_is_main() and ours):
         yield
         return
-    handler = _Handler(until_checked, nested and before.came)
+    handler = _Handler(until_checked, came)
     try:
         signal.signal(signal.SIGINT, handler)
         yield
@@ -75,7 +78,7 @@ def interrupts_kept(*, until_checked):
         raise KeyboardInterrupt
 
 
-def check_interrupt():
+def check_interrupt() -> None:
     """Raises KeyboardInterrupt if an interrupt came in a block of `interrupts_kept`.
 
     Example:
@@ -90,6 +93,6 @@ def check_interrupt():
         raise KeyboardInterrupt
 
 
-def _is_main():
+def _is_main() -> bool:
     # Python runs handlers there, and sets them nowhere else.
     return threading.current_thread() is threading.main_thread()

@@ -3,12 +3,14 @@
 import contextlib
 import shutil
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 from absl import logging
 
 
-def tell(message, stream=None):
+def tell(message: str, stream: Any = None) -> None:
     """Prints a message, or logs it where Keras was told not to print.
 
     Args:
@@ -35,7 +37,7 @@ def tell(message, stream=None):
 
 
 @contextlib.contextmanager
-def silent():
+def silent() -> Iterator[None]:
     """Has neither Keras nor `tell` print in this context.
 
     Example:
@@ -55,7 +57,7 @@ def silent():
             keras.config.enable_interactive_logging()
 
 
-def as_line(text, indent=0):
+def as_line(text: str, indent: int = 0) -> str:
     """Returns a text as one line that fits the terminal, or 80 characters.
 
     Args:
@@ -74,7 +76,7 @@ def as_line(text, indent=0):
     return line if len(line) <= room else f"{line[: room - 1]}…"
 
 
-def fit_verbosity(verbose):
+def fit_verbosity(verbose: int | str) -> int | str:
     """Returns what to give to `fit` as `verbose`, which "auto" leaves open.
 
     A progress bar needs a terminal or a notebook; elsewhere its control codes would

@@ -4,7 +4,10 @@ Legend of shapes: B sources, S source, F features, R target rows (R / B in turn 
 source), T positions, V vocabulary, L steps.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+from keras_encdec.annotations import Tensor
 
 VERBS = "encode", "new_cache", "step"
 
@@ -55,7 +58,7 @@ class GenerationModel:
     source_features = None
     masks_padding = None
 
-    def encode(self, source):
+    def encode(self, source: Tensor) -> Tensor:
         """Returns what every step needs of the sources, nested tensors.
 
         Args:
@@ -63,7 +66,7 @@ class GenerationModel:
         """
         raise NotImplementedError
 
-    def new_cache(self, batch_size, length):
+    def new_cache(self, batch_size: int, length: int) -> Any:
         """Returns what steps remember, nested tensors of R rows each.
 
         Where their shapes depend on the length, more room is made by zeros at the end.
@@ -74,7 +77,9 @@ class GenerationModel:
         """
         raise NotImplementedError
 
-    def step(self, tokens, index, memory, cache):
+    def step(
+        self, tokens: Tensor, index: Any, memory: Any, cache: Any
+    ) -> tuple[Tensor, Any]:
         """Decodes the next token of each row.
 
         Scores, alignments and a draft's proposals call it with several positions at
@@ -93,7 +98,7 @@ class GenerationModel:
         """
         raise NotImplementedError
 
-    def check_ids(self, source=None, target=None):
+    def check_ids(self, source: Any = None, target: Any = None) -> None:
         """Raises a ValueError for arrays that the model cannot take.
 
         Args:
@@ -114,7 +119,7 @@ class ModelFacts(NamedTuple):
     masks_padding: Any
 
 
-def facts_of(model):
+def facts_of(model: Any) -> ModelFacts:
     """Returns what a model says of itself, and None for what it does not.
 
     Args:
@@ -150,7 +155,7 @@ def facts_of(model):
     )
 
 
-def largest_lengths(models):
+def largest_lengths(models: Iterable[Any]) -> dict[str, int | None]:
     """Returns the largest lengths that all of some models take.
 
     Args:
@@ -169,7 +174,7 @@ def largest_lengths(models):
     }
 
 
-def check_ids(model, source=None, target=None):
+def check_ids(model: Any, source: Any = None, target: Any = None) -> None:
     """Raises a ValueError for arrays that a model cannot take, if it can tell.
 
     Args:

@@ -68,7 +68,7 @@ def make_tokenizer(
             f"The kind of a tokenizer must be one of {', '.join(TOKENIZERS)}; received "
             f"{kind!r}."
         )
-    of_kind = {"character": CharacterTokenizer, "word": WordTokenizer}[kind]
+    of_kind: Any = {"character": CharacterTokenizer, "word": WordTokenizer}[kind]
     more = {"continuation": continuation} if kind == "word" else {}
     tokenizer = of_kind.from_texts(texts, **more)
     number = len(tokenizer.vocabulary)

@@ -1,9 +1,13 @@
 """What a saved `TextToText` is: its folder, its files, and the configs of its parts."""
 
 import contextlib
+import pathlib
 import warnings
 import zipfile
+from collections.abc import Iterator
+from typing import Any
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.files import whole_folder
 
 MODEL_FILE = "model.keras"
@@ -14,7 +18,7 @@ ASIDE = ".overwritten.keras_encdec"
 MOVING = f"{ASIDE}.part"
 
 
-def saved_folder(folder):
+def saved_folder(folder: AnyPath) -> pathlib.Path:
     """Returns the folder that holds a saved `TextToText`: in that of a run, its best.
 
     Args:
@@ -45,10 +49,10 @@ def saved_folder(folder):
         found = (best for best in map(whole_folder, places) if best.is_dir())
         folder = next(found, given)
     if not folder.is_dir():
-        found = "is a file" if folder.exists() else "is not there"
+        what = "is a file" if folder.exists() else "is not there"
         raise FileNotFoundError(
             f"A saved model is read from its folder; received {str(folder)!r}, which "
-            f"{found}. Give the folder that was saved, or that of a training."
+            f"{what}. Give the folder that was saved, or that of a training."
         )
     for file in (MODEL_FILE, CONFIG_FILE):
         if not (folder / file).is_file():
@@ -60,14 +64,14 @@ def saved_folder(folder):
     return folder
 
 
-def part_from_config(config):
+def part_from_config(config: Any) -> Any:
     """Returns the part that `part_config` described."""
     import keras  # The command line finds a folder before it imports anything heavy.
 
     return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
-def part_config(name, part):
+def part_config(name: str, part: Any) -> dict[str, Any]:
     """The config of a part, from which it can be made again without running code."""
     import keras
 
@@ -85,7 +89,7 @@ def part_config(name, part):
     return config
 
 
-def search_config(generator):
+def search_config(generator: Any) -> dict[str, Any]:
     """Returns the configs of what a generator searches by: sampler and processors.
 
     Args:
@@ -112,7 +116,7 @@ def search_config(generator):
     }
 
 
-def take_search_from_config(config):
+def take_search_from_config(config: Any) -> dict[str, Any]:
     """Takes what `search_config` put there out of a dict, and returns it.
 
     Args:
@@ -128,7 +132,7 @@ def take_search_from_config(config):
 
 
 @contextlib.contextmanager
-def name_folder_in_errors(folder):
+def name_folder_in_errors(folder: AnyPath) -> Iterator[None]:
     """Names the folder and the remedy in an error of what is read from it."""
     try:
         yield

@@ -3,10 +3,14 @@
 Legend of shapes: B batch, S source, L largest length, P prefix, T target.
 """
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import Ids, KerasModel, Tensor
 from keras_encdec.generation.checks import (
     require_finite_logits,
     require_generated,
@@ -31,6 +35,7 @@ from keras_encdec.generation.inputs.special_ids import (
 )
 from keras_encdec.generation.processors.tokens import require_processors
 from keras_encdec.generation.programs import Programs
+from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.names import sampler_of
 from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.generation.scoring import align, score
@@ -113,23 +118,23 @@ class Generator:
 
     def __init__(
         self,
-        model,
-        sampler=None,
+        model: KerasModel,
+        sampler: Sampler | str | None = None,
         *,
-        processors=(),
-        start_id=None,
-        end_id=2,
-        padding_id=None,
-        draft_model=None,
-        num_draft_tokens=4,
-        jit_compile="auto",
-    ):
+        processors: Iterable[Any] = (),
+        start_id: int | None = None,
+        end_id: int | Sequence[int] = 2,
+        padding_id: int | None = None,
+        draft_model: KerasModel | None = None,
+        num_draft_tokens: int = 4,
+        jit_compile: bool | Literal["auto"] = "auto",
+    ) -> None:
         require_one_of((True, False, "auto"), jit_compile=jit_compile)
-        sampler = sampler_of(sampler)
+        chosen: Sampler = sampler_of(sampler)
         if draft_model is not None:
-            sampler = SpeculativeSampler(sampler, draft_model, num_draft_tokens)
+            chosen = SpeculativeSampler(chosen, draft_model, num_draft_tokens)
         self.model = model
-        self.sampler = sampler
+        self.sampler = chosen
         self.processors = tuple(processors)
         self.end_id = end_id
         self.padding_id = padding_of(model, padding_id)
@@ -138,7 +143,7 @@ class Generator:
         self._programs = Programs()
         self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         self.sampler = sampler_of(self.sampler)
         require_processors(self.processors)
         padding_of(self.model, self.padding_id)
@@ -147,37 +152,37 @@ class Generator:
             require_draft(self.model, draft_model)
 
     @property
-    def _models(self):
+    def _models(self) -> tuple[Any, ...]:
         draft_model = getattr(self.sampler, "draft_model", None)
         return (self.model,) if draft_model is None else (self.model, draft_model)
 
     @property
-    def _sizes(self):
+    def _sizes(self) -> dict[str, Any]:
         masks_padding = facts_of(self.model).masks_padding
         return {**largest_lengths(self._models), "masks_padding": masks_padding}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         names = "model", "sampler", "processors", "start_id", "end_id", "padding_id"
         options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{type(self).__name__}({options})"
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_programs": None}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _programs=Programs())
 
     def __call__(
         self,
-        source,
-        max_length,
-        seed=0,
+        source: Ids,
+        max_length: int | Sequence[int],
+        seed: int | Sequence[int] = 0,
         *,
-        num_return_sequences=None,
-        prefix=None,
-        phrases=None,
-        return_scores=False,
-    ):
+        num_return_sequences: int | None = None,
+        prefix: Ids | None = None,
+        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
+        return_scores: bool = False,
+    ) -> Any:
         """Returns the target ids."""
         number = 1 if num_return_sequences is None else num_return_sequences
         arrays, options, longest = self._inputs(
@@ -189,7 +194,7 @@ class Generator:
             options["mark_nan"] = True
             compiled = self._compile("search", self.search, arrays, options)
 
-            def run(arrays):
+            def run(arrays: Any) -> Any:
                 generated = compiled(*arrays.values())
                 return keras.tree.map_structure(ops.convert_to_numpy, generated)
 
@@ -205,15 +210,15 @@ class Generator:
 
     def search(
         self,
-        source,
-        limits,
-        seeds,
-        prefix=None,
-        phrases=None,
+        source: Tensor,
+        limits: Tensor,
+        seeds: Tensor,
+        prefix: Tensor | None = None,
+        phrases: Any = None,
         *,
-        sampler=None,
-        **options,
-    ):
+        sampler: Sampler | None = None,
+        **options: Any,
+    ) -> Any:
         """Generates target ids from tensors, which are not checked, to tensors.
 
         A call compiles it, and so may a program of one's own; exports hold it.
@@ -245,9 +250,17 @@ class Generator:
         """
         sampler = self.sampler if sampler is None else sampler
         tensors = source, limits, seeds, prefix, phrases
-        return generate(self.model, sampler, *tensors, **options, **self._constants())
+        options |= self._constants()
+        return generate(self.model, sampler, *tensors, **options)
 
-    def stream(self, source, max_length, seed=0, *, prefix=None):
+    def stream(
+        self,
+        source: Ids,
+        max_length: int | Sequence[int],
+        seed: int | Sequence[int] = 0,
+        *,
+        prefix: Ids | None = None,
+    ) -> Iterator[np.ndarray]:
         """Yields the tokens of all rows as they come.
 
         Args:
@@ -281,7 +294,9 @@ class Generator:
             )
         return self._stream(*inputs)
 
-    def _stream(self, arrays, options, longest):
+    def _stream(
+        self, arrays: Any, options: dict[str, Any], longest: int
+    ) -> Iterator[np.ndarray]:
         if not (rows := len(arrays["source"])):
             return
         arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
@@ -300,7 +315,7 @@ class Generator:
                     yield ids[:, place].copy()
             done = index
 
-    def score(self, source, target):
+    def score(self, source: Ids, target: Ids) -> tuple[np.ndarray, np.ndarray]:
         """Returns how likely the model finds given targets.
 
         Args:
@@ -327,7 +342,14 @@ class Generator:
         tokens = self._teacher_forced(score, source, target)
         return tokens.sum(axis=1), tokens
 
-    def align(self, source, target, *, layer=-1, heads=None):
+    def align(
+        self,
+        source: Ids,
+        target: Ids,
+        *,
+        layer: int = -1,
+        heads: Sequence[int] | None = None,
+    ) -> np.ndarray:
         """Returns the attention of given targets to their sources.
 
         Args:
@@ -355,7 +377,9 @@ class Generator:
         options = {"layer": layer, "heads": heads}
         return self._teacher_forced(align, source, target, **options)
 
-    def _teacher_forced(self, function, source, target, **options):
+    def _teacher_forced(
+        self, function: Callable[..., Any], source: Ids, target: Ids, **options: Any
+    ) -> Any:
         self._check()
         arrays = pad_pairs(self.model, source, target, self.padding_id)
         (rows, sources), (_, targets) = (array.shape[:2] for array in arrays.values())
@@ -365,7 +389,7 @@ class Generator:
         arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
         options.update(start_id=self.start_id, padding_id=self.padding_id)
 
-        def of_model(source, target, **options):
+        def of_model(source: Ids, target: Ids, **options: Any) -> Any:
             return function(self.model, source, target, **options)
 
         run = self._compile(function.__name__, of_model, arrays, options)
@@ -376,14 +400,14 @@ class Generator:
 
     def _inputs(
         self,
-        source,
-        max_length,
-        seed,
-        number,
-        prefix=None,
-        phrases=None,
-        return_scores=False,
-    ):
+        source: Ids,
+        max_length: Any,
+        seed: Any,
+        number: int,
+        prefix: Ids | None = None,
+        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
+        return_scores: bool = False,
+    ) -> tuple[Any, ...]:
         """Returns a call's checked arrays, its static options, its largest length."""
         self._check()
         source = pad_sources(self.model, source, self.padding_id)
@@ -410,17 +434,17 @@ class Generator:
         }
         return arrays, options, longest
 
-    def _start(self, **kwargs):
+    def _start(self, **kwargs: Any) -> Any:
         task = self._task(**kwargs)
         return task.memory, self.sampler.start(task)
 
-    def _step(self, memory, state, **kwargs):
+    def _step(self, memory: Any, state: Any, **kwargs: Any) -> Any:
         return self.sampler.step(self._task(memory=memory, **kwargs), state)
 
-    def _task(self, **kwargs):
+    def _task(self, **kwargs: Any) -> Any:
         return make_task(self.model, self.sampler, **kwargs, **self._constants())
 
-    def _constants(self):
+    def _constants(self) -> dict[str, Any]:
         return {
             "start_id": self.start_id,
             "end_id": self.end_id,
@@ -428,7 +452,14 @@ class Generator:
             "processors": self.processors,
         }
 
-    def _compile(self, name, function, arrays, options, nested=False):
+    def _compile(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        arrays: Any,
+        options: dict[str, Any],
+        nested: bool = False,
+    ) -> Any:
         sampler, parts = self.sampler, (self.sampler, self._constants())
         self._programs.see((self.model, sampler, self.processors))
         # What a sampler of KerasHub draws for a seed is something else by XLA.

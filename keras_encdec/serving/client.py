@@ -1,5 +1,11 @@
 """A client of model servers: lists in, arrays out, over either protocol."""
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_encdec.annotations import KerasModel
 from keras_encdec.serving.grpc import GrpcConnection
 from keras_encdec.serving.rest import RestConnection
 from keras_encdec.serving.tensors import cast_inputs, find_signature
@@ -42,7 +48,15 @@ class ServingClient:
           API](https://www.tensorflow.org/tfx/serving/api_rest)
     """
 
-    def __init__(self, address, model, *, version=None, protocol="rest", timeout=60.0):
+    def __init__(
+        self,
+        address: str,
+        model: KerasModel,
+        *,
+        version: int | None = None,
+        protocol: Literal["rest", "grpc"] = "rest",
+        timeout: float = 60.0,
+    ) -> None:
         host, _, port = address.rpartition(":")
         if not host or "/" in host or not port.isdecimal():
             raise ValueError(
@@ -54,10 +68,12 @@ class ServingClient:
                 f"protocol must be one of {', '.join(PROTOCOLS)}; received "
                 f"{protocol!r}."
             )
-        self._connection = PROTOCOLS[protocol](address, model, version, timeout)
+        self._connection: Any = PROTOCOLS[protocol](address, model, version, timeout)
         self._signatures = None
 
-    def predict(self, inputs, signature="serving_default"):
+    def predict(
+        self, inputs: Mapping[str, Any], signature: str = "serving_default"
+    ) -> dict[str, np.ndarray]:
         """Returns what a signature answers.
 
         Args:

@@ -1,5 +1,7 @@
 """What goes wrong on the way to a model server, in one wording for both protocols."""
 
+from typing import Any
+
 
 class ServingError(RuntimeError):
     """What a model server says of a request that it refuses.
@@ -13,12 +15,12 @@ class ServingError(RuntimeError):
     """
 
 
-def refused(address, code, message):
+def refused(address: str, code: Any, message: str) -> ServingError:
     """Returns the error for a request that the server refused."""
     return ServingError(f"The server at {address} refused ({code}): {message:.2000}")
 
 
-def timed_out(address, seconds):
+def timed_out(address: str, seconds: float) -> TimeoutError:
     """Returns the error for an answer that did not come in time."""
     return TimeoutError(
         f"The server at {address} must answer within {seconds} seconds; it did not. "
@@ -26,7 +28,7 @@ def timed_out(address, seconds):
     )
 
 
-def unreachable(address, cause):
+def unreachable(address: str, cause: object) -> ConnectionError:
     """Returns the error for a server that is not there."""
     return ConnectionError(
         f"A model server must answer at {address}; it could not be reached ({cause}). "

@@ -1,10 +1,18 @@
 """TF Serving's gRPC API, which needs the extra `serving`."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_encdec.annotations import KerasModel
 from keras_encdec.serving.errors import refused, timed_out, unreachable
-from keras_encdec.serving.tensors import as_strings
+from keras_encdec.serving.tensors import TensorSpec, as_strings
 
 
-def predict_request(inputs, signature, model, version=None):
+def predict_request(
+    inputs: Mapping[str, Any], signature: str, model: str, version: int | None = None
+) -> Any:
     """Writes a request as the gRPC API takes it.
 
     Args:
@@ -44,7 +52,7 @@ def predict_request(inputs, signature, model, version=None):
     return request
 
 
-def import_serving_api():
+def import_serving_api() -> Any:
     """Imports what gRPC and warm-up records need, or says how to install it."""
     try:
         import tensorflow_serving.apis.prediction_service_pb2_grpc  # noqa: F401
@@ -56,7 +64,7 @@ def import_serving_api():
         ) from error
 
 
-def _set_model(model_spec, model, version):
+def _set_model(model_spec: Any, model: str, version: int | None) -> None:
     model_spec.name = model
     if version is not None:
         model_spec.version.value = version
@@ -65,7 +73,9 @@ def _set_model(model_spec, model, version):
 class GrpcConnection:
     """Speaks gRPC with one server about one model."""
 
-    def __init__(self, address, model, version, timeout):
+    def __init__(
+        self, address: str, model: KerasModel, version: int | None, timeout: float
+    ) -> None:
         import_serving_api()
         import grpc
         from tensorflow_serving.apis.prediction_service_pb2_grpc import (
@@ -84,7 +94,7 @@ class GrpcConnection:
         ]
         self.stub = PredictionServiceStub(grpc.insecure_channel(address, options))
 
-    def signatures(self):
+    def signatures(self) -> Any:
         """Returns the model's signatures, the JSON of `SignatureDef`s by name."""
         from google.protobuf.json_format import MessageToDict
         from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
@@ -97,7 +107,12 @@ class GrpcConnection:
         signatures = MessageToDict(signatures, preserving_proto_field_name=True)
         return signatures["signature_def"]
 
-    def predict(self, inputs, signature, outputs):
+    def predict(
+        self,
+        inputs: Mapping[str, Any],
+        signature: str,
+        outputs: Mapping[str, TensorSpec],
+    ) -> dict[str, np.ndarray]:
         """Returns the outputs for inputs that fit the signature."""
         from tensorflow import make_ndarray
 
@@ -110,7 +125,7 @@ class GrpcConnection:
             )
         }
 
-    def _call(self, method, request):
+    def _call(self, method: Any, request: Any) -> Any:
         import grpc
 
         try:

@@ -4,14 +4,27 @@ import base64
 import http.client
 import json
 import urllib.parse
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.serving.errors import ServingError, refused, timed_out, unreachable
-from keras_encdec.serving.tensors import as_array, as_strings, complete_shape
+from keras_encdec.serving.tensors import (
+    TensorSpec,
+    as_array,
+    as_strings,
+    complete_shape,
+)
 
 
-def rest_body(inputs, signature="serving_default", *, row_format=True):
+def rest_body(
+    inputs: Mapping[str, Any],
+    signature: str = "serving_default",
+    *,
+    row_format: bool = True,
+) -> dict[str, Any]:
     r"""Writes a request as the REST API takes it.
 
     Args:
@@ -66,7 +79,9 @@ def rest_body(inputs, signature="serving_default", *, row_format=True):
     return {"signature_name": signature, "instances": instances}
 
 
-def rest_answer(answer, outputs):
+def rest_answer(
+    answer: Mapping[str, Any], outputs: Mapping[str, TensorSpec]
+) -> dict[str, np.ndarray]:
     """Reads an answer of the REST API, by rows or by columns.
 
     Args:
@@ -113,7 +128,7 @@ def rest_answer(answer, outputs):
         ) from error
 
 
-def _json_values(array):
+def _json_values(array: np.ndarray) -> Any:
     if array.dtype != object:
         return array.tolist()
     values = np.empty(array.size, object)
@@ -121,14 +136,14 @@ def _json_values(array):
     return values.reshape(array.shape).tolist()
 
 
-def _json_string(item):
+def _json_string(item: Any) -> Any:
     try:
         return item.decode("utf-8")
     except UnicodeDecodeError:
         return {"b64": base64.b64encode(item).decode("ascii")}
 
 
-def _read(values, name, spec):
+def _read(values: Any, name: str, spec: TensorSpec) -> Any:
     array = complete_shape(np.array(values, spec.dtype), spec)
     if array.dtype == object:
         items = np.empty(array.size, object)
@@ -137,32 +152,39 @@ def _read(values, name, spec):
     return array
 
 
-def _received_bytes(item):
+def _received_bytes(item: Any) -> Any:
     return base64.b64decode(item["b64"]) if isinstance(item, dict) else item.encode()
 
 
 class RestConnection:
     """Speaks REST with one server about one model."""
 
-    def __init__(self, address, model, version, timeout):
+    def __init__(
+        self, address: str, model: KerasModel, version: int | None, timeout: float
+    ) -> None:
         self.address = address
         self.timeout = timeout
         self.path = f"/v1/models/{urllib.parse.quote(model, safe='')}"
         if version is not None:
             self.path += f"/versions/{version}"
 
-    def signatures(self):
+    def signatures(self) -> Any:
         """Returns the model's signatures, the JSON of `SignatureDef`s by name."""
         metadata = self._exchange("GET", "/metadata")["metadata"]
         return metadata["signature_def"]["signature_def"]
 
-    def predict(self, inputs, signature, outputs):
+    def predict(
+        self,
+        inputs: Mapping[str, Any],
+        signature: str,
+        outputs: Mapping[str, TensorSpec],
+    ) -> dict[str, np.ndarray]:
         """Returns the outputs for inputs that fit the signature."""
         # By columns, the one form that also has an empty batch.
         body = json.dumps(rest_body(inputs, signature, row_format=False))
         return rest_answer(self._exchange("POST", ":predict", body), outputs)
 
-    def _exchange(self, method, suffix, body=None):
+    def _exchange(self, method: Any, suffix: str, body: Any = None) -> Any:
         # A connection for each exchange: threads share nothing.
         connection = http.client.HTTPConnection(self.address, timeout=self.timeout)
         headers = {"Content-Type": "application/json"}

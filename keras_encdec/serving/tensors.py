@@ -1,6 +1,8 @@
 """The arrays that signatures take and give: their types, and strings in them."""
 
 import typing
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +36,7 @@ class TensorSpec(typing.NamedTuple):
     shape: tuple | None
 
 
-def find_signature(signatures, name):
+def find_signature(signatures: Any, name: str) -> Any:
     """Finds a signature among those of a model.
 
     Args:
@@ -70,7 +72,7 @@ def find_signature(signatures, name):
     )
 
 
-def _spec(info):
+def _spec(info: Mapping[str, Any]) -> TensorSpec:
     dtype = info["dtype"].removeprefix("DT_").lower()
     shape = info.get("tensor_shape", {})
     sizes = tuple(int(size.get("size", 0)) for size in shape.get("dim", []))
@@ -80,7 +82,9 @@ def _spec(info):
     )
 
 
-def cast_inputs(inputs, specs, signature):
+def cast_inputs(
+    inputs: Mapping[str, Any], specs: Mapping[str, TensorSpec], signature: str
+) -> dict[str, np.ndarray]:
     """Gives inputs the dtypes of their signature.
 
     Args:
@@ -116,7 +120,7 @@ def cast_inputs(inputs, specs, signature):
     }
 
 
-def _cast(array, spec, name):
+def _cast(array: np.ndarray, spec: TensorSpec, name: str) -> np.ndarray:
     dtype = spec.dtype
     # An empty list has no type of its own.
     if array.size and array.dtype.kind not in ACCEPTED_KINDS[dtype.kind]:
@@ -143,7 +147,7 @@ def _cast(array, spec, name):
     return cast
 
 
-def complete_shape(array, spec):
+def complete_shape(array: Any, spec: TensorSpec) -> np.ndarray:
     """Gives an empty array the rank of its spec, for lists end at an empty dimension.
 
     Args:
@@ -160,7 +164,7 @@ def complete_shape(array, spec):
     return array.reshape(array.shape + tuple(max(size, 0) for size in rest))
 
 
-def as_array(value, name):
+def as_array(value: Any, name: str) -> np.ndarray:
     """Makes an array of a list, in which strings are `bytes` in an array of `object`.
 
     Args:
@@ -196,7 +200,7 @@ def as_array(value, name):
     return array
 
 
-def as_strings(array, name):
+def as_strings(array: np.ndarray, name: str) -> np.ndarray:
     """Reads an array of `bytes` as TF Serving's names mean it.
 
     Args:

@@ -5,9 +5,14 @@ reads, the labels shifted right by one behind the start id; the weights are 1 at
 and 0 at padding.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from keras_encdec.annotations import Ids, Tensor, Texts
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.interface import Tokenizer
 
 tf = import_tensorflow()
 
@@ -16,7 +21,9 @@ _CHUNK = 1024
 _SHUFFLE_WINDOW = 10_000
 
 
-def teacher_forcing(source, labels, *, start_id=1, padding_id=0):
+def teacher_forcing(
+    source: Ids, labels: Tensor, *, start_id: int = 1, padding_id: int = 0
+) -> tuple[Any, ...]:
     """Turns arrays of ids into what `model.fit` takes.
 
     Args:
@@ -79,19 +86,19 @@ def teacher_forcing(source, labels, *, start_id=1, padding_id=0):
 
 
 def text_dataset(
-    sources,
-    targets,
-    source_tokenizer,
-    target_tokenizer,
+    sources: Texts,
+    targets: Texts,
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
     *,
-    batch_size=64,
-    bucket_boundaries=(8, 16, 32, 64, 128, 256, 512),
-    max_source_length=None,
-    max_target_length=None,
-    shuffle=True,
-    seed=0,
-    drop_remainder=False,
-):
+    batch_size: int = 64,
+    bucket_boundaries: Sequence[int] = (8, 16, 32, 64, 128, 256, 512),
+    max_source_length: int | None = None,
+    max_target_length: int | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    drop_remainder: bool = False,
+) -> Any:
     """Builds the dataset of ids that `model.fit` takes, from pairs of texts.
 
     Pairs of similar length share a batch. Source and target of a batch are padded to
@@ -156,7 +163,7 @@ def text_dataset(
     check_tokenizers(*tokenizers, max_source_length, max_target_length)
     buckets = [boundary for boundary in boundaries if boundary < longest] + [longest]
 
-    def encode(sources, targets):
+    def encode(sources: Texts, targets: Texts) -> Tensor:
         sources = source_tokenizer.encode(sources)
         targets = target_tokenizer.encode(targets)
         return (
@@ -164,7 +171,7 @@ def text_dataset(
             shortened(targets, target_tokenizer, max_target_length),
         )
 
-    def forced(source, labels):
+    def forced(source: Ids, labels: Tensor) -> Any:
         starts = tf.fill([tf.shape(labels)[0], 1], target_tokenizer.start_id)
         target = tf.concat([starts, labels[:, :-1]], axis=1)
         real = labels != target_tokenizer.padding_id
@@ -203,7 +210,7 @@ def text_dataset(
             "left. Lower `batch_size`, or keep the remainders."
         )
 
-    def padded(indices, bucket):
+    def padded(indices: Any, bucket: Any) -> Any:
         shape = [-1, tf.gather(buckets, bucket[0])]
         return tuple(
             tf.gather(rows, indices).to_tensor(padding, shape=tf.stack(shape))
@@ -223,7 +230,7 @@ def text_dataset(
     return prefetched(dataset.map(padded).map(forced))
 
 
-def prefetched(dataset):
+def prefetched(dataset: Any) -> Any:
     """Makes the next batches of a dataset while one is trained on, without tuning."""
     options = tf.data.Options()
     # There is nothing to tune, and the tuner may hold up the end of `fit` for seconds.
@@ -231,7 +238,7 @@ def prefetched(dataset):
     return dataset.prefetch(2).with_options(options)
 
 
-def shortened(ids, tokenizer, length):
+def shortened(ids: Tensor, tokenizer: Tokenizer, length: Any) -> Tensor:
     """Cuts ragged rows `(B, None)` of ids to a length; prefix and suffix ids stay."""
     last = len(tokenizer.suffix_ids)
     if last == 0:
@@ -239,7 +246,9 @@ def shortened(ids, tokenizer, length):
     return tf.concat([ids[:, :-last][:, : length - last], ids[:, -last:]], axis=1)
 
 
-def check_tokenizers(source_tokenizer, target_tokenizer, *lengths):
+def check_tokenizers(
+    source_tokenizer: Tokenizer, target_tokenizer: Tokenizer, *lengths: Any
+) -> None:
     """Checks that targets end, and that a text cut to the longest length holds more."""
     if target_tokenizer.end_id not in target_tokenizer.suffix_ids:
         raise ValueError(
@@ -258,7 +267,7 @@ def check_tokenizers(source_tokenizer, target_tokenizer, *lengths):
             )
 
 
-def check_pairs(sources, targets):
+def check_pairs(sources: Texts, targets: Texts) -> None:
     """Checks that two lists of texts are pairs, and that there are any."""
     if targets is None:
         raise ValueError(
@@ -277,7 +286,7 @@ def check_pairs(sources, targets):
         )
 
 
-def _check_dataset_of_pairs(pairs, targets):
+def _check_dataset_of_pairs(pairs: Any, targets: Texts) -> None:
     if targets is not None:
         raise ValueError(
             "`targets` must be None if `sources` is a `tf.data.Dataset`, whose "

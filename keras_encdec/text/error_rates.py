@@ -1,13 +1,22 @@
 """Error rates of texts: how far hypotheses are from their references."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.interface import Tokenizer
 
 tf = import_tensorflow()
 
 
-def token_error_rate(hypotheses, references, *, tokenizer=None):
+def token_error_rate(
+    hypotheses: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    *,
+    tokenizer: Tokenizer | None = None,
+) -> float:
     """Returns the edits from hypotheses to references, as a share of the references.
 
     The edits are the insertions, deletions and substitutions of tokens (Levenshtein
@@ -46,7 +55,9 @@ def token_error_rate(hypotheses, references, *, tokenizer=None):
     return _edits(_rows(hypotheses, references, split), "token")
 
 
-def character_error_rate(hypotheses, references):
+def character_error_rate(
+    hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]
+) -> float:
     """Returns the edits of characters, as a share of the characters of references.
 
     As `token_error_rate`, of Unicode code points, spaces included.
@@ -75,8 +86,8 @@ def character_error_rate(hypotheses, references):
     return _edits(_rows(hypotheses, references, list), "character")
 
 
-def _edits(rows, what):
-    table = {}
+def _edits(rows: Any, what: str) -> float:
+    table: dict[Any, int] = {}
     pairs = [
         ([table.setdefault(token, len(table)) for token in tokens] for tokens in pair)
         for hypothesis, several in rows
@@ -101,7 +112,9 @@ def _edits(rows, what):
     return total_edits / total_tokens
 
 
-def sequence_error_rate(hypotheses, references):
+def sequence_error_rate(
+    hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]
+) -> float:
     """Returns the share of rows whose hypothesis is none of its references.
 
     On grapheme-to-phoneme conversion, with one word a row, this is what is called
@@ -131,7 +144,9 @@ def sequence_error_rate(hypotheses, references):
     return sum(hypothesis not in several for hypothesis, several in rows) / len(rows)
 
 
-def _rows(hypotheses, references, split):
+def _rows(
+    hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], split: Any
+) -> Any:
     """Returns a list of (hypothesis, its references), tuples of tokens all."""
     for name, texts in (("hypotheses", hypotheses), ("references", references)):
         if isinstance(texts, str):
@@ -161,12 +176,12 @@ def _rows(hypotheses, references, split):
                 "out, or give the empty string as its reference."
             )
         rows.append((hypothesis, several))
-    texts = {
+    several_texts = {
         text for row in rows for text in (row[0], *row[1]) if isinstance(text, str)
     }
-    tokens = dict(zip(texts, split([*texts]), strict=True))
+    tokens = dict(zip(several_texts, split([*several_texts]), strict=True))
 
-    def tokens_of(row):
+    def tokens_of(row: Any) -> Any:
         return tuple(tokens[row] if isinstance(row, str) else row)
 
     return [
@@ -175,7 +190,7 @@ def _rows(hypotheses, references, split):
     ]
 
 
-def _is_several(hypothesis, reference):
+def _is_several(hypothesis: Any, reference: Any) -> bool:
     if isinstance(reference, str):
         return False
     # Beside a string, a list holds strings; beside tokens, it may be tokens itself.
@@ -184,11 +199,11 @@ def _is_several(hypothesis, reference):
     )
 
 
-def _split_words(texts):
+def _split_words(texts: Sequence[str]) -> list[list[str]]:
     return [text.split() for text in texts]
 
 
-def _sparse(rows):
+def _sparse(rows: Any) -> Any:
     values = [token for row in rows for token in row]
     lengths = [len(row) for row in rows]
     return tf.RaggedTensor.from_row_lengths(

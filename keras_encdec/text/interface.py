@@ -9,10 +9,12 @@ before and behind the ids of every text. They are ids only: no text can spell th
 
 import itertools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import keras
 
+from keras_encdec.annotations import Ids, Tensor, Texts
 from keras_encdec.backend import import_tensorflow
 
 tf = import_tensorflow()
@@ -58,36 +60,36 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
     def __init__(
         self,
         *,
-        padding_id=0,
-        start_id=1,
-        end_id=2,
-        unknown_id=3,
-        prefix_ids=(),
-        suffix_ids=None,
-    ):
+        padding_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        unknown_id: int = 3,
+        prefix_ids: Sequence[int] = (),
+        suffix_ids: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.padding_id = _as_id(padding_id, "padding_id")
         self.start_id = _as_id(start_id, "start_id")
         self.end_id = _as_id(end_id, "end_id")
         self.unknown_id = _as_id(unknown_id, "unknown_id")
-        suffix_ids = [end_id] if suffix_ids is None else suffix_ids
+        suffix: Sequence[int] = [end_id] if suffix_ids is None else suffix_ids
         self.prefix_ids = tuple(_as_id(id, "prefix_ids") for id in prefix_ids)
-        self.suffix_ids = tuple(_as_id(id, "suffix_ids") for id in suffix_ids)
+        self.suffix_ids = tuple(_as_id(id, "suffix_ids") for id in suffix)
         self._check_special_ids()
 
     @property
-    def special_ids(self):
+    def special_ids(self) -> tuple[int, ...]:
         """All ids that no text can spell, ascending, a tuple."""
         named = self.padding_id, self.start_id, self.end_id, self.unknown_id
         return tuple(sorted({*named, *self.prefix_ids, *self.suffix_ids}))
 
-    def regular_ids(self, number):
+    def regular_ids(self, number: int) -> list[int]:
         """The first ids that are not special, a list of `number`, ascending."""
         special = {*self.special_ids}
         regular = (id for id in itertools.count() if id not in special)
         return [*itertools.islice(regular, number)]
 
-    def _check_special_ids(self):
+    def _check_special_ids(self) -> None:
         named = {
             name: getattr(self, name)
             for name in ("padding_id", "start_id", "end_id", "unknown_id")
@@ -113,7 +115,7 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
                 f"{self.prefix_ids} with end_id={self.end_id}. Leave it out."
             )
 
-    def encode(self, texts):
+    def encode(self, texts: Texts) -> Tensor:
         """Turns a batch of texts into rows of ids, between prefix and suffix ids.
 
         Args:
@@ -129,21 +131,21 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         """
         return self._enclosed(self._to_ids(as_string_tensor(texts)))
 
-    def __call__(self, texts):
+    def __call__(self, texts: Texts) -> Any:
         """Returns what `encode` does."""
         return self.encode(texts)
 
-    def _enclosed(self, ids):
+    def _enclosed(self, ids: Tensor) -> Tensor:
         """Ragged ids `(B, None)` of texts between prefix and suffix ids."""
 
-        def in_each_row(some):
+        def in_each_row(some: Any) -> Tensor:
             some = tf.constant([some], ids.dtype, shape=(1, len(some)))
             return tf.tile(some, tf.stack([tf.cast(ids.nrows(), tf.int32), 1]))
 
         before, behind = in_each_row(self.prefix_ids), in_each_row(self.suffix_ids)
         return tf.concat([before, ids, behind], axis=1)
 
-    def decode(self, ids):
+    def decode(self, ids: Ids) -> Tensor:
         """Turns rows of ids into texts.
 
         Each row is cut at its first `end_id`; padding, start, prefix and suffix ids are
@@ -170,7 +172,7 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         ids = tf.where(known, ids, tf.constant(self.unknown_id, ids.dtype))
         return self._to_texts(tf.ragged.boolean_mask(ids, keep))
 
-    def split(self, texts):
+    def split(self, texts: Texts) -> list[list[Any]]:
         """Splits texts into tokens, of which each is one id of `encode`.
 
         Args:
@@ -182,7 +184,7 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         """
         return self._to_ids(as_string_tensor(texts)).to_list()
 
-    def join(self, texts):
+    def join(self, texts: Texts) -> list[str]:
         """Returns texts as `decode` would write them, were nothing unknown in them.
 
         Texts that come split into subwords, as the references of such a corpus, are
@@ -196,7 +198,7 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         """
         return [text.decode("utf-8", "replace") for text in as_bytes(texts)]
 
-    def sample(self, texts, *, alpha, seed):
+    def sample(self, texts: Texts, *, alpha: float, seed: int) -> Tensor:
         """Like `encode`, with subwords drawn at random, where a tokenizer can do so.
 
         Args:
@@ -216,7 +218,7 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
             "model."
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, here the special ids."""
         return {
             "padding_id": self.padding_id,
@@ -228,26 +230,26 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Any) -> Self:
         """Builds the tokenizer that `get_config` described."""
         return cls(**config)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # Tables and models of TensorFlow cannot be copied, but made anew.
         return _from_config, (type(self), self.get_config())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         special = ", ".join(
             f"{name}={value}" for name, value in Tokenizer.get_config(self).items()
         )
         return f"<{type(self).__name__} of {self.vocabulary_size} ids: {special}>"
 
 
-def _from_config(cls, config):
+def _from_config(cls: type[Tokenizer], config: Any) -> Tokenizer:
     return cls.from_config(config)
 
 
-def _as_id(number, name):
+def _as_id(number: Any, name: str) -> int:
     try:
         number = operator.index(number)
     except TypeError as error:
@@ -263,7 +265,7 @@ def _as_id(number, name):
     return number
 
 
-def require_several_texts(**batches):
+def require_several_texts(**batches: Any) -> None:
     """Raises unless each is an iterable of texts, and not one text alone."""
     for name, texts in batches.items():
         if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
@@ -273,7 +275,7 @@ def require_several_texts(**batches):
             )
 
 
-def as_bytes(texts):
+def as_bytes(texts: Texts) -> list[bytes]:
     """Checks an iterable of `str` or `bytes`; returns a list of `bytes`."""
     require_several_texts(texts=texts)
     encoded = []
@@ -291,7 +293,7 @@ def as_bytes(texts):
     return encoded
 
 
-def as_string_tensor(texts):
+def as_string_tensor(texts: Any) -> Tensor:
     """Checks a batch of texts; returns a string tensor `(B,)`."""
     if not tf.is_tensor(texts):
         return tf.constant(as_bytes(texts), tf.string)
@@ -308,7 +310,7 @@ def as_string_tensor(texts):
     return tf.ensure_shape(texts, [None])
 
 
-def as_id_tensor(ids, padding_id):
+def as_id_tensor(ids: Any, padding_id: int) -> Tensor:
     """Checks a batch of ids; returns an int64 tensor `(B, T)`, padded."""
     rule = "`ids` must be rows of integers, (B, T)"
     if isinstance(ids, (list, tuple)):

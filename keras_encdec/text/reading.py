@@ -4,6 +4,7 @@ import gzip
 import os
 import sys
 import zlib
+from typing import Any
 
 from keras_encdec.files import require_file
 
@@ -21,7 +22,7 @@ _OTHERS = {
 }
 
 
-def read_lines(file):
+def read_lines(file: Any) -> list[str]:
     r"""Reads texts, a line each, from a UTF-8 file, plain or packed by gzip.
 
     Whether it is packed is seen from what it holds, not from its name. A byte order
@@ -82,14 +83,14 @@ def read_lines(file):
     return [line.removesuffix("\r") for line in lines]
 
 
-def _name(file):
+def _name(file: Any) -> str:
     """What a message calls a file."""
     if hasattr(file, "read"):
         return str(getattr(file, "name", "the input"))
     return "standard input" if file == "-" else repr(os.fspath(file))
 
 
-def _read(file):
+def _read(file: Any) -> Any:
     """The bytes of a file, unpacked."""
     if file == "-":
         data = sys.stdin.buffer.read()
@@ -110,7 +111,7 @@ def _read(file):
     return data
 
 
-def read_sources(file):
+def read_sources(file: Any) -> list[str]:
     r"""Reads source texts, a line each, or the first column of pairs.
 
     Where every line holds a tab, the lines are `source<tab>target`, as `read_pairs`
@@ -140,7 +141,9 @@ def read_sources(file):
     return lines
 
 
-def read_pairs(source_path, target_path=None):
+def read_pairs(
+    source_path: Any, target_path: Any = None
+) -> tuple[list[str], list[str]]:
     r"""Reads pairs of texts from two parallel files, or from one with tabs.
 
     Args:

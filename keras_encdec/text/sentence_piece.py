@@ -7,9 +7,12 @@ import io
 import itertools
 import os
 import random
+from collections.abc import Sequence
+from typing import Any, Literal, Self
 
 import keras
 
+from keras_encdec.annotations import Tensor, Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.interface import Tokenizer, as_bytes
 from keras_encdec.text.subwords import merge_at_random, split_at_random
@@ -55,15 +58,15 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(
         self,
-        proto,
+        proto: bytes,
         *,
-        padding_id=None,
-        start_id=None,
-        end_id=None,
-        unknown_id=None,
-        prefix_ids=(),
-        suffix_ids=None,
-    ):
+        padding_id: int | None = None,
+        start_id: int | None = None,
+        end_id: int | None = None,
+        unknown_id: int | None = None,
+        prefix_ids: Sequence[int] = (),
+        suffix_ids: Sequence[int] | None = None,
+    ) -> None:
         _, sentencepiece = _import_sentencepiece()
         if isinstance(proto, (str, os.PathLike)):
             origin = f"the file {os.fspath(proto)!r}"
@@ -127,11 +130,13 @@ class SentencePieceTokenizer(Tokenizer):
         )
         self._check_pieces(proto)
         self._proto = proto
-        self._vocabulary = None  # Made when it is needed: it is the model once more.
+        self._vocabulary: _Vocabulary | None = (
+            None  # Made when it is needed: it is the model once more.
+        )
         self._num_pieces = processor.get_piece_size()
         self._model = load_pieces(proto)
 
-    def _check_pieces(self, proto):
+    def _check_pieces(self, proto: bytes) -> None:
         from sentencepiece import sentencepiece_model_pb2
 
         pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
@@ -151,18 +156,18 @@ class SentencePieceTokenizer(Tokenizer):
     @classmethod
     def train(
         cls,
-        texts,
-        vocabulary_size,
+        texts: Texts,
+        vocabulary_size: int,
         *,
-        model_type="unigram",
-        padding_id=0,
-        start_id=1,
-        end_id=2,
-        unknown_id=3,
-        prefix_ids=(),
-        suffix_ids=None,
-        **options,
-    ):
+        model_type: Literal["unigram", "bpe", "char", "word"] = "unigram",
+        padding_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        unknown_id: int = 3,
+        prefix_ids: Sequence[int] = (),
+        suffix_ids: Sequence[int] | None = None,
+        **options: Any,
+    ) -> Self:
         """Trains a SentencePiece model on some texts.
 
         Args:
@@ -230,16 +235,16 @@ class SentencePieceTokenizer(Tokenizer):
         )
 
     @property
-    def proto(self):
+    def proto(self) -> bytes:
         """The serialized model, `bytes`; write it to a file to keep it."""
         return self._proto
 
     @property
-    def vocabulary_size(self):
+    def vocabulary_size(self) -> int:
         """The number of ids, the special ones included."""
         return max(self._num_pieces, self.special_ids[-1] + 1)
 
-    def sample(self, texts, *, alpha, seed):
+    def sample(self, texts: Texts, *, alpha: float, seed: int) -> Tensor:
         """Like `encode`, with subwords drawn at random, the same ones for a seed.
 
         Trained on ever other subwords, a model learns how words are made (subword
@@ -276,34 +281,34 @@ class SentencePieceTokenizer(Tokenizer):
         ]
         return self._enclosed(tf.ragged.constant(rows, tf.int32, ragged_rank=1))
 
-    def _to_ids(self, texts):
+    def _to_ids(self, texts: Tensor) -> Tensor:
         return self._model.tokenize(texts)
 
-    def split(self, texts):
+    def split(self, texts: Texts) -> list[list[Any]]:
         """Splits texts into pieces, a list of lists of `str`."""
         _, sentencepiece = _import_sentencepiece()
         processor = sentencepiece.SentencePieceProcessor(model_proto=self._proto)
         texts = [text.decode("utf-8", "replace") for text in as_bytes(texts)]
         return processor.encode(texts, out_type=str)
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         # Special ids may stand above the pieces, with a gap between.
         unknown = tf.constant(self.unknown_id, ids.dtype)
         ids = tf.where(ids < self._num_pieces, ids, unknown)
         return self._model.detokenize(tf.cast(ids, tf.int32))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the model as base64 text, and the special ids."""
         proto = base64.b64encode(self._proto).decode("ascii")
         return {"proto": proto, **super().get_config()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Any) -> Self:
         """Builds the tokenizer that `get_config` described."""
         return cls(**{**config, "proto": base64.b64decode(config["proto"])})
 
 
-def load_pieces(proto, out_type=tf.int32):
+def load_pieces(proto: bytes, out_type: Any = tf.int32) -> Any:
     """A SentencePiece model in TensorFlow, which outlives a cleared session.
 
     Args:
@@ -330,12 +335,12 @@ class _SharedModel(tf.saved_model.experimental.TrackableResource):  # type: igno
     (https://github.com/tensorflow/text/issues/1304).
     """
 
-    def __init__(self, proto):
+    def __init__(self, proto: bytes) -> None:
         super().__init__()
         self._proto = proto
         _ = self.resource_handle  # Creates the resource, while this is eager.
 
-    def _create_resource(self):
+    def _create_resource(self) -> Any:
         from tensorflow_text.python.ops import sentencepiece_tokenizer
 
         return sentencepiece_tokenizer.gen_sentencepiece_tokenizer.sentencepiece_op(
@@ -347,7 +352,7 @@ class _SharedModel(tf.saved_model.experimental.TrackableResource):  # type: igno
 class _Vocabulary:
     """The pieces of a model, to split texts into other ones."""
 
-    def __init__(self, proto, unknown_id):
+    def __init__(self, proto: bytes, unknown_id: int) -> None:
         from sentencepiece import sentencepiece_model_pb2
 
         model = sentencepiece_model_pb2.ModelProto.FromString(proto)
@@ -364,7 +369,7 @@ class _Vocabulary:
                 "a model of another type."
             )
         self._unknown_id = unknown_id
-        self._split = ways[kind]
+        self._split: Any = ways[kind]
         self._pieces = [piece.piece for piece in model.pieces]
         # Bytes, unknown letters and what a user defined stay as they are.
         self._ids = {
@@ -374,7 +379,7 @@ class _Vocabulary:
         }
         self._scores = {piece: model.pieces[i].score for piece, i in self._ids.items()}
 
-    def draw(self, ids, alpha, generator):
+    def draw(self, ids: Any, alpha: float, generator: Any) -> Any:
         """Other ids for the same text."""
         drawn = []
         usual = [(number, self._pieces[number]) for number in ids]
@@ -389,7 +394,7 @@ class _Vocabulary:
         return drawn
 
 
-def _import_sentencepiece():
+def _import_sentencepiece() -> Any:
     # Here, so that the other tokenizers work without these two packages.
     try:
         import sentencepiece

@@ -5,9 +5,13 @@ SentencePiece draws too, but mixes into its seed what differs from process to pr
 
 import heapq
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
-def merge_at_random(text, scores, dropout, random):
+def merge_at_random(
+    text: str, scores: Mapping[str, float], dropout: float, random: Any
+) -> list[str]:
     """Merges letters into pieces and leaves out each merge with a probability.
 
     Args:
@@ -27,9 +31,9 @@ def merge_at_random(text, scores, dropout, random):
     pieces = list(text)
     before = list(range(-1, len(text) - 1))
     after = list(range(1, len(text) + 1))
-    merges = []
+    merges: list[Any] = []
 
-    def offer(left):
+    def offer(left: Any) -> None:
         if left >= 0 and after[left] < len(text):
             piece = pieces[left] + pieces[after[left]]
             if piece in scores:
@@ -54,7 +58,13 @@ def merge_at_random(text, scores, dropout, random):
     return [piece for piece in pieces if piece]
 
 
-def split_at_random(text, scores, smoothing, random, longest=None):
+def split_at_random(
+    text: str,
+    scores: Mapping[str, float],
+    smoothing: float,
+    random: Any,
+    longest: int | None = None,
+) -> list[str]:
     """Draws a way to split a text with its probability to the power of `smoothing`.
 
     Args:
@@ -75,7 +85,8 @@ def split_at_random(text, scores, smoothing, random, longest=None):
     longest = longest or max(map(len, scores))
     # For each place the pieces that end there, each with the logarithm of the sum over
     # all ways to come to its end; and that of all of them.
-    arrivals, totals = [[]], [0.0]
+    arrivals: list[list[Any]] = [[]]
+    totals = [0.0]
     for end in range(1, len(text) + 1):
         ways = [
             (start, totals[start] + smoothing * scores[text[start:end]])

@@ -4,9 +4,11 @@ Legend of shapes: B rows, S source, T target.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 
+from keras_encdec.annotations import Tensor, Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.dataset import (
     check_pairs,
@@ -15,6 +17,7 @@ from keras_encdec.text.dataset import (
     shortened,
     teacher_forcing,
 )
+from keras_encdec.text.interface import Tokenizer
 
 tf = import_tensorflow()
 
@@ -82,19 +85,19 @@ class TokenBatches:
 
     def __init__(
         self,
-        sources,
-        targets,
-        source_tokenizer,
-        target_tokenizer,
-        batch_tokens,
+        sources: Texts,
+        targets: Texts,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        batch_tokens: int,
         *,
-        num_shapes=16,
-        max_source_length=None,
-        max_target_length=None,
-        shuffle=True,
-        sampling=None,
-        seed=0,
-    ):
+        num_shapes: int = 16,
+        max_source_length: int | None = None,
+        max_target_length: int | None = None,
+        shuffle: bool = True,
+        sampling: float | None = None,
+        seed: int = 0,
+    ) -> None:
         check_pairs(sources, targets)
         for name, size in (
             ("batch_tokens", batch_tokens),
@@ -149,15 +152,17 @@ class TokenBatches:
         self.padding = 1 - sum(self.tokens) / padded
 
     @property
-    def ids(self):
+    def ids(self) -> Any:
         """The ids of the sources and those of the targets, two lists of arrays."""
         return tuple(side.ids for side in self._sides)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """The number of batches in a pass."""
         return sum(self._numbers)
 
-    def dataset(self, first=0, count=None, *, accumulate=1):
+    def dataset(
+        self, first: int = 0, count: int | None = None, *, accumulate: int = 1
+    ) -> Any:
         """Returns batches in their order, for `fit` or `evaluate`.
 
         Args:
@@ -190,7 +195,7 @@ class TokenBatches:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
         return prefetched(dataset)
 
-    def _shared(self, first, accumulate):
+    def _shared(self, first: int, accumulate: int) -> Any:
         if accumulate == 1:
             yield from self._batches(first)
             return
@@ -203,7 +208,7 @@ class TokenBatches:
                 yield ids, labels, weights * share
             skipped = 0
 
-    def _batches(self, first):
+    def _batches(self, first: int) -> Any:
         for number in itertools.count(first // len(self)):
             skipped = max(0, first - number * len(self))
             for place, (bucket, rows) in enumerate(self._pass(number)[skipped:]):
@@ -222,7 +227,7 @@ class TokenBatches:
                     padding_id=target.padding_id,
                 )
 
-    def _pass(self, number):
+    def _pass(self, number: int) -> Any:
         """The batches of a pass: a bucket and its rows, -1 for one of padding."""
         random = np.random.default_rng([self.seed, number])
         batches = []
@@ -241,7 +246,14 @@ class TokenBatches:
 class _Side:
     """The texts of one side, and their ids."""
 
-    def __init__(self, texts, tokenizer, max_length, sampling, seed):
+    def __init__(
+        self,
+        texts: Any,
+        tokenizer: Tokenizer,
+        max_length: int | None,
+        sampling: float | None,
+        seed: Any,
+    ) -> None:
         self.tokenizer = tokenizer
         self._texts = texts if sampling is not None else None
         self._max_length = max_length
@@ -256,12 +268,12 @@ class _Side:
             ])  # fmt: skip
             self.lengths = np.maximum(self.lengths, drawn.max(axis=0))
 
-    def count(self, rows, length):
+    def count(self, rows: Any, length: int) -> int:
         """The tokens of rows in a bucket of a length, drawn once where they vary."""
         padding = self.tokenizer.padding_id
         return int(np.count_nonzero(self.padded(rows, length, 0) != padding))
 
-    def padded(self, rows, length, draw):
+    def padded(self, rows: Any, length: int, draw: Any) -> Any:
         """Ids `(B, length)` of some rows, -1 for one of padding."""
         padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
         real = rows[rows >= 0]
@@ -274,19 +286,19 @@ class _Side:
             padded[place, : len(ids)] = ids
         return padded
 
-    def _draw(self, rows, draw):
+    def _draw(self, rows: Any, draw: Any) -> Any:
         seed = np.random.default_rng([*self._seed, draw]).integers(2**31)
-        texts = [self._texts[row] for row in rows]
-        ids = self.tokenizer.sample(texts, alpha=self._sampling, seed=int(seed))
+        texts = [self._texts[row] for row in rows]  # type: ignore[index]
+        ids = self.tokenizer.sample(texts, alpha=self._sampling or 0.0, seed=int(seed))
         return self._split_rows(ids)
 
-    def _split_rows(self, ids):
+    def _split_rows(self, ids: Tensor) -> Any:
         if self._max_length is not None:
             ids = shortened(ids, self.tokenizer, self._max_length)
         return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])
 
 
-def _split(lengths, batch_tokens, num_shapes):
+def _split(lengths: Any, batch_tokens: int, num_shapes: int) -> Tensor:
     """Splits rows of lengths `(B, 2)` into buckets, arrays of row numbers."""
     buckets = [np.arange(len(lengths))]
     splits = [_best_split(lengths, buckets[0], batch_tokens)]
@@ -302,7 +314,7 @@ def _split(lengths, batch_tokens, num_shapes):
     return buckets
 
 
-def _best_split(lengths, bucket, batch_tokens):
+def _best_split(lengths: Any, bucket: Any, batch_tokens: int) -> Any:
     """The tokens of padding that a split of a bucket saves, and its two parts."""
     best, parts = 0, None
     number = np.arange(1, len(bucket))

@@ -2,9 +2,12 @@
 
 import collections
 import re
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import keras
 
+from keras_encdec.annotations import Tensor, Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.interface import Tokenizer, as_string_tensor
 
@@ -22,7 +25,7 @@ class _TableTokenizer(Tokenizer):
     _separator = ""
     _unknown_text = REPLACEMENT_CHARACTER
 
-    def __init__(self, tokens, **special_ids):
+    def __init__(self, tokens: Any, **special_ids: Any) -> None:
         super().__init__(**special_ids)
         ids = self.regular_ids(len(tokens))
         self._size = 1 + max(*self.special_ids, *ids)
@@ -39,21 +42,21 @@ class _TableTokenizer(Tokenizer):
         )
 
     @property
-    def vocabulary_size(self):
+    def vocabulary_size(self) -> int:
         """The number of ids, the special ones included."""
         return self._size
 
-    def _to_ids(self, texts):
+    def _to_ids(self, texts: Tensor) -> Tensor:
         return tf.ragged.map_flat_values(self._ids.lookup, self._split(texts))
 
-    def split(self, texts):
+    def split(self, texts: Texts) -> list[list[Any]]:
         """Splits texts into tokens, a list of lists of `str`."""
         return [
             [token.decode("utf-8", "backslashreplace") for token in tokens]
             for tokens in self._split(as_string_tensor(texts)).to_list()
         ]
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         tokens = tf.ragged.map_flat_values(self._tokens.lookup, ids)
         return tf.strings.reduce_join(tokens, axis=1, separator=self._separator)
 
@@ -93,7 +96,12 @@ class WordTokenizer(_TableTokenizer):
     _separator = " "
     _unknown_text = "<unk>"
 
-    def __init__(self, vocabulary, continuation=None, **special_ids):
+    def __init__(
+        self,
+        vocabulary: Iterable[str],
+        continuation: str | None = None,
+        **special_ids: Any,
+    ) -> None:
         vocabulary = _checked_vocabulary(
             vocabulary, _is_word, "one word, without whitespace"
         )
@@ -107,7 +115,14 @@ class WordTokenizer(_TableTokenizer):
         self.continuation = continuation
 
     @classmethod
-    def from_texts(cls, texts, *, max_size=None, continuation=None, **special_ids):
+    def from_texts(
+        cls,
+        texts: Texts,
+        *,
+        max_size: int | None = None,
+        continuation: str | None = None,
+        **special_ids: Any,
+    ) -> Self:
         """Builds the tokenizer of the words in some texts, most frequent first.
 
         Args:
@@ -137,25 +152,25 @@ class WordTokenizer(_TableTokenizer):
         return cls(words, continuation, **special_ids)
 
     @staticmethod
-    def _split(texts):
+    def _split(texts: Tensor) -> Tensor:
         return tf.strings.split(texts)
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         return self._joined(super()._to_texts(ids))
 
-    def _joined(self, texts):
+    def _joined(self, texts: Tensor) -> Tensor:
         if self.continuation is None:
             return texts
         return tf.strings.regex_replace(
             texts, re.escape(self.continuation) + "( |$)", ""
         )
 
-    def join(self, texts):
+    def join(self, texts: Texts) -> list[str]:
         """Returns texts as `decode` would write them, were nothing unknown in them."""
         joined = self._joined(as_string_tensor(texts)).numpy()
         return [text.decode("utf-8", "replace") for text in joined]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {
             "vocabulary": list(self.vocabulary),
@@ -193,7 +208,7 @@ class CharacterTokenizer(_TableTokenizer):
         ```
     """
 
-    def __init__(self, vocabulary, **special_ids):
+    def __init__(self, vocabulary: Iterable[str], **special_ids: Any) -> None:
         vocabulary = _checked_vocabulary(
             vocabulary,
             lambda token: len(token) == 1 and token != REPLACEMENT_CHARACTER,
@@ -203,7 +218,9 @@ class CharacterTokenizer(_TableTokenizer):
         self.vocabulary = vocabulary
 
     @classmethod
-    def from_texts(cls, texts, *, max_size=None, **special_ids):
+    def from_texts(
+        cls, texts: Texts, *, max_size: int | None = None, **special_ids: Any
+    ) -> Self:
         """Builds the tokenizer of the characters in some texts, most frequent first.
 
         Args:
@@ -232,10 +249,10 @@ class CharacterTokenizer(_TableTokenizer):
         return cls(characters, **special_ids)
 
     @staticmethod
-    def _split(texts):
+    def _split(texts: Tensor) -> Tensor:
         return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {"vocabulary": list(self.vocabulary), **super().get_config()}
 
@@ -264,20 +281,22 @@ class ByteTokenizer(_TableTokenizer):
         ```
     """
 
-    def __init__(self, **special_ids):
+    def __init__(self, **special_ids: Any) -> None:
         # A table and not `tf.io.decode_raw`, which refuses texts of unequal length.
         super().__init__([bytes([value]) for value in range(256)], **special_ids)
 
     @staticmethod
-    def _split(texts):
+    def _split(texts: Tensor) -> Tensor:
         return tf.strings.bytes_split(texts)
 
 
-def _is_word(text):
+def _is_word(text: str) -> bool:
     return text.encode().split() == [text.encode()]
 
 
-def _checked_vocabulary(vocabulary, is_token, rule):
+def _checked_vocabulary(
+    vocabulary: Any, is_token: Callable[[str], bool], rule: str
+) -> tuple[str, ...]:
     """Checks the regular tokens of a vocabulary; returns them as a tuple."""
     received, vocabulary = vocabulary, tuple(vocabulary)
     if isinstance(received, str) or not all(isinstance(t, str) for t in vocabulary):
@@ -306,7 +325,7 @@ def _checked_vocabulary(vocabulary, is_token, rule):
     return vocabulary
 
 
-def _most_frequent(tokens, max_size):
+def _most_frequent(tokens: Any, max_size: int | None) -> list[str]:
     """Returns the different tokens, most frequent first, without the invalid ones."""
     if max_size is not None and max_size < 1:
         raise ValueError(

@@ -3,8 +3,10 @@
 import collections
 import dataclasses
 import unicodedata
+from typing import Any
 
-from keras_encdec.text.interface import as_bytes
+from keras_encdec.annotations import Ids, Texts
+from keras_encdec.text.interface import Tokenizer, as_bytes
 
 # Texts tokenized at a time.
 _CHUNK = 4096
@@ -47,16 +49,16 @@ class UnknownTokens:
     remedy: str = ""
 
     @property
-    def share(self):
+    def share(self) -> float:
         """The share of all tokens, a `float` from 0 to 1."""
         return self.count / self.total if self.total else 0.0
 
     @property
-    def many(self):
+    def many(self) -> bool:
         """Whether they are more than the few that do no harm: above 3%."""
         return self.share > _MANY
 
-    def message(self, side):
+    def message(self, side: str) -> str:
         """One line to print, with examples and a remedy where there are any.
 
         Args:
@@ -75,7 +77,9 @@ class UnknownTokens:
         return f"{message}, such as {examples}. {self.remedy}"
 
 
-def unknown_tokens(tokenizer, texts, *, ids=None, num_examples=5):
+def unknown_tokens(
+    tokenizer: Tokenizer, texts: Texts, *, ids: Ids | None = None, num_examples: int = 5
+) -> UnknownTokens:
     """Counts the tokens of texts that a tokenizer does not know.
 
     What the texts hold of them a model cannot read, and as targets cannot learn. For
@@ -104,7 +108,7 @@ def unknown_tokens(tokenizer, texts, *, ids=None, num_examples=5):
         ```
     """
     texts = as_bytes(texts)
-    total, pieces = 0, collections.Counter()
+    total, pieces = 0, collections.Counter[Any]()
     before, behind = len(tokenizer.prefix_ids), len(tokenizer.suffix_ids)
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
@@ -131,7 +135,7 @@ def unknown_tokens(tokenizer, texts, *, ids=None, num_examples=5):
     return UnknownTokens(count, total, examples, _remedy(tokenizer, common))
 
 
-def _remedy(tokenizer, common):
+def _remedy(tokenizer: Tokenizer, common: Any) -> str:
     """What makes most of the unknown pieces known, a sentence."""
     if not common:
         return ""

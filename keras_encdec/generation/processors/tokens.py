@@ -5,13 +5,16 @@ largest length, V vocabulary, S source, W tokens of a sequence.
 """
 
 import dataclasses
-from typing import dataclass_transform
+from typing import TypeVar, dataclass_transform
 
 import keras
 import numpy as np
 from keras import ops
 
 NEVER = -float("inf")
+
+
+_Class = TypeVar("_Class")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Processor:
 
 
 @dataclass_transform(frozen_default=True)
-def registered(cls):
+def registered(cls: type[_Class]) -> type[_Class]:
     """Makes a class a frozen dataclass that Keras can save."""
     cls = dataclasses.dataclass(frozen=True)(cls)
     return keras.saving.register_keras_serializable(package="keras_encdec")(cls)

@@ -1,6 +1,7 @@
 """What is taken for a sampler: one, its name, or one of KerasHub's."""
 
 import difflib
+from typing import Any
 
 from keras_encdec.generation.samplers.beam_search import BeamSampler
 from keras_encdec.generation.samplers.contrastive import ContrastiveSampler
@@ -27,7 +28,7 @@ SAMPLERS = {
 }
 
 
-def sampler_of(sampler=None, **options):
+def sampler_of(sampler: Any = None, **options: Any) -> Any:
     """Returns the sampler that is meant.
 
     Args:
