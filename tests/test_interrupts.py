@@ -75,7 +75,7 @@ def test_an_interrupt_that_a_library_swallows_is_not_lost(interrupt):
                 raise ValueError("lost")
 
 
-def test_other_errors_are_what_they_are():
+def test_other_errors_are_what_they_are(interrupt):
     with pytest.raises(SystemError, match="of its own"):
         with interrupts_kept(until_checked=True):
             raise SystemError("of its own")

@@ -35,7 +35,8 @@ def test_a_backend_that_is_not_there_is_one_line(backend, says):
     assert says in line and len(trace) < 25
     kind = "ImportError" if backend == "jax" else "ValueError"
     assert line.startswith(f"{kind}: ")
-    words = "['vocabulary', '--input', 'no', '--output', 'none']"
+    # A file that is there, for paths are looked at before.
+    words = ["vocabulary", "--input", __file__, "--output", "none"]
     program = f"from keras_encdec.cli import main\nraise SystemExit(main({words}))"
     command = run(WITHOUT_JAX + program, backend)
     assert command.returncode == 2

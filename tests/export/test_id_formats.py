@@ -36,7 +36,7 @@ def byte_to_byte(**options):
             1,
             "max_length=4; received 8",
         ),
-        ({}, 0, 1, "at least 1; received 0"),
+        ({}, 0, 1, "positive integer; received max_length=0"),
     ],
 )
 def test_refuses(options, max_length, number, says, tmp_path):
@@ -67,6 +67,6 @@ def test_refuses_a_draft_a_table_and_no_length(tmp_path):
         export_ids(write_nothing, Generator(model, draft_model=model), tmp_path / "a")
     with pytest.raises(TypeError, match="Only an EncoderDecoder can be exported"):
         export_ids(write_nothing, Generator(Table()), tmp_path / "a")
-    with pytest.raises(ValueError, match="max_length must be .*; received None"):
+    with pytest.raises(ValueError, match="received max_length=None"):
         export_ids(write_nothing, Generator(model), tmp_path / "a")
     assert not list(tmp_path.iterdir())
