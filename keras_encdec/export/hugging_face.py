@@ -15,7 +15,10 @@ from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
 from keras_encdec.pretrained.configurations import architecture_of, config_of
 from keras_encdec.pretrained.families import FAMILIES, Architecture
+from keras_encdec.pretrained.generation_settings import settings_from
 from keras_encdec.pretrained.layouts import layout_of
+from keras_encdec.pretrained.written_tokenizers import tokenizer_contents
+from keras_encdec.text_to_text import TextToText
 
 # What changes no answer of a trained model, or is said in another place.
 _UNSAID = {
@@ -33,6 +36,9 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
     or Blenderbot; RMS normalization with relative positions and no biases as T5 or
     UMT5. Their logits stay the same to the last digits.
 
+    Beside the weights and config.json a `TextToText` gives its tokenizers' files and
+    generation_config.json, and what was loaded its README and licence.
+
     Args:
         model: An `EncoderDecoder`, or a `TextToText` of one.
         path: The folder to write.
@@ -43,8 +49,8 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
 
     Raises:
         FileExistsError: If the folder is there and `overwrite` is False.
-        ValueError: If no family can say an option of the model; the message lists all
-            that is amiss. If a weight is nan.
+        ValueError: If no family can say an option of the model, a tokenizer, a sampler
+            or a processor; the message lists all that is amiss. If a weight is nan.
 
     Example:
         ```python
@@ -61,11 +67,18 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
         Wolf et al. 2020, Transformers: State-of-the-Art Natural Language Processing;
         https://huggingface.co/docs/transformers.
     """
+    text_to_text = model if isinstance(model, TextToText) else None
     ids = {"start_id": 1, "end_id": 2}
-    if tokenizer := getattr(model, "target_tokenizer", None):
+    if text_to_text is not None:
+        model, tokenizer = text_to_text.model, text_to_text.target_tokenizer
         ids = {"start_id": tokenizer.start_id, "end_id": tokenizer.end_id}
-        model = model.model
     problems, config = _config(model, ids)
+    files: dict[str, bytes] = {}
+    if text_to_text is not None and config:
+        config["decoder_start_token_id"] = ids["start_id"]
+        config["eos_token_id"] = ids["end_id"]
+        unsaid, files = _files_of_texts(text_to_text, config["model_type"])
+        problems += unsaid
     if problems:
         raise ValueError(
             "transformers must know every option; it does not know:\n- "
@@ -75,8 +88,34 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
         )
     refuse_nan(model)
     with new_folder(path, overwrite=overwrite) as folder:
+        for name, text in (model.origin or {}).items():
+            (folder / name).write_text(text, "utf-8")
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
         _write_model(model, config, folder)
     return Path(path)
+
+
+def _files_of_texts(
+    text_to_text: TextToText, family: str
+) -> tuple[list[str], dict[str, bytes]]:
+    """Returns what is amiss of tokenizers and settings, and their files' contents."""
+    source, target = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+    generator = text_to_text.generator
+    settings, unsaid = settings_from(
+        generator.sampler,
+        generator.processors,
+        text_to_text.max_length,
+        start_id=target.start_id,
+        end_id=target.end_id,
+        padding_id=target.padding_id,
+    )
+    files = {"generation_config.json": json.dumps(settings, indent=2).encode() + b"\n"}
+    try:
+        files |= tokenizer_contents(source, target, family)
+    except ValueError as error:
+        unsaid = [*unsaid, str(error)]
+    return unsaid, files
 
 
 def _write_model(model: EncoderDecoder, config: dict[str, Any], folder: Path) -> None:
@@ -116,7 +155,7 @@ def _config(
     ours = _architecture(model)
     configs = [config_of(family, ours, **ids) for family in FAMILIES]
     if model.origin is not None:
-        configs.insert(0, model.origin)
+        configs.insert(0, json.loads(model.origin["config.json"]))
     found = []
     for config in configs:
         try:

@@ -165,7 +165,8 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         """Loads a model that transformers saved: Marian, T5, M2M100, BART and the like.
 
         Args:
-            folder: A folder with config.json and the weights.
+            folder: A folder with config.json and the weights; or `"hf://owner/name"`
+                of the Hugging Face hub, with `@revision` behind it where one is meant.
             dtype: A dtype or dtype policy, such as `"bfloat16"`; by default Keras's.
             dropout: The dropout rate of embeddings and sublayers' outputs; by default
                 that of the config.
@@ -318,13 +319,16 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
 
     @property
     def origin(self):
-        """The config.json that the model was loaded with, a dict; None if with none."""
+        """The texts that another library's model came with, by their files' names.
+
+        Its config.json, README and licence, which go back with it; None of others.
+        """
         # A copy: what Keras tracks of a model's attributes is no plain dict.
         return None if self._origin is None else json.loads(self._origin)
 
     @origin.setter
-    def origin(self, config):
-        self._origin = None if config is None else json.dumps(config)
+    def origin(self, texts):
+        self._origin = None if texts is None else json.dumps(texts)
 
     def get_config(self):
         """Returns the constructor's arguments, and what changed in parts since."""

@@ -39,7 +39,7 @@ def load_pretrained(
     """Loads a model from a folder of transformers, or of a BART of KerasHub.
 
     Args:
-        folder: The folder, with config.json and the weights.
+        folder: The folder, with config.json and the weights; or its place on the hub.
         dtype: A dtype or dtype policy, such as `"bfloat16"`; by default Keras's.
         dropout: The dropout rate, of embeddings and sublayers' outputs, in training;
             by default that of the config.
@@ -69,7 +69,7 @@ def load_pretrained(
     weights = TranslatedWeights(stored.tensors, stored.layout, canonical_shapes(model))
     set_canonical_weights(model, weights)
     model.origin = stored.origin
-    return Pretrained(model, stored.config, Path(folder))
+    return Pretrained(model, stored.config, stored.folder)
 
 
 def _build(

@@ -9,6 +9,7 @@ import numpy as np
 from keras_encdec.pretrained.checkpoint_files import Checkpoint, open_checkpoint
 from keras_encdec.pretrained.configurations import architecture_of, read_config
 from keras_encdec.pretrained.families import Architecture
+from keras_encdec.pretrained.hub import local_folder
 from keras_encdec.pretrained.keras_hub import (
     WEIGHTS_FILE,
     KerasHubWeights,
@@ -17,6 +18,9 @@ from keras_encdec.pretrained.keras_hub import (
     keras_hub_layout,
 )
 from keras_encdec.pretrained.layouts import Layout, layout_of, prefix_of, table_names
+
+# What goes back with a model: a licence goes wherever it goes.
+_TEXTS = "config.json", "README*", "LICEN[CS]E*", "NOTICE*", "USE_POLICY*"
 
 
 class StoredModel(NamedTuple):
@@ -27,21 +31,24 @@ class StoredModel(NamedTuple):
         architecture: The model in our words.
         tensors: The tensors by their names, each read when it is looked up.
         layout: Which of them is which weight of ours.
-        origin: The config to go back with; None of what is no folder of transformers.
+        origin: The texts of config.json, README and licence by the names of their
+            files, to go back with; None of what is no folder of transformers.
+        folder: The folder.
     """
 
     config: dict[str, Any]
     architecture: Architecture
     tensors: Mapping[str, np.ndarray]
     layout: Layout
-    origin: dict[str, Any] | None
+    origin: dict[str, str] | None
+    folder: Path
 
 
 def open_model(folder: str | Path) -> StoredModel:
     """Opens the folder of a model of transformers, or of a BART of KerasHub.
 
     Args:
-        folder: The folder.
+        folder: The folder, or its place on the hub, as in `local_folder`.
 
     Returns:
         A `StoredModel`. Of the weights no more is read than what tells whether two
@@ -64,19 +71,26 @@ def open_model(folder: str | Path) -> StoredModel:
         print(open_model(folder).architecture.family)
         ```
     """
-    folder = Path(folder)
+    folder = local_folder(folder)
     config = read_config(folder)
     if is_of_keras_hub(config):
         architecture = keras_hub_architecture(config, folder)
         tensors = KerasHubWeights(folder / WEIGHTS_FILE)
         layout = keras_hub_layout(architecture)
-        return StoredModel(config, architecture, tensors, layout, None)
+        return StoredModel(config, architecture, tensors, layout, None, folder)
     architecture_of(config)  # Before a large file is opened.
     checkpoint = open_checkpoint(folder)
     prefix = prefix_of(checkpoint)
     architecture = architecture_of(config, **_tables_of(checkpoint, prefix))
     layout = layout_of(architecture, prefix)
-    return StoredModel(config, architecture, checkpoint, layout, config)
+    origin = _texts_of(folder)
+    return StoredModel(config, architecture, checkpoint, layout, origin, folder)
+
+
+def _texts_of(folder: Path) -> dict[str, str]:
+    """Returns what people, and transformers, read of a folder."""
+    files = [path for name in _TEXTS for path in sorted(folder.glob(name))]
+    return {x.name: x.read_text("utf-8", "replace") for x in files if x.is_file()}
 
 
 def _tables_of(checkpoint: Checkpoint, prefix: str) -> dict[str, bool]:

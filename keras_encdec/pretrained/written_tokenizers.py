@@ -138,15 +138,20 @@ def _marian(source, target):
         if len(each.prefix_ids) > len(marks) or each.suffix_ids != (each.end_id,):
             refuse(each, "marian", "with other ids before or behind a text")
         model, table = _table(each)
-        special = {*special_tokens(each).values()}
-        table = {piece: i for piece, i in table.items() if i not in special}
-        tables.append({**special_tokens(each), **table})
+        special = special_tokens(each)
+        if each.start_id not in special.values():
+            # Else transformers takes it for the piece of that number.
+            special["<s>"] = each.start_id
+        table = {piece: i for piece, i in table.items() if i not in special.values()}
+        tables.append({**special, **table})
         models.append(model)
     separate = tables[0] != tables[1]
     files = {"source.spm": models[0], "target.spm": models[1], "vocab.json": tables[0]}
     if separate:
         files["target_vocab.json"] = tables[1]
     settings = settings_of("MarianTokenizer", target, separate_vocabs=separate)
+    if "<s>" in tables[1]:
+        settings["bos_token"] = "<s>"
     return {**files, "tokenizer_config.json": settings}
 
 

@@ -9,13 +9,17 @@ from keras import ops
 from safetensors.numpy import load_file
 
 from keras_encdec import (
+    BeamSampler,
     CharacterTokenizer,
+    ContrastiveSampler,
     Decoder,
     Encoder,
     EncoderDecoder,
     TextToText,
+    WordTokenizer,
 )
 from keras_encdec.export.hugging_face import export_hugging_face
+from keras_encdec.generation import NoRepeatNGram
 from keras_encdec.layers import LearnedPosition, SinusoidalPosition
 
 FAMILIES = [
@@ -183,13 +187,52 @@ def test_refuses_one_table_for_two_orders_of_features(tmp_path):
 
 
 @pytest.mark.once
-def test_ids_are_those_of_the_tokenizer(tmp_path):
-    letters = CharacterTokenizer(list("abc"), end_id=1, start_id=2)
-    model = EncoderDecoder(letters.vocabulary_size, 16, 12, 4, 1, dtype="bfloat16")
-    text_to_text = TextToText(letters, letters, model)
-    folder = export_hugging_face(text_to_text, tmp_path / "model")
+@pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
+def test_texts_are_generated_as_here(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    words = WordTokenizer(["a", "cat", "sat", "on", "the", "mat", "hat"])
+    sizes = {"hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4, "num_layers": 1}
+    options = {"normalize_first": False, "tie_embeddings": False, "output_bias": True}
+    model = randomized(EncoderDecoder(words.vocabulary_size, **sizes, **options))
+    rules = {"processors": [NoRepeatNGram(2)], "max_length": 7}
+    sampler = BeamSampler(3, early_stopping=True)
+    ours = TextToText(words, words, model, sampler, **rules)
+    folder = export_hugging_face(ours, tmp_path / "model")
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = ["a cat sat", "the hat sat on the mat", "mat", "cat hat"]
+    inputs = tokenizer(texts, return_tensors="pt", padding=True)
+    found = tokenizer.batch_decode(theirs.generate(**inputs), skip_special_tokens=True)
+    assert found == ours(texts) and len({*found}) > 2
+    again = TextToText.from_preset(folder)
+    assert again(texts) == found
+    (folder / "LICENSE").write_text("As is.")
+    again = TextToText.from_preset(folder)
+    second = export_hugging_face(again, tmp_path / "again")
+    for path in folder.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+
+
+@pytest.mark.once
+def test_what_texts_need_is_refused_beside_the_rest(tmp_path):
+    letters = CharacterTokenizer(list("abc"), prefix_ids=[1])
+    sizes = {"hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4, "num_layers": 1}
+    model = EncoderDecoder(letters.vocabulary_size, **sizes, positions="rotary")
+    text_to_text = TextToText(letters, letters, model, ContrastiveSampler())
+    with pytest.raises(ValueError) as raised:
+        export_hugging_face(text_to_text, tmp_path / "model")
+    for words in ("positions='rotary'", "ContrastiveSampler(", "CharacterTokenizer"):
+        assert words in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.once
+def test_tensors_have_the_dtype_of_the_weights(tmp_path):
+    sizes = {"hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4, "num_layers": 1}
+    model = EncoderDecoder(11, **sizes, dtype="bfloat16")
+    folder = export_hugging_face(model, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    assert (config["decoder_start_token_id"], config["eos_token_id"]) == (2, 1)
+    assert (config["decoder_start_token_id"], config["eos_token_id"]) == (1, 2)
     assert config["dtype"] == "bfloat16"
     dtypes = {x.dtype.name for x in load_file(folder / "model.safetensors").values()}
     assert dtypes == {"bfloat16"}

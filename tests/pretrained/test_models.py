@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from keras_encdec.pretrained.models import open_model
@@ -19,6 +21,7 @@ def test_tells_which_tables_are_one(name, shares, ties, checkpoint):
     stored = open_model(str(folder))
     assert stored.architecture.shares_table == shares
     assert stored.architecture.decoder["tie_embeddings"] == ties
-    assert stored.config == stored.origin
+    assert stored.config == json.loads(stored.origin["config.json"])
+    assert stored.folder == folder
     assert {pair.ours for pair in stored.layout.pairs} >= {"encoder.embedding"}
     assert stored.tensors.keys() == checkpoint(name).tensors.keys()
