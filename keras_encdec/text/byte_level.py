@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
 
+from keras_encdec.annotations import AnyPath, Tensor, Text, Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.byte_pairs import Merges
-from keras_encdec.text.interface import Tokenizer, as_bytes, as_string_tensor
+from keras_encdec.text.interface import (
+    Tokenizer,
+    as_bytes,
+    as_string_tensor,
+)
 
 tf = import_tensorflow()
 
@@ -105,18 +110,18 @@ class ByteLevelBPETokenizer(Tokenizer):
     def __init__(
         self,
         vocabulary: dict[str, int],
-        merges: Iterable[Any],
+        merges: Iterable[str | Sequence[str]],
         *,
         space_before: bool = False,
         control: Iterable[str] = (),
         **special_ids: Any,
-    ):
+    ) -> None:
         super().__init__(**special_ids)
-        merges = [_as_pair(merge) for merge in merges]
-        self._check(vocabulary, merges)
+        pairs = [_as_pair(merge) for merge in merges]
+        self._check(vocabulary, pairs)
         # A dict or list of a `tf.Module` becomes a structure that TensorFlow tracks.
         self._vocabulary = tuple(vocabulary.items())
-        self.merges = tuple(merges)
+        self.merges = tuple(pairs)
         self.space_before = space_before
         self.control = tuple(control)
         size = 1 + max(*vocabulary.values(), *self.special_ids)
@@ -135,12 +140,12 @@ class ByteLevelBPETokenizer(Tokenizer):
             [vocabulary[sign] for sign in byte_alphabet()],
             [
                 (vocabulary[left], vocabulary[right], vocabulary[left + right])
-                for left, right in merges
+                for left, right in pairs
             ],
         )
         self._words = self._whole_words(spelled)
 
-    def _check(self, vocabulary, merges):
+    def _check(self, vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> None:
         if not isinstance(vocabulary, dict) or not all(
             isinstance(piece, str) and type(number) is int
             for piece, number in vocabulary.items()
@@ -157,8 +162,8 @@ class ByteLevelBPETokenizer(Tokenizer):
                 f"the least {min(numbers)}. Give each piece its own."
             )
         merged = [left + right for left, right in merges]
-        needed = [*byte_alphabet(), *(part for pair in merges for part in pair)]
-        needed = dict.fromkeys([*needed, *merged])
+        parts = (part for pair in merges for part in pair)
+        needed = dict.fromkeys([*byte_alphabet(), *parts, *merged])
         missing = [piece for piece in needed if piece not in vocabulary]
         if missing:
             raise ValueError(
@@ -175,7 +180,7 @@ class ByteLevelBPETokenizer(Tokenizer):
                 "made for this, or ids above the vocabulary."
             )
 
-    def _whole_words(self, spelled):
+    def _whole_words(self, spelled: dict[int, bytes]) -> Any:
         """A table of the words that are one piece: most are, and need no merging."""
         numbers = np.array(sorted(spelled), np.int32)
         pieces = [spelled[number] for number in numbers.tolist()]
@@ -193,13 +198,13 @@ class ByteLevelBPETokenizer(Tokenizer):
     @classmethod
     def train(
         cls,
-        texts: Iterable[str | bytes],
+        texts: Iterable[Text],
         vocabulary_size: int,
         *,
         min_frequency: int = 2,
         space_before: bool = False,
         **special_ids: Any,
-    ) -> ByteLevelBPETokenizer:
+    ) -> Self:
         """Learns the merges of some texts by the `tokenizers` package.
 
         Args:
@@ -268,10 +273,10 @@ class ByteLevelBPETokenizer(Tokenizer):
     @classmethod
     def from_files(
         cls,
-        vocabulary: str | os.PathLike,
-        merges: str | os.PathLike | None = None,
+        vocabulary: AnyPath,
+        merges: AnyPath | None = None,
         **options: Any,
-    ) -> ByteLevelBPETokenizer:
+    ) -> Self:
         """Reads what GPT-2's code or the `tokenizers` package has learned and written.
 
         Args:
@@ -339,7 +344,7 @@ class ByteLevelBPETokenizer(Tokenizer):
         """The number of ids, the special ones included."""
         return len(self._spelled)
 
-    def _to_ids(self, texts):
+    def _to_ids(self, texts: Tensor) -> Tensor:
         if self.space_before:
             texts = tf.strings.regex_replace(
                 texts, r"(?s)^([^ ])", r" \1", replace_global=False
@@ -350,7 +355,7 @@ class ByteLevelBPETokenizer(Tokenizer):
         words = tf.ragged.boolean_mask(words, words != "")
         return words.with_values(self._of_words(words.flat_values)).merge_dims(1, 2)
 
-    def _of_words(self, words):
+    def _of_words(self, words: Tensor) -> Tensor:
         """Ragged ids `(W, None)` of words `(W,)`, each word merged once."""
         words, places = tf.unique(words)
         ids = self._words.lookup(words)
@@ -363,7 +368,7 @@ class ByteLevelBPETokenizer(Tokenizer):
         order = tf.where(whole, among_whole, among_merged)
         return tf.gather(rows, tf.gather(order, places))
 
-    def split(self, texts: Iterable[str | bytes]) -> list[list[str]]:
+    def split(self, texts: Texts) -> list[list[str]]:
         """Splits texts into pieces, a list of lists of `str`."""
         return [
             [
@@ -373,7 +378,7 @@ class ByteLevelBPETokenizer(Tokenizer):
             for row in self._to_ids(as_string_tensor(texts)).to_list()
         ]
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._pieces, i), ids)
         return tf.strings.reduce_join(pieces, axis=1)
 
@@ -395,11 +400,11 @@ def merge_lines(text: str) -> list[str]:
     return [line for line in lines[head:] if line]
 
 
-def _as_pair(merge):
+def _as_pair(merge: str | Sequence[str]) -> tuple[str, str]:
     pair = tuple(merge.split(" ") if isinstance(merge, str) else merge)
     if len(pair) != 2 or not all(isinstance(part, str) and part for part in pair):
         raise ValueError(
             "A merge must be two pieces, a pair or with a space between; received "
             f"{merge!r:.80}. Read the lines of merges.txt without its head."
         )
-    return pair
+    return pair[0], pair[1]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import import_tensorflow
 
 tf = import_tensorflow()
@@ -32,16 +35,21 @@ class Merges(tf.Module):  # type: ignore[name-defined]
         ```
     """
 
-    def __init__(self, size: int, bytes_ids, merges):
+    def __init__(
+        self,
+        size: int,
+        bytes_ids: Iterable[int],
+        merges: Iterable[tuple[int, int, int]],
+    ) -> None:
         super().__init__()
-        merges = np.array(list(merges), np.int64).reshape(-1, 3)
-        left, right, merged = merges.T
+        triples = np.array(list(merges), np.int64).reshape(-1, 3)
+        left, right, merged = triples.T
         # Of a pair that is listed twice the later rank counts, as in `tokenizers`.
         keys = (left * size + right).tolist()
         # A table must not be empty.
-        ranks = {-1: len(merges), **dict(zip(keys, range(len(merges)), strict=True))}
+        ranks = {-1: len(triples), **dict(zip(keys, range(len(triples)), strict=True))}
         self._size = size
-        self._none = len(merges)
+        self._none = len(triples)
         self._bytes = tf.constant(list(bytes_ids), tf.int64)
         self._merged = tf.constant([*merged.tolist(), 0], tf.int64)
         self._ranks = tf.lookup.StaticHashTable(
@@ -52,12 +60,12 @@ class Merges(tf.Module):  # type: ignore[name-defined]
         )
         # Wherever a pair occurs at once is one after the other only if no merge makes
         # a pair that comes earlier in the list.
-        first_use = np.full(size, len(merges) + 1)
+        first_use = np.full(size, len(triples) + 1)
         for parts in (left, right):
-            np.minimum.at(first_use, parts, np.arange(len(merges)))
-        self._in_order = bool(np.all(first_use[merged] > np.arange(len(merges))))
+            np.minimum.at(first_use, parts, np.arange(len(triples)))
+        self._in_order = bool(np.all(first_use[merged] > np.arange(len(triples))))
 
-    def __call__(self, words):
+    def __call__(self, words: Tensor) -> Tensor:
         """Ragged int32 ids `(W, None)` of words `(W,)`, none of them empty."""
         lengths = tf.strings.length(words)
         values = tf.io.decode_raw(tf.strings.reduce_join(words), tf.uint8)
@@ -74,7 +82,7 @@ class Merges(tf.Module):  # type: ignore[name-defined]
             tf.cast(ids, tf.int32), of_word, number, validate=False
         )
 
-    def _ranks_of(self, ids, of_word, places):
+    def _ranks_of(self, ids: Tensor, of_word: Tensor, places: Tensor) -> Tensor:
         """The rank of the pair that begins at each place, or `_none`."""
         behind = tf.minimum(places + 1, tf.size(ids) - 1)
         together = tf.gather(of_word, places) == tf.gather(of_word, behind)
@@ -83,7 +91,9 @@ class Merges(tf.Module):  # type: ignore[name-defined]
         ranks = self._ranks.lookup(pairs)
         return tf.where(together & (behind > places), ranks, none)
 
-    def _step(self, ids, of_word, ranks):
+    def _step(
+        self, ids: Tensor, of_word: Tensor, ranks: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         best = tf.gather(tf.math.segment_min(ranks, of_word), of_word)
         chosen = (ranks == best) & (ranks < self._none)
         places = tf.range(tf.size(ids))
@@ -110,6 +120,6 @@ class Merges(tf.Module):  # type: ignore[name-defined]
         return ids, of_word, tf.tensor_scatter_nd_update(ranks, changed, new)
 
 
-def _shifted(mask):
+def _shifted(mask: Tensor) -> Tensor:
     """What stood one place before."""
     return tf.concat([[False], mask[:-1]], axis=0)

@@ -1,19 +1,25 @@
 """Error rates of texts: how far hypotheses are from their references."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.interface import Tokenizer
 
 tf = import_tensorflow()
 
+# A text, or its tokens.
+Row: TypeAlias = str | Sequence[Hashable] | np.ndarray
+_Tokens: TypeAlias = tuple[Hashable, ...]
+_Rows: TypeAlias = list[tuple[_Tokens, list[_Tokens]]]
+
 
 def token_error_rate(
-    hypotheses: Sequence[str],
-    references: Sequence[str | Sequence[str]],
+    hypotheses: Sequence[Row],
+    references: Sequence[Row | Sequence[Row]],
     *,
     tokenizer: Tokenizer | None = None,
 ) -> float:
@@ -86,8 +92,8 @@ def character_error_rate(
     return _edits(_rows(hypotheses, references, list), "character")
 
 
-def _edits(rows: Any, what: str) -> float:
-    table: dict[Any, int] = {}
+def _edits(rows: _Rows, what: str) -> float:
+    table: dict[Hashable, int] = {}
     pairs = [
         ([table.setdefault(token, len(table)) for token in tokens] for tokens in pair)
         for hypothesis, several in rows
@@ -113,7 +119,7 @@ def _edits(rows: Any, what: str) -> float:
 
 
 def sequence_error_rate(
-    hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]
+    hypotheses: Sequence[Row], references: Sequence[Row | Sequence[Row]]
 ) -> float:
     """Returns the share of rows whose hypothesis is none of its references.
 
@@ -145,8 +151,10 @@ def sequence_error_rate(
 
 
 def _rows(
-    hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], split: Any
-) -> Any:
+    hypotheses: Sequence[Row],
+    references: Sequence[Any],
+    split: Callable[[list[str]], Iterable[Iterable[Hashable]]],
+) -> _Rows:
     """Returns a list of (hypothesis, its references), tuples of tokens all."""
     for name, texts in (("hypotheses", hypotheses), ("references", references)):
         if isinstance(texts, str):
@@ -176,12 +184,12 @@ def _rows(
                 "out, or give the empty string as its reference."
             )
         rows.append((hypothesis, several))
-    several_texts = {
+    words = {
         text for row in rows for text in (row[0], *row[1]) if isinstance(text, str)
     }
-    tokens = dict(zip(several_texts, split([*several_texts]), strict=True))
+    tokens = dict(zip(words, split([*words]), strict=True))
 
-    def tokens_of(row: Any) -> Any:
+    def tokens_of(row: Row) -> _Tokens:
         return tuple(tokens[row] if isinstance(row, str) else row)
 
     return [
@@ -190,7 +198,7 @@ def _rows(
     ]
 
 
-def _is_several(hypothesis: Any, reference: Any) -> bool:
+def _is_several(hypothesis: Row, reference: Any) -> bool:
     if isinstance(reference, str):
         return False
     # Beside a string, a list holds strings; beside tokens, it may be tokens itself.
@@ -199,11 +207,11 @@ def _is_several(hypothesis: Any, reference: Any) -> bool:
     )
 
 
-def _split_words(texts: Sequence[str]) -> list[list[str]]:
+def _split_words(texts: list[str]) -> list[list[str]]:
     return [text.split() for text in texts]
 
 
-def _sparse(rows: Any) -> Any:
+def _sparse(rows: Sequence[Sequence[int]]) -> Tensor:
     values = [token for row in rows for token in row]
     lengths = [len(row) for row in rows]
     return tf.RaggedTensor.from_row_lengths(

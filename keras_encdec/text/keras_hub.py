@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, NoReturn
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.interface import Tokenizer
 
@@ -42,7 +43,7 @@ class KerasHubTokenizer(Tokenizer):
         ```
     """
 
-    def __init__(self, tokenizer: Any, **special_ids: Any):
+    def __init__(self, tokenizer: Any, **special_ids: Any) -> None:
         needed = "tokenize", "detokenize", "vocabulary_size"
         if not all(callable(getattr(tokenizer, name, None)) for name in needed):
             raise TypeError(
@@ -76,7 +77,7 @@ class KerasHubTokenizer(Tokenizer):
         """The number of ids, the special ones included."""
         return self._size
 
-    def _to_ids(self, texts):
+    def _to_ids(self, texts: Tensor) -> Tensor:
         ids = self._of_keras_hub.wrapped.tokenize(texts)
         if isinstance(ids, list):
             return tf.ragged.constant(ids, tf.int32, ragged_rank=1)
@@ -84,7 +85,7 @@ class KerasHubTokenizer(Tokenizer):
             ids = tf.RaggedTensor.from_tensor(ids)
         return tf.cast(ids, tf.int32)
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         known = ids != tf.constant(self.unknown_id, ids.dtype)
         ids = tf.cast(tf.ragged.boolean_mask(ids, known), tf.int32)
         return tf.convert_to_tensor(
@@ -106,5 +107,5 @@ class KerasHubTokenizer(Tokenizer):
 
 
 class _Untracked:
-    def __init__(self, wrapped):
+    def __init__(self, wrapped: Any) -> None:
         self.wrapped = wrapped

@@ -1,9 +1,12 @@
 """Tokenizers of SentencePiece models as checkpoints of other libraries use them."""
 
 import base64
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import keras
 
+from keras_encdec.annotations import AnyPath, Tensor, Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.interface import Tokenizer, as_string_tensor
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer, load_pieces
@@ -51,7 +54,14 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
         ```
     """
 
-    def __init__(self, proto, *, sentinels=(), close_up=False, **special_ids):
+    def __init__(
+        self,
+        proto: bytes | AnyPath,
+        *,
+        sentinels: Sequence[str] = (),
+        close_up: bool = False,
+        **special_ids: Any,
+    ) -> None:
         super().__init__(proto, **special_ids)
         from sentencepiece import sentencepiece_model_pb2
 
@@ -74,10 +84,10 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
         spelled += (self.vocabulary_size - len(spelled)) * [""]
         self._spelled = tf.constant(spelled, tf.string)
 
-    def _to_ids(self, texts):
+    def _to_ids(self, texts: Tensor) -> Tensor:
         return self._around.encode(texts, super()._to_ids)
 
-    def split(self, texts):
+    def split(self, texts: Texts) -> list[list[str]]:
         """Splits texts into pieces, a list of lists of `str`."""
         rows = self._to_ids(as_string_tensor(texts))
         rows = tf.ragged.map_flat_values(self._model.id_to_string, rows)
@@ -86,7 +96,7 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
             for row in rows.to_list()
         ]
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         # SentencePiece would take away all space that a text begins with.
         pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._spelled, i), ids)
         texts = tf.strings.reduce_join(pieces, axis=1)
@@ -94,7 +104,7 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
         texts = tf.strings.regex_replace(texts, "▁", " ")
         return without_gaps(texts) if self.close_up else texts
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the model as base64 text."""
         return {
             "sentinels": list(self.sentinels),
@@ -128,7 +138,7 @@ class SentinelByteTokenizer(ByteTokenizer):
         ```
     """
 
-    def __init__(self, sentinels=(), **special_ids):
+    def __init__(self, sentinels: Sequence[str] = (), **special_ids: Any) -> None:
         super().__init__(**special_ids)
         self.sentinels = tuple(sentinels)
         ids = self.regular_ids(256 + len(self.sentinels))
@@ -142,10 +152,10 @@ class SentinelByteTokenizer(ByteTokenizer):
         self._spelled = tf.constant(spelled, tf.string)
         self._around = Sentinels(words)
 
-    def _to_ids(self, texts):
+    def _to_ids(self, texts: Tensor) -> Tensor:
         return self._around.encode(texts, super()._to_ids)
 
-    def split(self, texts):
+    def split(self, texts: Texts) -> list[list[str]]:
         """Splits texts into bytes and sentinels, a list of lists of `str`."""
         rows = tf.ragged.map_flat_values(
             lambda ids: tf.gather(self._spelled, ids),
@@ -156,12 +166,12 @@ class SentinelByteTokenizer(ByteTokenizer):
             for row in rows.to_list()
         ]
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._spelled, i), ids)
         texts = tf.strings.reduce_join(pieces, axis=1)
         return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {"sentinels": list(self.sentinels), **super().get_config()}
 
@@ -206,20 +216,21 @@ class PieceTableTokenizer(Tokenizer):
 
     def __init__(
         self,
-        proto,
-        vocabulary,
+        proto: bytes,
+        vocabulary: dict[str, int],
         *,
-        marked=False,
-        control=(),
-        close_up=False,
-        **special_ids,
-    ):
+        marked: bool = False,
+        control: Iterable[str] = (),
+        close_up: bool = False,
+        **special_ids: Any,
+    ) -> None:
         super().__init__(**special_ids)
         vocabulary = _checked_table(vocabulary)
         # Refused there in words if it is none; ids are the table's, none of its own.
-        above = dict.fromkeys(("padding_id", "start_id", "end_id"))
-        own = {name: 10**9 + i for i, name in enumerate(above)}
-        self._proto = SentencePieceTokenizer(proto, **own).proto
+        above = 10**9
+        self._proto = SentencePieceTokenizer(
+            proto, padding_id=above, start_id=above + 1, end_id=above + 2
+        ).proto
         # A dict of a `tf.Module` becomes a structure that TensorFlow tracks.
         self._vocabulary = tuple(vocabulary.items())
         self.marked = marked
@@ -246,21 +257,21 @@ class PieceTableTokenizer(Tokenizer):
         self._pieces = tf.constant(pieces, tf.string)
 
     @property
-    def proto(self):
+    def proto(self) -> bytes:
         """The serialized model, `bytes`."""
         return self._proto
 
     @property
-    def vocabulary(self):
+    def vocabulary(self) -> dict[str, int]:
         """Each piece and its id, a new dict."""
         return dict(self._vocabulary)
 
     @property
-    def vocabulary_size(self):
+    def vocabulary_size(self) -> int:
         """The number of ids, the special ones included."""
         return self._size
 
-    def _split(self, texts):
+    def _split(self, texts: Tensor) -> Tensor:
         if not self.marked:
             return self._model.tokenize(texts)
         mark = r"(?s)^(>>.*?<<)"
@@ -272,24 +283,24 @@ class PieceTableTokenizer(Tokenizer):
         texts = tf.strings.regex_replace(texts, mark, "", replace_global=False)
         return tf.concat([marks, self._model.tokenize(texts)], axis=1)
 
-    def _to_ids(self, texts):
+    def _to_ids(self, texts: Tensor) -> Tensor:
         return tf.ragged.map_flat_values(self._ids.lookup, self._split(texts))
 
-    def split(self, texts):
+    def split(self, texts: Texts) -> list[list[str]]:
         """Splits texts into pieces, a list of lists of `str`."""
         return [
             [piece.decode("utf-8", "replace") for piece in pieces]
             for pieces in self._split(as_string_tensor(texts)).to_list()
         ]
 
-    def _to_texts(self, ids):
+    def _to_texts(self, ids: Tensor) -> Tensor:
         pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._pieces, i), ids)
         texts = tf.strings.reduce_join(pieces, axis=1)
         texts = tf.strings.regex_replace(texts, "▁", " ")
         texts = tf.strings.regex_replace(texts, f"^{WHITE_SPACE}+|{WHITE_SPACE}+$", "")
         return without_gaps(texts) if self.close_up else texts
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, the model as base64 text."""
         return {
             "proto": base64.b64encode(self._proto).decode("ascii"),
@@ -301,12 +312,12 @@ class PieceTableTokenizer(Tokenizer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Builds the tokenizer that `get_config` described."""
         return cls(**{**config, "proto": base64.b64decode(config["proto"])})
 
 
-def _checked_table(vocabulary):
+def _checked_table(vocabulary: dict[str, int]) -> dict[str, int]:
     if not isinstance(vocabulary, dict) or not all(
         isinstance(piece, str) and type(number) is int
         for piece, number in vocabulary.items()

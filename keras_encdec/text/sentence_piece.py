@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import keras
 
-from keras_encdec.annotations import Tensor, Texts
+from keras_encdec.annotations import AnyPath, Tensor, Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.interface import Tokenizer, as_bytes
 from keras_encdec.text.subwords import merge_at_random, split_at_random
@@ -58,7 +58,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(
         self,
-        proto: bytes,
+        proto: bytes | AnyPath,
         *,
         padding_id: int | None = None,
         start_id: int | None = None,

@@ -1,7 +1,9 @@
 """Words that stand for an id of their own wherever a text spells them."""
 
 import re
+from collections.abc import Callable
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import import_tensorflow
 
 tf = import_tensorflow()
@@ -32,7 +34,7 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
         ```
     """
 
-    def __init__(self, ids: dict[str, int]):
+    def __init__(self, ids: dict[str, int]) -> None:
         super().__init__()
         # Of two words that begin alike, the longer one.
         words = sorted(ids, key=len, reverse=True)
@@ -46,7 +48,7 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
             default_value=-1,
         )
 
-    def encode(self, texts, to_ids):
+    def encode(self, texts: Tensor, to_ids: Callable[[Tensor], Tensor]) -> Tensor:
         """Ragged ids of texts `(B,)`, with `to_ids` for all that is no sentinel."""
         if not self._pattern:
             return to_ids(texts)
@@ -61,7 +63,7 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
         return parts.with_values(tf.concat([between, own], axis=1)).merge_dims(1, 2)
 
 
-def without_gaps(texts):
+def without_gaps(texts: Tensor) -> Tensor:
     """Takes the spaces before English signs and short forms out of texts."""
     for spaced, plain in _SPACED:
         texts = tf.strings.regex_replace(texts, re.escape(spaced), plain)
