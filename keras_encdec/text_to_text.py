@@ -400,7 +400,7 @@ class TextToText:
         targets: Sequence[Text],
         *,
         layer: int = -1,
-        heads: Sequence[int] | None = None,
+        heads: int | None = None,
         batch_size: int = 64,
     ) -> list[Alignment]:
         """Returns where the model looks in each source for each token of its target.

@@ -10,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.once
 
 RIGHT = """
+import numpy as np
 from keras_encdec import BeamSampler, Generator, TextToText, train
 
 text_to_text = TextToText.load("folder", modules=["my_layers"])
@@ -17,7 +18,10 @@ texts: list[str] = text_to_text(["one", b"two"], max_length=8)
 pairs: list[tuple[str, float]] = text_to_text(["one"], return_scores=True)
 other = text_to_text.with_sampler("beam", jit_compile=False)
 score: float = other.evaluate(["one"], ["eins"]).bleu
+text_to_text.align(["one"], ["eins"], heads=4)
 generator = Generator(text_to_text.model, BeamSampler(4), start_id=1, end_id=2)
+generator([[5], [7]], np.array([4, 6]), seed=np.array([0, 1]))
+generator.align([[5]], [[7]], heads=4)
 logs = train(text_to_text, ["one"], ["eins"], epochs=2, validation=(["a"], ["b"]))
 """
 WRONG = {

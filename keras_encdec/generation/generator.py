@@ -175,8 +175,8 @@ class Generator:
     def __call__(
         self,
         source: Ids,
-        max_length: int | Sequence[int],
-        seed: int | Sequence[int] = 0,
+        max_length: int | Sequence[int] | np.ndarray,
+        seed: int | Sequence[int] | np.ndarray = 0,
         *,
         num_return_sequences: int | None = None,
         prefix: Ids | None = None,
@@ -256,8 +256,8 @@ class Generator:
     def stream(
         self,
         source: Ids,
-        max_length: int | Sequence[int],
-        seed: int | Sequence[int] = 0,
+        max_length: int | Sequence[int] | np.ndarray,
+        seed: int | Sequence[int] | np.ndarray = 0,
         *,
         prefix: Ids | None = None,
     ) -> Iterator[np.ndarray]:
@@ -348,7 +348,7 @@ class Generator:
         target: Ids,
         *,
         layer: int = -1,
-        heads: Sequence[int] | None = None,
+        heads: int | None = None,
     ) -> np.ndarray:
         """Returns the attention of given targets to their sources.
 
