@@ -12,6 +12,7 @@ pytestmark = pytest.mark.once
 RIGHT = """
 import numpy as np
 from keras_encdec import BeamSampler, Generator, TextToText, train
+from keras_encdec.generation import BadWords
 
 text_to_text = TextToText.load("folder", modules=["my_layers"])
 texts: list[str] = text_to_text(["one", b"two"], max_length=8)
@@ -20,6 +21,8 @@ other = text_to_text.with_sampler("beam", jit_compile=False)
 score: float = other.evaluate(["one"], ["eins"]).bleu
 text_to_text.align(["one"], ["eins"], heads=4)
 generator = Generator(text_to_text.model, BeamSampler(4), start_id=1, end_id=2)
+mine = lambda ids, logits, step: logits / step.padding_id
+generator = Generator(generator.model, processors=[BadWords([[5, 6]]), mine])
 generator([[5], [7]], np.array([4, 6]), seed=np.array([0, 1]))
 generator.align([[5]], [[7]], heads=4)
 logs = train(text_to_text, ["one"], ["eins"], epochs=2, validation=(["a"], ["b"]))
@@ -30,6 +33,8 @@ WRONG = {
     'TextToText.load("folder")(["one"], max_len=8)': "call-overload",
     'TextToText.load("folder").encode(["one"], side="left")': "arg-type",
     'train(TextToText.load("folder"), ["one"], None)': "arg-type",
+    'BeamSampler(4, length_normalization="googol")': "arg-type",
+    "Generator(text_to_text.model, processors=[len])": "list-item",
 }
 
 

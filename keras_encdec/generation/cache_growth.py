@@ -3,10 +3,14 @@
 Legend of shapes: R target rows, L largest length.
 """
 
+from typing import Any
+
 from keras import ops, tree
 
+from keras_encdec.annotations import KerasModel, Tensor
 
-def cache_lengths(length):
+
+def cache_lengths(length: int) -> list[int]:
     """Returns the lengths that a cache has in turn, the last one being `length`.
 
     Every step reads the whole cache, and beams reorder it, whatever it holds so far; on
@@ -25,14 +29,17 @@ def cache_lengths(length):
         print(cache_lengths(40), cache_lengths(100), cache_lengths(512))
         ```
     """
-    lengths, size = [], 32
+    lengths: list[int] = []
+    size = 32
     while 2 * size <= length:
         lengths.append(size)
         size *= 2
     return [*lengths, length]
 
 
-def extended_cache(cache, model, rows, length):
+def extended_cache(
+    cache: Any, model: KerasModel, rows: int | Tensor, length: int
+) -> Any:
     """Returns a cache with room for more steps.
 
     Args:
@@ -55,7 +62,7 @@ def extended_cache(cache, model, rows, length):
         ```
     """
 
-    def fill_up(old, new):
+    def fill_up(old: Tensor, new: Tensor) -> Tensor:
         # A size that only the running program knows is the number of rows.
         missing = [
             0 if None in sizes else sizes[1] - sizes[0]

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.protocol import facts_of
 
 # What stands in a row's ids where its logits are nan: a loop cannot raise.
 BROKEN = -1
 
 
-def require_generated(ids, model):
+def require_generated(ids: np.ndarray, model: KerasModel) -> None:
     """Raises unless what a loop wrote are ids.
 
     Args:
@@ -29,7 +30,7 @@ def require_generated(ids, model):
         require_finite_logits((ids == BROKEN).any(axis=1))
 
 
-def require_finite_logits(broken):
+def require_finite_logits(broken: np.ndarray) -> None:
     """Raises if logits were nan or infinite.
 
     Args:

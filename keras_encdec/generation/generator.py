@@ -40,7 +40,13 @@ from keras_encdec.generation.samplers.names import sampler_of
 from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.generation.scoring import align, score
 from keras_encdec.generation.side_by_side import side_by_side
-from keras_encdec.generation.task import Generated, as_tuple, generate, make_task
+from keras_encdec.generation.task import (
+    Generated,
+    LogitsProcessor,
+    as_tuple,
+    generate,
+    make_task,
+)
 from keras_encdec.option_checks import require_one_of, require_positive
 from keras_encdec.protocol import facts_of, largest_lengths
 
@@ -121,7 +127,7 @@ class Generator:
         model: KerasModel,
         sampler: Sampler | str | None = None,
         *,
-        processors: Iterable[Any] = (),
+        processors: Iterable[LogitsProcessor] = (),
         start_id: int | None = None,
         end_id: int | Sequence[int] = 2,
         padding_id: int | None = None,

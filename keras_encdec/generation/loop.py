@@ -5,14 +5,24 @@ state is outside of any compiled loop: there the cache grows, and there rows may
 """
 
 import dataclasses
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from keras import ops
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import while_loop
 from keras_encdec.generation.cache_growth import cache_lengths
 
+if TYPE_CHECKING:
+    from keras_encdec.generation.samplers.interface import Sampler
+    from keras_encdec.generation.task import Generated, Task
 
-def run_loop(sampler, task):
+# Each kind of sampler has its own, with `index`, `finished` and `ids` if it can be
+# streamed.
+LoopState: TypeAlias = Any
+
+
+def run_loop(sampler: "Sampler", task: "Task") -> "Generated":
     """Returns what a sampler generates.
 
     Args:
@@ -45,7 +55,9 @@ def run_loop(sampler, task):
     return sampler.finish(task, state)
 
 
-def run_segment(sampler, task, state, length):
+def run_segment(
+    sampler: "Sampler", task: "Task", state: LoopState, length: int
+) -> LoopState:
     """Returns the state after the steps that a cache has room for.
 
     Args:
@@ -56,7 +68,7 @@ def run_segment(sampler, task, state, length):
     """
     last = length - sampler.extra_positions
 
-    def goes_on(state, task):
+    def goes_on(state: LoopState, task: "Task") -> Tensor:
         return ops.logical_and(sampler.unfinished(task, state), state.index < last)
 
     return while_loop(

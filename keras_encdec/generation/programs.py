@@ -1,8 +1,11 @@
 """The compiled functions of a generator, as long as they are what it computes."""
 
 import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from keras_encdec.backend import (
     RecentlyUsed,
@@ -37,13 +40,14 @@ class Programs:
         ```
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._structure, self._variables = None, []
+        self._structure: Structure | None = None
+        self._variables: list[Any] = []
         self._functions = RecentlyUsed(MOST_PROGRAMS)
         self.calls_at_a_time = 1
 
-    def see(self, parts):
+    def see(self, parts: Sequence[Any]) -> None:
         """Lets go what was made of a model that is another one now.
 
         Args:
@@ -55,7 +59,16 @@ class Programs:
                 self._structure, self._variables = Structure(parts), variables_of(parts)
                 self.calls_at_a_time = calls_at_a_time(self._variables)
 
-    def get(self, name, function, arrays, options, parts, jit, nested=False):
+    def get(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        arrays: Mapping[str, np.ndarray],
+        options: Mapping[str, Hashable],
+        parts: Sequence[Any],
+        jit: bool | Literal["auto"],
+        nested: bool = False,
+    ) -> Callable[..., Any]:
         """Returns a function that is compiled, or will be when it is called.
 
         Args:
@@ -73,8 +86,8 @@ class Programs:
         phrases = arrays["phrases"].shape[1:] if "phrases" in arrays else ()
         key = name, names, phrases, tuple(options.items()), jit, key_of(parts)
 
-        def compiled():
-            def of_arrays(*args):
+        def compiled() -> Callable[..., Any]:
+            def of_arrays(*args: Any) -> Any:
                 others = args[: len(args) - len(names)]
                 named = dict(zip(names, args[len(others) :], strict=True))
                 return function(*others, **named, **options)
@@ -82,7 +95,7 @@ class Programs:
             # Of the length of a source or a target, and of the features of a source.
             sizes = {k: [None, *array.shape[2:]] for k, array in arrays.items()}
             sizes["phrases"] = [*phrases]
-            inputs = [
+            inputs: list[Any] | None = [
                 keras.KerasTensor((None, *sizes[k][: array.ndim - 1]), array.dtype.name)
                 for k, array in arrays.items()
             ]
@@ -92,5 +105,5 @@ class Programs:
         with self._lock:
             return self._functions.get(key, compiled)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._functions)

@@ -9,25 +9,27 @@ import numbers
 
 from keras import ops
 
+from keras_encdec.annotations import Tensor
+
 # The golden ratio's fraction of 2**32, odd: multiples of it spread evenly.
 _SPREAD = 0x9E3779B9 - 2**32
 
 
-def _shift_right(x, bits):
+def _shift_right(x: Tensor, bits: int) -> Tensor:
     # Of int32 `right_shift` copies the sign bit; the mask clears the copies.
     # With a floatx of bfloat16, Keras takes integers for floats on JAX.
     mask = ops.convert_to_tensor(2 ** (32 - bits) - 1, "int32")
     return ops.bitwise_and(ops.right_shift(x, bits), mask)
 
 
-def _mix(x):
+def _mix(x: Tensor) -> Tensor:
     # MurmurHash3's finalizer; int32 products wrap on every backend.
     x = ops.bitwise_xor(x, _shift_right(x, 16)) * (0x85EBCA6B - 2**32)
     x = ops.bitwise_xor(x, _shift_right(x, 13)) * (0xC2B2AE35 - 2**32)
     return ops.bitwise_xor(x, _shift_right(x, 16))
 
 
-def row_seeds(seed, rows):
+def row_seeds(seed: int, rows: int | Tensor) -> Tensor:
     """Returns a seed for each row of a batch.
 
     Args:
@@ -55,7 +57,7 @@ def row_seeds(seed, rows):
     return seeds_from_numbers(ops.arange(rows, dtype="int32"), seed)
 
 
-def seeds_from_numbers(numbers, seed):
+def seeds_from_numbers(numbers: Tensor, seed: int) -> Tensor:
     """Returns the seeds of rows of given numbers, a tensor or an array of int32.
 
     Example:
@@ -69,7 +71,7 @@ def seeds_from_numbers(numbers, seed):
     return numbers * _SPREAD + int(seed)
 
 
-def uniform(seeds, step):
+def uniform(seeds: Tensor, step: int | Tensor) -> Tensor:
     """Returns one uniform random number for each row's seed at a step.
 
     Args:

@@ -4,13 +4,23 @@ Both decode the whole target at once by the verb that decodes it step by step. L
 shapes: B batch, S source, T target, V vocabulary.
 """
 
+from typing import Any
+
 from keras import ops
 
+from keras_encdec.annotations import KerasModel, Tensor
 from keras_encdec.generation.samplers.interface import log_probabilities
 from keras_encdec.option_checks import require_positive
 
 
-def score(model, source, target, *, start_id=1, padding_id=0):
+def score(
+    model: KerasModel,
+    source: Tensor,
+    target: Tensor,
+    *,
+    start_id: int = 1,
+    padding_id: int = 0,
+) -> Tensor:
     """Returns the log-probability of each target token.
 
     Args:
@@ -42,7 +52,16 @@ def score(model, source, target, *, start_id=1, padding_id=0):
     return ops.where(tokens, scores, 0.0)
 
 
-def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id=0):
+def align(
+    model: KerasModel,
+    source: Tensor,
+    target: Tensor,
+    *,
+    layer: int = -1,
+    heads: int | None = None,
+    start_id: int = 1,
+    padding_id: int = 0,
+) -> Tensor:
     """Returns the attention to the source with which each target token was predicted.
 
     Args:
@@ -78,7 +97,9 @@ def align(model, source, target, *, layer=-1, heads=None, start_id=1, padding_id
     return ops.where((target != padding_id)[..., None], weights, 0.0)
 
 
-def _decode(model, source, target, start_id, **options):
+def _decode(
+    model: KerasModel, source: Tensor, target: Tensor, start_id: int, **options: Any
+) -> tuple[Tensor, ...]:
     rows, length = ops.shape(target)
     start = ops.full((rows, 1), start_id, dtype="int32")
     shifted = ops.concatenate([start, target[:, :-1]], axis=1)

@@ -1,5 +1,8 @@
 """Parts of a batch that are generated at the same time, each in a thread."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from keras import tree
 
@@ -9,7 +12,12 @@ from keras_encdec.backend import threads_sharing_cores
 FEWEST = 4
 
 
-def side_by_side(function, arrays, most, rows_per_source=1):
+def side_by_side(
+    function: Callable[[dict[str, np.ndarray]], Any],
+    arrays: dict[str, np.ndarray],
+    most: int,
+    rows_per_source: int = 1,
+) -> Any:
     """Calls a function with parts of a batch at the same time.
 
     Args:

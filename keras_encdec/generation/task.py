@@ -6,15 +6,20 @@ rows of a source (samples, beams) stand in turn.
 
 import dataclasses
 import numbers
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import KerasModel, Tensor
 from keras_encdec.backend import traced_call
 from keras_encdec.generation.checks import BROKEN
 from keras_encdec.generation.processors.constraints import constrain
 from keras_encdec.generation.processors.tokens import allow_only, forbid
+
+if TYPE_CHECKING:
+    from keras_encdec.generation.samplers.interface import Sampler
 
 
 class Step(NamedTuple):
@@ -37,11 +42,14 @@ class Step(NamedTuple):
         ```
     """
 
-    index: Any
-    source: Any
-    limits: Any
-    end_ids: tuple
+    index: Tensor
+    source: Tensor
+    limits: Tensor
+    end_ids: tuple[int, ...]
     padding_id: int
+
+
+LogitsProcessor: TypeAlias = Callable[[Tensor, Tensor, Step], Tensor]
 
 
 class Generated(NamedTuple):
@@ -67,17 +75,17 @@ class Generated(NamedTuple):
         ```
     """
 
-    ids: Any
-    scores: Any
-    token_scores: Any
+    ids: Tensor
+    scores: Tensor
+    token_scores: Tensor
 
     @classmethod
-    def of_no_rows(cls, number, length):
+    def of_no_rows(cls, number: int, length: int) -> "Generated":
         """Returns what a batch without sources has, NumPy arrays."""
         ids, scores = np.zeros((0, number, length), "int32"), np.zeros((0, number))
         return cls(ids, scores.astype("float32"), ids.astype("float32"))
 
-    def cut(self, rows, length):
+    def cut(self, rows: int, length: int) -> "Generated":
         """Returns the first rows and tokens of them."""
         scores = self.token_scores
         scores = scores[:rows, :, :length] if len(scores) else scores
@@ -109,46 +117,46 @@ class Task:
         return_scores: Whether to keep the tokens' log-probabilities.
     """
 
-    model: Any
+    model: KerasModel
     memory: Any
-    source: Any
-    limits: Any
-    seeds: Any
+    source: Tensor
+    limits: Tensor
+    seeds: Tensor
     rows_per_source: int
     max_length: int
     cache_length: int
     start_id: int
-    end_ids: tuple
+    end_ids: tuple[int, ...]
     padding_id: int
-    processors: tuple = ()
-    prefix: Any = None
-    phrases: Any = None
+    processors: tuple[LogitsProcessor, ...] = ()
+    prefix: Tensor | None = None
+    phrases: Tensor | None = None
     num_return_sequences: int = 1
     return_scores: bool = False
 
     @property
-    def rows(self):
+    def rows(self) -> int | Tensor:
         """The number of rows R."""
         return ops.shape(self.limits)[0]
 
-    def new_ids(self):
+    def new_ids(self) -> Tensor:
         """Returns rows of padding, `(R, L)`, int32."""
         return ops.full((self.rows, self.max_length), self.padding_id, dtype="int32")
 
-    def new_token_scores(self):
+    def new_token_scores(self) -> Tensor | tuple[()]:
         """Returns zeros `(R, L)`, float32, or nothing if no scores are asked for."""
         if not self.return_scores:
             return ()
         return ops.zeros((self.rows, self.max_length), dtype="float32")
 
-    def is_end(self, tokens):
+    def is_end(self, tokens: Tensor) -> Tensor:
         """Returns which tokens end a row, bool, in the shape of the tokens."""
         ends = tokens == self.end_ids[0]
         for end_id in self.end_ids[1:]:
             ends = ops.logical_or(ends, tokens == end_id)
         return ends
 
-    def process(self, ids, logits, index):
+    def process(self, ids: Tensor, logits: Tensor, index: int | Tensor) -> Tensor:
         """Returns the logits with -inf for tokens that must not follow.
 
         Args:
@@ -173,16 +181,19 @@ class Task:
         return logits
 
 
-def repeat_rows(array, times):
+def repeat_rows(array: Tensor | None, times: int) -> Tensor | None:
     """Returns each row of an array several times in turn, or None for None."""
     if array is None or times == 1:
         return array
     return ops.repeat(array, times, axis=0)
 
 
-def as_tuple(end_id):
+def as_tuple(end_id: int | Iterable[int]) -> tuple[int, ...]:
     """Returns one id or several as a tuple."""
-    return (end_id,) if isinstance(end_id, numbers.Integral) else tuple(end_id)
+    # No checker takes an int for an `Integral`.
+    if isinstance(end_id, numbers.Integral):
+        return (end_id,)  # type: ignore[return-value]
+    return tuple(end_id)  # type: ignore[arg-type]
 
 
 # From one sample of a source to the next; odd, so that no two seeds are the same.
@@ -190,23 +201,23 @@ _NEXT_SAMPLE = 0x632BE5AB
 
 
 def make_task(
-    model,
-    sampler,
-    source,
-    limits,
-    seeds,
-    prefix=None,
-    phrases=None,
+    model: KerasModel,
+    sampler: "Sampler",
+    source: Tensor,
+    limits: Tensor,
+    seeds: Tensor,
+    prefix: Tensor | None = None,
+    phrases: Tensor | None = None,
     *,
-    max_length,
-    start_id=1,
-    end_id=2,
-    padding_id=0,
-    processors=(),
-    num_return_sequences=1,
-    return_scores=False,
-    memory=None,
-):
+    max_length: int,
+    start_id: int = 1,
+    end_id: int | Iterable[int] = 2,
+    padding_id: int = 0,
+    processors: Iterable[LogitsProcessor] = (),
+    num_return_sequences: int = 1,
+    return_scores: bool = False,
+    memory: Any = None,
+) -> Task:
     """Returns the `Task` of one generation; the arguments are those of `generate`."""
     times = sampler.rows_per_source(num_return_sequences)
     seeds = repeat_rows(seeds, times)
@@ -232,17 +243,17 @@ def make_task(
 
 
 def generate(
-    model,
-    sampler,
-    source,
-    limits,
-    seeds,
-    prefix=None,
-    phrases=None,
+    model: KerasModel,
+    sampler: "Sampler",
+    source: Tensor,
+    limits: Tensor,
+    seeds: Tensor,
+    prefix: Tensor | None = None,
+    phrases: Tensor | None = None,
     *,
-    mark_nan=False,
-    **options,
-):
+    mark_nan: bool = False,
+    **options: Any,
+) -> Generated:
     """Generates target ids; made of tensor operations alone, to be compiled.
 
     Args:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from keras_encdec.generation import (
     BadWords,
@@ -291,7 +291,7 @@ def settings_from(
     return settings, unsaid
 
 
-def _stopping(sampler: BeamSampler) -> bool | str:
+def _stopping(sampler: BeamSampler) -> bool | Literal["heuristic", "never"]:
     """When beams are done; where they never are early, the best are the same."""
     never = sampler.early_stopping == "never"
     return False if never else sampler.early_stopping

@@ -4,18 +4,25 @@ Legend of shapes: B batch, P prefix, C constraints, A alternatives, W tokens of 
 phrase.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import Ids, KerasModel
 from keras_encdec.generation.processors.constraints import phrase_progress
 from keras_encdec.generation.random_numbers import seeds_from_numbers
 from keras_encdec.protocol import check_ids, facts_of
+
+if TYPE_CHECKING:
+    from keras_encdec.generation.samplers.interface import Sampler
 
 # Of a row: a bound for models whose positions have none.
 MOST_TOKENS = 2**16
 
 
-def pad_rows(name, rows, padding_id):
+def pad_rows(name: str, rows: Ids, padding_id: int) -> np.ndarray:
     """Returns rows of ids as one array, `(B, the largest length)`.
 
     Args:
@@ -28,23 +35,23 @@ def pad_rows(name, rows, padding_id):
     """
     rows = _as_list(rows)
     if isinstance(rows, (list, tuple)):
-        given, rows = rows, [_as_array(row) for row in rows]
-        if any(row.ndim != 1 for row in rows):
+        arrays = [_as_array(row) for row in rows]
+        if any(array.ndim != 1 for array in arrays):
             raise ValueError(
                 f"{name} must be a list of rows of ids, such as [[5, 7, 2], [9, 2]];"
-                f" received {given!r:.200}."
+                f" received {rows!r:.200}."
             )
-        for row in rows:
-            if row.size and not np.issubdtype(row.dtype, np.integer):
+        for array in arrays:
+            if array.size and not np.issubdtype(array.dtype, np.integer):
                 raise ValueError(
                     f"{name} must be integer token ids; received a row of dtype "
-                    f"{row.dtype}. Encode the text with a tokenizer."
+                    f"{array.dtype}. Encode the text with a tokenizer."
                 )
         # int64, for in int32 an id too large might wrap around to a good one.
-        longest = max(map(len, rows), default=0)
-        padded = np.full((len(rows), longest), padding_id, "int64")
-        for padded_row, row in zip(padded, rows, strict=True):
-            padded_row[: len(row)] = row
+        longest = max(map(len, arrays), default=0)
+        padded = np.full((len(arrays), longest), padding_id, "int64")
+        for padded_row, array in zip(padded, arrays, strict=True):
+            padded_row[: len(array)] = array
         return padded
     rows = _as_array(rows)
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer):
@@ -55,7 +62,7 @@ def pad_rows(name, rows, padding_id):
     return rows
 
 
-def _as_list(rows):
+def _as_list(rows: Any) -> Any:
     """Returns ragged and nested tensors as a list, others as they are."""
     if getattr(rows, "is_nested", False):  # PyTorch's.
         return list(rows.unbind())
@@ -66,7 +73,7 @@ def _as_list(rows):
     return rows
 
 
-def _as_array(ids):
+def _as_array(ids: Any) -> np.ndarray:
     if ops.is_tensor(ids):
         return np.asarray(ops.convert_to_numpy(ids))
     try:
@@ -75,7 +82,7 @@ def _as_array(ids):
         return np.asarray(ids, dtype=object)
 
 
-def pad_sources(model, source, padding_id):
+def pad_sources(model: KerasModel, source: Any, padding_id: int) -> np.ndarray:
     """Returns sources as one array that the model takes.
 
     Args:
@@ -112,7 +119,7 @@ def pad_sources(model, source, padding_id):
     return source.astype("int32" if number is None else "float32")
 
 
-def _pad_features(source, number):
+def _pad_features(source: Any, number: int) -> np.ndarray:
     source = _as_list(source)
     if not isinstance(source, (list, tuple)):
         return _as_array(source)
@@ -130,7 +137,7 @@ def _pad_features(source, number):
     return padded
 
 
-def source_lengths(source, padding_id):
+def source_lengths(source: np.ndarray, padding_id: int) -> np.ndarray:
     """Returns how many positions of each source are no padding, `(B,)`.
 
     Args:
@@ -142,7 +149,9 @@ def source_lengths(source, padding_id):
     return (source != padding_id).sum(axis=1)
 
 
-def pad_pairs(model, source, target, padding_id):
+def pad_pairs(
+    model: KerasModel, source: Any, target: Ids, padding_id: int
+) -> dict[str, np.ndarray]:
     """Returns given pairs as arrays by name, as the model takes them.
 
     Args:
@@ -169,7 +178,7 @@ def pad_pairs(model, source, target, padding_id):
     return {"source": source, "target": target.astype("int32")}
 
 
-def loop_length(longest, positions, sampler):
+def loop_length(longest: int, positions: int | None, sampler: "Sampler") -> int:
     """Returns the length of a loop for a largest length; one serves several.
 
     Args:
@@ -192,7 +201,7 @@ def loop_length(longest, positions, sampler):
     return min(room, largest)
 
 
-def row_limits(max_length, rows):
+def row_limits(max_length: int | Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
     """Returns the largest number of tokens of each row, `(B,)`, int32.
 
     Args:
@@ -222,7 +231,7 @@ def row_limits(max_length, rows):
     return np.broadcast_to(limits, (rows,)).astype("int32")
 
 
-def seeds_of_rows(seed, rows):
+def seeds_of_rows(seed: int | Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
     """Returns the seed of each row, `(B,)`, int32.
 
     Args:
@@ -245,11 +254,17 @@ def seeds_of_rows(seed, rows):
         )
     if seeds.ndim == 0:
         # By NumPy, which takes a thirtieth of the time of a tensor's operations.
-        return seeds_from_numbers(np.arange(rows, dtype="int32"), seed)
+        return seeds_from_numbers(np.arange(rows, dtype="int32"), int(seeds))
     return seeds.astype("int32")
 
 
-def pad_prefixes(prefix, limits, end_ids, padding_id, vocabulary_size=None):
+def pad_prefixes(
+    prefix: Ids,
+    limits: np.ndarray,
+    end_ids: tuple[int, ...],
+    padding_id: int,
+    vocabulary_size: int | None = None,
+) -> np.ndarray:
     """Returns the tokens that rows begin with, `(B, P)`, int32, padded.
 
     Args:
@@ -299,11 +314,11 @@ def pad_prefixes(prefix, limits, end_ids, padding_id, vocabulary_size=None):
     )
 
 
-def _is_list(value):
+def _is_list(value: object) -> bool:
     return isinstance(value, (list, tuple, np.ndarray))
 
 
-def _alternatives(constraint):
+def _alternatives(constraint: Any) -> list[list[Any]]:
     """Returns the alternatives of a constraint, or nothing if it is not one."""
     if not _is_list(constraint) or not len(constraint):
         return []
@@ -313,7 +328,13 @@ def _alternatives(constraint):
     return [] if any(nested) else [list(constraint)]
 
 
-def pad_phrases(phrases, limits, end_ids, padding_id, vocabulary_size=None):
+def pad_phrases(
+    phrases: Sequence[Any],
+    limits: np.ndarray,
+    end_ids: tuple[int, ...],
+    padding_id: int,
+    vocabulary_size: int | None = None,
+) -> np.ndarray:
     """Returns the phrases that rows must hold, `(B, C, A, W)`, int32, padded with -1.
 
     Args:
@@ -378,7 +399,9 @@ def pad_phrases(phrases, limits, end_ids, padding_id, vocabulary_size=None):
     return padded[: len(rows)]
 
 
-def require_room(prefix, phrases, limits, padding_id):
+def require_room(
+    prefix: np.ndarray, phrases: np.ndarray, limits: np.ndarray, padding_id: int
+) -> None:
     """Raises if rows cannot hold their phrases after their prefixes.
 
     Args:
@@ -403,7 +426,7 @@ def require_room(prefix, phrases, limits, padding_id):
             )
 
 
-def bucketed_length(length):
+def bucketed_length(length: int) -> int:
     """Returns a length of at least another one: few of them, each for a program.
 
     Example:
@@ -417,8 +440,12 @@ def bucketed_length(length):
 
 
 def pad_to_few_sizes(
-    arrays, padding_id, max_source_length=None, max_length=None, masks_padding=None
-):
+    arrays: dict[str, np.ndarray],
+    padding_id: int,
+    max_source_length: int | None = None,
+    max_length: int | None = None,
+    masks_padding: bool | None = None,
+) -> dict[str, np.ndarray]:
     """Returns arrays of a few sizes, for each of which JAX compiles once.
 
     Args:
@@ -443,7 +470,7 @@ def pad_to_few_sizes(
     return padded
 
 
-def _round_up(size, smallest):
+def _round_up(size: int, smallest: int) -> int:
     """Returns a size of at least `size`: doubled up to 32, then multiples of 32."""
     rounded = smallest
     while rounded < min(size, 32):

@@ -1,12 +1,15 @@
 """The ids that a generator gives a meaning: start, ends, padding."""
 
 import numbers
+from collections.abc import Iterable
+from typing import Any
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.generation.task import as_tuple
 from keras_encdec.protocol import facts_of
 
 
-def padding_of(model, padding_id=None):
+def padding_of(model: KerasModel, padding_id: int | None = None) -> int:
     """Returns the id of padding in a model's source and target.
 
     Args:
@@ -36,7 +39,7 @@ def padding_of(model, padding_id=None):
     return padding_id
 
 
-def start_of(padding_id, start_id=None):
+def start_of(padding_id: int, start_id: int | None = None) -> int:
     """Returns the id that a model's target begins with.
 
     Args:
@@ -62,7 +65,9 @@ def start_of(padding_id, start_id=None):
     return 1 if start_id is None else start_id
 
 
-def require_special_ids(model, start_id, end_id, padding_id):
+def require_special_ids(
+    model: KerasModel, start_id: int, end_id: int | Iterable[int], padding_id: int
+) -> None:
     """Raises unless a model can generate with special ids.
 
     Args:
@@ -75,12 +80,13 @@ def require_special_ids(model, start_id, end_id, padding_id):
         ValueError: If an id is none of the model's target ids, there is no end id, or
             one is padding.
     """
+    end_ids: tuple[Any, ...]
     try:
         end_ids = as_tuple(end_id)
     except TypeError:
         end_ids = (end_id,)
     size = facts_of(model).target_vocabulary_size
-    named = [("start_id", start_id), ("padding_id", padding_id)]
+    named: list[tuple[str, Any]] = [("start_id", start_id), ("padding_id", padding_id)]
     for name, token in [*named, *(("end_id", token) for token in end_ids)]:
         whole = isinstance(token, numbers.Integral) and not isinstance(token, bool)
         if not whole or token < 0 or size is not None and token >= size:
@@ -101,7 +107,7 @@ def require_special_ids(model, start_id, end_id, padding_id):
         )
 
 
-def require_draft(model, draft_model):
+def require_draft(model: KerasModel, draft_model: KerasModel) -> None:
     """Raises unless a draft model has the ids of the model it proposes tokens to.
 
     Args:

@@ -5,15 +5,23 @@ shapes: R rows, L largest length, V vocabulary, C constraints, A alternatives, W
 of a phrase; phrases are padded with -1.
 """
 
+from typing import TYPE_CHECKING
+
 from keras import ops
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import take_of_each
 from keras_encdec.generation.processors.tokens import allow_only
+
+if TYPE_CHECKING:
+    from keras_encdec.generation.task import Step
 
 _NEVER = -(2**20)  # Below any progress.
 
 
-def phrase_progress(ids, index, phrases):
+def phrase_progress(
+    ids: Tensor, index: int | Tensor, phrases: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Returns how much of its phrases each row has.
 
     Args:
@@ -65,7 +73,7 @@ def phrase_progress(ids, index, phrases):
     return missing - gain, missing, following[:, 0]
 
 
-def constrain(ids, logits, step, phrases):
+def constrain(ids: Tensor, logits: Tensor, step: "Step", phrases: Tensor) -> Tensor:
     """Forbids the end before all phrases are there, and forces them in time.
 
     Args:
@@ -89,7 +97,7 @@ def constrain(ids, logits, step, phrases):
     return ops.where(forced, allow_only(vocabulary == following[:, None]), logits)
 
 
-def ranks_in_banks(scores, missing):
+def ranks_in_banks(scores: Tensor, missing: Tensor) -> Tensor:
     """Returns each candidate's rank among those that lack as many tokens.
 
     Beams that are filled rank by rank share their places evenly between the banks of

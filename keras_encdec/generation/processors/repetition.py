@@ -4,9 +4,12 @@ Legend of shapes: R rows, L largest length, V vocabulary.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from keras import ops
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.generation.processors.tokens import (
     Processor,
     forbid,
@@ -18,8 +21,11 @@ from keras_encdec.generation.processors.tokens import (
 )
 from keras_encdec.option_checks import require_positive
 
+if TYPE_CHECKING:
+    from keras_encdec.generation.task import Step
 
-def _holds(logits, ids, valid):
+
+def _holds(logits: Tensor, ids: Tensor, valid: Tensor) -> Tensor:
     """Which ids of the vocabulary are among each row's valid ids: `(R, V)`, bool."""
     hits = ops.logical_and(ids[..., None] == vocabulary_of(logits), valid[..., None])
     return ops.any(hits, axis=1)
@@ -49,9 +55,9 @@ class RepetitionPenalty(Processor):
     """
 
     penalty: float
-    also: tuple = ()
+    also: Sequence[int] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "also", tuple(self.also))
         require_ids("also", self.also)
         if not 0 < self.penalty < float("inf"):
@@ -59,7 +65,7 @@ class RepetitionPenalty(Processor):
                 f"penalty must be above 0 and finite; received {self.penalty!r}."
             )
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         there = _holds(
             logits, ids, ops.arange(ids.shape[1], dtype="int32")[None] < step.index
@@ -69,7 +75,9 @@ class RepetitionPenalty(Processor):
         return ops.where(there, less, logits)
 
 
-def _followers(logits, ids, count, recent, n):
+def _followers(
+    logits: Tensor, ids: Tensor, count: Tensor, recent: Tensor, n: int
+) -> Tensor:
     """Which tokens stand in ids, of `count` valid ones, after the recent n - 1."""
     length = ops.shape(ids)[1]
     starts = ops.arange(length, dtype="int32")
@@ -85,10 +93,12 @@ def _followers(logits, ids, count, recent, n):
 class _NGram(Processor):
     n: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive(n=self.n)
 
-    def _forbid_repeats(self, ids, logits, step, text, count):
+    def _forbid_repeats(
+        self, ids: Tensor, logits: Tensor, step: "Step", text: Tensor, count: Tensor
+    ) -> Tensor:
         """Forbids what would make the rows' ids repeat an n-gram of a text."""
         recent = recent_tokens(ids, step.index, self.n - 1) if self.n > 1 else ids
         seen = _followers(logits, text, count, recent, self.n)
@@ -116,7 +126,7 @@ class NoRepeatNGram(_NGram):
         Paulus et al. 2018, A Deep Reinforced Model for Abstractive Summarization.
     """
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         return self._forbid_repeats(ids, logits, step, ids, step.index)
 
@@ -139,7 +149,7 @@ class EncoderNoRepeatNGram(_NGram):
         ```
     """
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         tokens = ops.cast(step.source != step.padding_id, "int32")
         count = ops.sum(tokens, axis=1, keepdims=True)

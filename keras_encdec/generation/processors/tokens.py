@@ -5,11 +5,17 @@ largest length, V vocabulary, S source, W tokens of a sequence.
 """
 
 import dataclasses
-from typing import TypeVar, dataclass_transform
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, dataclass_transform
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_encdec.annotations import Tensor
+
+if TYPE_CHECKING:
+    from keras_encdec.generation.task import Step
 
 NEVER = -float("inf")
 
@@ -56,14 +62,14 @@ class Processor:
         ```
     """
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         raise NotImplementedError(
             f"{type(self).__name__} must define __call__(ids, logits, step), which "
             "returns the logits."
         )
 
-    def check(self, limits, lengths):
+    def check(self, limits: np.ndarray, lengths: np.ndarray) -> None:
         """Raises if the processor cannot work for a batch.
 
         Args:
@@ -71,12 +77,12 @@ class Processor:
             lengths: The number of source tokens of each row `(B,)`, NumPy int.
         """
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the options."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Builds a processor from its options."""
         return cls(**config)
 
@@ -88,7 +94,11 @@ def registered(cls: type[_Class]) -> type[_Class]:
     return keras.saving.register_keras_serializable(package="keras_encdec")(cls)
 
 
-def require_processors(processors, limits=None, lengths=None):
+def require_processors(
+    processors: Iterable[Any],
+    limits: np.ndarray | None = None,
+    lengths: np.ndarray | None = None,
+) -> None:
     """Raises unless all processors are functions that can process what is asked for.
 
     Args:
@@ -110,23 +120,23 @@ def require_processors(processors, limits=None, lengths=None):
             processor.check(limits, lengths)
 
 
-def forbid(logits, forbidden):
+def forbid(logits: Tensor, forbidden: Tensor) -> Tensor:
     """Returns the logits with -inf for forbidden tokens."""
     return ops.where(forbidden, NEVER, logits)
 
 
-def allow_only(allowed):
+def allow_only(allowed: Tensor) -> Tensor:
     """Returns logits that are 0 for allowed tokens, float32, and -inf for others."""
     # Of numbers alone Keras would make what `floatx` says.
     return ops.cast(ops.where(allowed, 0.0, NEVER), "float32")
 
 
-def vocabulary_of(logits):
+def vocabulary_of(logits: Tensor) -> Tensor:
     """Returns all ids, `(V,)`, int32."""
     return ops.arange(logits.shape[-1], dtype="int32")
 
 
-def one_of(logits, tokens):
+def one_of(logits: Tensor, tokens: Collection[int]) -> Tensor:
     """Returns which ids are among tokens, a tuple of ints: `(V,)`, bool."""
     inside = np.zeros(logits.shape[-1], "bool")
     if tokens and not 0 <= min(tokens) <= max(tokens) < inside.size:
@@ -138,7 +148,7 @@ def one_of(logits, tokens):
     return ops.convert_to_tensor(inside)
 
 
-def require_ids(name, ids):
+def require_ids(name: str, ids: Iterable[object]) -> None:
     """Raises unless all of some ids are ints of 0 or more."""
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
         raise ValueError(
@@ -146,7 +156,7 @@ def require_ids(name, ids):
         )
 
 
-def _lengths(length, ratio, step):
+def _lengths(length: int, ratio: float, step: "Step") -> Tensor:
     source = ops.sum(ops.cast(step.source != step.padding_id, "float32"), axis=1)
     return ops.cast(ops.floor(source * ratio), "int32") + length
 
@@ -156,7 +166,7 @@ class _Length(Processor):
     length: int = 0
     ratio: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.length, int) or isinstance(self.length, bool):
             raise ValueError(f"length must be an integer; received {self.length!r}.")
         if not 0 <= self.ratio < float("inf"):
@@ -169,7 +179,7 @@ class _Length(Processor):
                 f"length={self.length}, ratio={self.ratio}."
             )
 
-    def _of(self, lengths):
+    def _of(self, lengths: np.ndarray) -> np.ndarray:
         return (
             np.floor(lengths.astype("float32") * np.float32(self.ratio)).astype("int64")
             + self.length
@@ -196,7 +206,7 @@ class MinimumLength(_Length):
         ```
     """
 
-    def check(self, limits, lengths):
+    def check(self, limits: np.ndarray, lengths: np.ndarray) -> None:
         """Raises if a row must be longer than it may be."""
         smallest = self._of(lengths)
         bad = np.flatnonzero(smallest >= limits)
@@ -207,7 +217,7 @@ class MinimumLength(_Length):
                 f"{limits[bad[0]]} for row {bad[0]}. Raise max_length."
             )
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         early = step.index < _lengths(self.length, self.ratio, step)
         ends = one_of(logits, step.end_ids)
@@ -236,7 +246,7 @@ class MaximumLength(_Length):
         ```
     """
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         late = step.index >= _lengths(self.length, self.ratio, step)
         others = ops.logical_not(one_of(logits, step.end_ids))
@@ -257,7 +267,7 @@ class LogProbabilities(Processor):
         ```
     """
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         return ops.log_softmax(logits, axis=-1)
 
@@ -281,14 +291,14 @@ class SuppressTokens(Processor):
         ```
     """
 
-    tokens: tuple
+    tokens: Sequence[int]
     index: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(map(_as_int, self.tokens)))
         require_ids("tokens", self.tokens)
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         forbidden = one_of(logits, self.tokens)
         if self.index is not None:
@@ -296,7 +306,7 @@ class SuppressTokens(Processor):
         return forbid(logits, forbidden)
 
 
-def _as_int(token):
+def _as_int(token: Any) -> Any:
     return int(token) if isinstance(token, np.integer) else token
 
 
@@ -320,10 +330,10 @@ class ForcedFirst(Processor):
 
     token: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_ids("token", [self.token])
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         return _force(logits, self.token, step.index == 0)
 
@@ -348,20 +358,20 @@ class ForcedLast(Processor):
 
     token: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_ids("token", [] if self.token is None else [self.token])
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         token = step.end_ids[0] if self.token is None else self.token
         return _force(logits, token, (step.index + 1 == step.limits)[:, None])
 
 
-def _force(logits, token, where):
+def _force(logits: Tensor, token: int, where: Tensor) -> Tensor:
     return ops.where(where, allow_only(one_of(logits, (token,))), logits)
 
 
-def recent_tokens(ids, index, number):
+def recent_tokens(ids: Tensor, index: int | Tensor, number: int) -> Tensor:
     """Returns the last tokens of the rows, `(R, number)`, int32."""
     places = index - number + ops.arange(number, dtype="int32")
     return ops.take(ids, ops.maximum(places, 0), axis=1)
@@ -385,9 +395,9 @@ class BadWords(Processor):
         ```
     """
 
-    sequences: tuple
+    sequences: Sequence[Sequence[int]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sequences = tuple(tuple(map(_as_int, words)) for words in self.sequences)
         object.__setattr__(self, "sequences", sequences)
         for words in sequences:
@@ -398,7 +408,7 @@ class BadWords(Processor):
                     f"{self.sequences!r:.200}."
                 )
 
-    def __call__(self, ids, logits, step):
+    def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
         for *before, last in self.sequences:
             forbidden = one_of(logits, (last,))[None]

@@ -5,11 +5,12 @@ M candidates.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Literal
 
 import keras
 from keras import ops, tree
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import move_rows, take_of_each, write_at
 from keras_encdec.generation.processors.constraints import (
     phrase_progress,
@@ -17,27 +18,18 @@ from keras_encdec.generation.processors.constraints import (
 )
 from keras_encdec.generation.samplers.hypotheses import (
     NEVER,
+    BeamState,
     Hypotheses,
     gather_hypotheses,
     in_parents_places,
     select_best,
     top_indices,
+    without_repeats,
 )
 from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.top_k import top_k
-from keras_encdec.generation.task import BROKEN, Generated, repeat_rows
+from keras_encdec.generation.task import BROKEN, Generated, Task, repeat_rows
 from keras_encdec.option_checks import require_one_of, require_positive
-
-
-class BeamState(NamedTuple):
-    """The state of a beam search."""
-
-    index: Any  # ()
-    live: Hypotheses
-    ended: Hypotheses
-    done: Any  # (B,)
-    broken: Any  # (B,): the step at which logits were nan, or -1
-    cache: Any
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -99,16 +91,16 @@ class BeamSampler(Sampler):
 
     num_beams: int = 4
     length_penalty: float = 1.0
-    length_normalization: str = "power"
+    length_normalization: Literal["power", "google"] = "power"
     coverage_penalty: float = 0.0
     coverage_layer: int = -1
     coverage_heads: int | None = None
-    early_stopping: bool | str = False
+    early_stopping: bool | Literal["heuristic", "never"] = False
     num_groups: int = 1
     diversity_penalty: float = 0.0
     renormalize: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive(num_beams=self.num_beams, num_groups=self.num_groups)
         if self.num_beams % self.num_groups:
             raise ValueError(
@@ -125,10 +117,9 @@ class BeamSampler(Sampler):
                 raise ValueError(
                     f"{name} must be finite and not below 0; received {value!r}."
                 )
-        known = ("power", "google")
-        require_one_of(known, length_normalization=self.length_normalization)
-        known = (False, True, "heuristic", "never")
-        require_one_of(known, early_stopping=self.early_stopping)
+        kinds, stops = ("power", "google"), (False, True, "heuristic", "never")
+        require_one_of(kinds, length_normalization=self.length_normalization)
+        require_one_of(stops, early_stopping=self.early_stopping)
         require_one_of((True, False), renormalize=self.renormalize)
         if self.diversity_penalty and self.num_groups == 1:
             raise ValueError(
@@ -137,7 +128,7 @@ class BeamSampler(Sampler):
                 "num_groups too."
             )
 
-    def __call__(self, logits, uniform):
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Raises, for a beam search does not pick row by row."""
         raise TypeError(
             "BeamSampler searches whole sequences and cannot pick single tokens; pass "
@@ -145,11 +136,11 @@ class BeamSampler(Sampler):
         )
 
     @property
-    def one_token_a_step(self):
+    def one_token_a_step(self) -> bool:
         """False: the last step may still change the first token."""
         return False
 
-    def rows_per_source(self, num_return_sequences):
+    def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns K."""
         if num_return_sequences > self.num_beams:
             raise ValueError(
@@ -159,7 +150,7 @@ class BeamSampler(Sampler):
             )
         return self.num_beams
 
-    def start(self, task):
+    def start(self, task: Task) -> BeamState:
         """Returns the state before the first step."""
         if task.phrases is not None and self.num_groups > 1:
             raise ValueError(
@@ -193,16 +184,16 @@ class BeamSampler(Sampler):
             cache=task.model.new_cache(task.rows, task.cache_length),
         )
 
-    def _by_source(self, x):
+    def _by_source(self, x: Tensor) -> Tensor:
         """Gives the beams of a source an axis of their own: `(B * K, ...)`."""
         last = [ops.shape(x)[-1]] if len(x.shape) > 1 else []
         return ops.reshape(x, (-1, self.num_beams, *last))
 
-    def unfinished(self, task, state):
+    def unfinished(self, task: Task, state: BeamState) -> Tensor:
         """Returns whether there is another step, a bool scalar."""
         return ops.logical_not(ops.all(state.done))
 
-    def step(self, task, state):
+    def step(self, task: Task, state: BeamState) -> BeamState:
         """Returns the next state."""
         index, live, ended, done, broken, cache = state
         flat_ids = ops.reshape(live.ids, (-1, task.max_length))
@@ -228,10 +219,11 @@ class BeamSampler(Sampler):
         groups, taken = [], None
         for start in range(0, self.num_beams, size):
             group = slice(start, start + size)
-            part = tree.map_structure(lambda x, group=group: x[:, group], (live, seen))
-            old = tree.map_structure(lambda x, group=group: x[:, group], ended)
-            given = logits[:, group], log_probabilities[:, group]
-            *found, picked = self._advance(task, index, *part, old, done, *given, taken)
+            of_group = tree.map_structure(
+                lambda x, group=group: x[:, group],
+                (live, seen, ended, logits, log_probabilities),
+            )
+            *found, picked = self._advance(task, index, done, taken, *of_group)
             groups.append(found)
             if start + size < self.num_beams:
                 picked = ops.one_hot(picked, logits.shape[-1], dtype="float32")
@@ -258,8 +250,17 @@ class BeamSampler(Sampler):
         )
 
     def _advance(
-        self, task, index, live, seen, ended, done, logits, log_probabilities, taken
-    ):
+        self,
+        task: Task,
+        index: Tensor,
+        done: Tensor,
+        taken: Tensor | None,
+        live: Hypotheses,
+        seen: Tensor,
+        ended: Hypotheses,
+        logits: Tensor,
+        log_probabilities: Tensor,
+    ) -> tuple[Hypotheses, Hypotheses, Tensor, Tensor, Tensor]:
         """Returns a group's live and ended ones, parents, which were sound, picks."""
         beams, vocabulary = logits.shape[1:]
         wanted = (1 + max(1, len(task.end_ids))) * beams
@@ -271,7 +272,7 @@ class BeamSampler(Sampler):
         # The best of each beam, then the best of these.
         values, tokens = top_k(logits, each)
         if task.phrases is not None:
-            forced = self._phrase_tokens(task, index, live.ids)
+            forced = self._progress(task, index, live.ids)[2][..., None]
             extra = take_of_each(logits, ops.maximum(forced, 0))
             known = ops.any(forced[..., None] == tokens[:, :, None, :], axis=-1)
             known = ops.logical_or(known, forced < 0)
@@ -312,7 +313,7 @@ class BeamSampler(Sampler):
         new = new._replace(scores=live_scores)
         order = live_scores
         if task.phrases is not None:
-            missing = self._missing(task, index + 1, new.ids)
+            missing = self._progress(task, index + 1, new.ids)[0]
             order = -ops.cast(ranks_in_banks(live_scores, missing), "float32")
             order = ops.where(live_scores == NEVER, NEVER, order)
         places = top_indices(order, beams)
@@ -326,8 +327,17 @@ class BeamSampler(Sampler):
         picked = ops.concatenate([leaving, living], axis=1)
         return live, ended, take_of_each(origins, places), sound, picked
 
-    def _children(self, task, index, live, seen, scores, tokens, origins):
-        def append(x, entry):
+    def _children(
+        self,
+        task: Task,
+        index: Tensor,
+        live: Hypotheses,
+        seen: Tensor,
+        scores: Tensor,
+        tokens: Tensor,
+        origins: Tensor,
+    ) -> Hypotheses:
+        def append(x: Tensor, entry: Tensor) -> Tensor:
             flat = ops.reshape(take_of_each(x, origins), (-1, task.max_length))
             flat = write_at(flat, index, ops.reshape(entry, (-1, 1)))
             return ops.reshape(flat, (-1, tokens.shape[1], task.max_length))
@@ -341,7 +351,7 @@ class BeamSampler(Sampler):
             coverage = take_of_each(coverage + seen, origins)
         return Hypotheses(scores, append(live.ids, tokens), token_scores, coverage)
 
-    def _final_scores(self, index, hypotheses):
+    def _final_scores(self, index: Tensor, hypotheses: Hypotheses) -> Tensor:
         scores = hypotheses.scores / self._penalty(ops.cast(index + 1, "float32"))
         if self.coverage_penalty:
             coverage = hypotheses.coverage
@@ -349,12 +359,14 @@ class BeamSampler(Sampler):
             scores = scores + self.coverage_penalty * ops.sum(ops.log(padded), axis=-1)
         return scores
 
-    def _penalty(self, length):
+    def _penalty(self, length: Tensor) -> Tensor:
         if self.length_normalization == "google":
             length = (5.0 + length) / 6.0
         return length**self.length_penalty
 
-    def _is_done(self, task, index, live, ended):
+    def _is_done(
+        self, task: Task, index: Tensor, live: Hypotheses, ended: Hypotheses
+    ) -> Tensor:
         best = ops.max(live.scores, axis=1)
         dead = best == NEVER
         if self.early_stopping == "never":
@@ -374,35 +386,23 @@ class BeamSampler(Sampler):
         ranked = ops.flip(ops.sort(ended.scores, axis=1), axis=1)
         return ops.logical_or(dead, bound <= ranked[:, task.num_return_sequences - 1])
 
-    def _phrase_tokens(self, task, index, ids):
-        return ops.reshape(
-            phrase_progress(
-                ops.reshape(ids, (-1, task.max_length)), index, task.phrases
-            )[2],
-            (-1, self.num_beams, 1),
-        )
-
-    def _missing(self, task, length, ids):
-        times = ids.shape[1] // self.num_beams
+    def _progress(
+        self, task: Task, index: Tensor, ids: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The `phrase_progress` of hypotheses with ids `(B, M, L)`, each `(B, M)`."""
+        number = ids.shape[1]
         flat = ops.reshape(ids, (-1, task.max_length))
-        phrases = repeat_rows(task.phrases, times)
-        return ops.reshape(
-            phrase_progress(flat, length, phrases)[0], (-1, ids.shape[1])
-        )
+        phrases = repeat_rows(task.phrases, number // self.num_beams)
+        found = phrase_progress(flat, index, phrases)
+        return tree.map_structure(lambda x: ops.reshape(x, (-1, number)), found)
 
-    def finish(self, task, state):
+    def finish(self, task: Task, state: BeamState) -> Generated:
         """Returns the best ended hypotheses, a `Generated`."""
         ended = state.ended  # In order, within each group.
         if self.num_groups > 1:
             ended = select_best(ended, ended.scores, self.num_beams)
-            # Groups may find the same sequence.
-            same = ops.all(ended.ids[:, :, None] == ended.ids[:, None], axis=-1)
-            earlier = ops.arange(self.num_beams, dtype="int32")
-            again = ops.any(
-                ops.logical_and(same, earlier[None, :] < earlier[:, None]), axis=-1
-            )
-            scores = ops.where(again, NEVER, ended.scores)
-            ended = select_best(ended._replace(scores=scores), scores, self.num_beams)
+            ended = without_repeats(ended)
+            ended = select_best(ended, ended.scores, self.num_beams)
         found = ended.scores > NEVER
         ids = ops.where(found[..., None], ended.ids, task.padding_id)
         since = state.broken[:, None, None]

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.generation.samplers.token_samplers import (
     MinPSampler,
     RandomSampler,
@@ -58,7 +59,7 @@ class CombinedSampler(RandomSampler):
         )
         return [kind(**{name: x}) for kind, name, x in limits if x is not None]
 
-    def truncate(self, logits):
+    def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf for tokens that a limit leaves out."""
         for sampler in self.limits():
             logits = sampler.truncate(logits)

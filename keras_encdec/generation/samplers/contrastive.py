@@ -4,14 +4,16 @@ Legend of shapes: B batch, L largest length, D model, V vocabulary, k candidates
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 from keras import ops, tree
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import take_of_each, write_at
 from keras_encdec.generation.samplers.interface import Sampler, State, without_nan
 from keras_encdec.generation.samplers.top_k import argmax, top_k
+from keras_encdec.generation.task import Generated, Task
 from keras_encdec.option_checks import require_positive
 
 
@@ -19,21 +21,21 @@ class ContrastiveState(NamedTuple):
     """The state of a contrastive search: the next logits are known already."""
 
     state: State
-    logits: Any  # (B, V)
-    hidden: Any  # (B, L + 1, D)
+    logits: Tensor  # (B, V)
+    hidden: Tensor  # (B, L + 1, D)
 
     @property
-    def index(self):
+    def index(self) -> Tensor:
         """The number of tokens, an int32 scalar."""
         return self.state.index
 
     @property
-    def finished(self):
+    def finished(self) -> Tensor:
         """Which rows have ended, `(B,)`, bool."""
         return self.state.finished
 
     @property
-    def ids(self):
+    def ids(self) -> Tensor:
         """The rows so far, `(B, L)`, int32."""
         return self.state.ids
 
@@ -68,12 +70,12 @@ class ContrastiveSampler(Sampler):
     k: int = 5
     alpha: float = 0.6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_positive(k=self.k)
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be from 0 to 1; received {self.alpha!r}.")
 
-    def __call__(self, logits, uniform):
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Raises, for the search needs more than logits."""
         raise TypeError(
             "ContrastiveSampler looks one token ahead and cannot pick from logits "
@@ -81,11 +83,11 @@ class ContrastiveSampler(Sampler):
         )
 
     @property
-    def extra_positions(self):
+    def extra_positions(self) -> int:
         """One, for it looks one token ahead."""
         return 1
 
-    def rows_per_source(self, num_return_sequences):
+    def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns 1."""
         if num_return_sequences > 1:
             raise ValueError(
@@ -94,7 +96,7 @@ class ContrastiveSampler(Sampler):
             )
         return 1
 
-    def start(self, task):
+    def start(self, task: Task) -> ContrastiveState:
         """Returns the state before the first step."""
         state = super().start(task)
         logits, cache, hidden = task.model.step(
@@ -106,11 +108,13 @@ class ContrastiveSampler(Sampler):
             state._replace(cache=cache), ops.cast(logits, "float32"), history
         )
 
-    def grow(self, task, state, length):
+    def grow(
+        self, task: Task, state: ContrastiveState, length: int
+    ) -> ContrastiveState:
         """Returns the state with a cache that has room for `length` steps."""
         return state._replace(state=super().grow(task, state.state, length))
 
-    def step(self, task, state):
+    def step(self, task: Task, state: ContrastiveState) -> ContrastiveState:
         """Returns the next state."""
         (index, _, _, ids, _, cache), raw, history = state
         logits = without_nan(task.process(ids, raw, index))
@@ -144,11 +148,11 @@ class ContrastiveSampler(Sampler):
             write_at(history, index + 1, hidden),
         )
 
-    def finish(self, task, state):
+    def finish(self, task: Task, state: ContrastiveState) -> Generated:
         """Returns what the last state holds, a `Generated`."""
         return super().finish(task, state.state)
 
 
-def _unit(x):
+def _unit(x: Tensor) -> Tensor:
     x = ops.cast(x, "float32")
     return x / ops.maximum(ops.sqrt(ops.sum(x * x, axis=-1, keepdims=True)), 1e-12)

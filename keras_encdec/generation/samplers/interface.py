@@ -4,16 +4,17 @@ Legend of shapes: B batch, V vocabulary, L largest length, R target rows.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from keras import ops
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import take_of_each, write_at
 from keras_encdec.generation.cache_growth import extended_cache
-from keras_encdec.generation.loop import run_loop
+from keras_encdec.generation.loop import LoopState, run_loop
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.samplers.top_k import largest
-from keras_encdec.generation.task import BROKEN, Generated
+from keras_encdec.generation.task import BROKEN, Generated, Task
 
 # More than any logit; float32 has nothing above it but infinity.
 BEYOND = 3.4028234663852886e38
@@ -22,11 +23,11 @@ BEYOND = 3.4028234663852886e38
 class State(NamedTuple):
     """The state of a loop that picks one token a step for each row."""
 
-    index: Any  # ()
-    tokens: Any  # (R,)
-    finished: Any  # (R,)
-    ids: Any  # (R, L)
-    token_scores: Any  # (R, L)
+    index: Tensor  # ()
+    tokens: Tensor  # (R,)
+    finished: Tensor  # (R,)
+    ids: Tensor  # (R, L)
+    token_scores: Tensor  # (R, L), or ()
     cache: Any
 
 
@@ -63,7 +64,7 @@ class Sampler:
         ```
     """
 
-    def __call__(self, logits, uniform):
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Returns the ids picked, `(R,)`, int32."""
         raise NotImplementedError(
             f"{type(self).__name__} must define __call__(logits, uniform), which "
@@ -71,29 +72,29 @@ class Sampler:
         )
 
     @property
-    def one_token_a_step(self):
+    def one_token_a_step(self) -> bool:
         """Whether each step settles a token, so that it can be streamed."""
         return True
 
     @property
-    def extra_positions(self):
+    def extra_positions(self) -> int:
         """How many positions beyond the largest length the loop decodes."""
         return 0
 
     @property
-    def draws_by_row(self):
+    def draws_by_row(self) -> bool:
         """Whether what a row gets does not depend on the other rows of its batch."""
         return True
 
     @property
-    def obeys_limits(self):
+    def obeys_limits(self) -> bool:
         """Whether a row stays what it is where others may be longer than it may be.
 
         Then a loop serves all largest lengths up to its own.
         """
         return True
 
-    def rows_per_source(self, num_return_sequences):
+    def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns how many rows a source has in the loop.
 
         Args:
@@ -104,7 +105,7 @@ class Sampler:
         """
         return num_return_sequences
 
-    def start(self, task):
+    def start(self, task: Task) -> LoopState:
         """Returns the state before the first step."""
         return State(
             index=ops.convert_to_tensor(0, dtype="int32"),
@@ -115,16 +116,16 @@ class Sampler:
             cache=task.model.new_cache(task.rows, task.cache_length),
         )
 
-    def grow(self, task, state, length):
+    def grow(self, task: Task, state: LoopState, length: int) -> LoopState:
         """Returns the state with a cache that has room for `length` steps."""
         cache = extended_cache(state.cache, task.model, task.rows, length)
         return state._replace(cache=cache)
 
-    def unfinished(self, task, state):
+    def unfinished(self, task: Task, state: LoopState) -> Tensor:
         """Returns whether there is another step, a bool scalar."""
         return ops.logical_not(ops.all(state.finished))
 
-    def step(self, task, state):
+    def step(self, task: Task, state: LoopState) -> LoopState:
         """Returns the next state."""
         index = state.index
         logits, cache = task.model.step(state.tokens, index, task.memory, state.cache)
@@ -132,7 +133,9 @@ class Sampler:
         tokens = self(logits, uniform(task.seeds, index))
         return self.append(task, state, tokens, logits, cache)
 
-    def append(self, task, state, tokens, logits, cache):
+    def append(
+        self, task: Task, state: State, tokens: Tensor, logits: Tensor, cache: Any
+    ) -> State:
         """Returns the next state, given the tokens picked from logits `without_nan`."""
         index, before = state.index, state.finished
         highest = largest(logits)
@@ -158,7 +161,7 @@ class Sampler:
             cache=cache,
         )
 
-    def finish(self, task, state):
+    def finish(self, task: Task, state: LoopState) -> Generated:
         """Returns what the last state holds, a `Generated`."""
         shape = (-1, task.num_return_sequences, task.max_length)
         ids = ops.reshape(state.ids, shape)
@@ -167,21 +170,21 @@ class Sampler:
         token_scores = ops.reshape(state.token_scores, shape)
         return Generated(ids, ops.sum(token_scores, axis=-1), token_scores)
 
-    def run(self, task):
+    def run(self, task: Task) -> Generated:
         """Returns what the whole loop generates, a `Generated`."""
         return run_loop(self, task)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the options."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Builds a sampler from its options."""
         return cls(**config)
 
 
-def without_nan(logits):
+def without_nan(logits: Tensor) -> Tensor:
     """Returns logits with `BEYOND` where they are nan or infinite upwards.
 
     Then the largest, which a sampler looks for anyway, tells of them: XLA's may be a
@@ -206,7 +209,7 @@ def without_nan(logits):
     return ops.where(logits < float("inf"), logits, BEYOND)
 
 
-def log_probabilities(logits, tokens):
+def log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
     """Returns the log-probabilities of tokens.
 
     Args:

@@ -4,23 +4,24 @@ Legend of shapes: B batch, L largest length, D model.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import write_at
 from keras_encdec.generation.processors.tokens import allow_only
 from keras_encdec.generation.samplers.interface import BEYOND, Sampler, without_nan
 from keras_encdec.generation.samplers.top_k import largest
-from keras_encdec.generation.task import BROKEN, Generated
+from keras_encdec.generation.task import BROKEN, Generated, Task
 
 # What became of a row, in the order in which one takes the place of another: it goes
 # on, or after its end; no token may follow; its logits were nan, or infinite.
 _GOES_ON, _ENDED, _OVER, _BROKEN = range(4)
 
 
-def is_keras_hub(sampler):
+def is_keras_hub(sampler: object) -> bool:
     """Returns whether a sampler is one of KerasHub's, which need not be installed."""
     names = [cls.__module__.split(".")[0] for cls in type(sampler).__mro__]
     return "keras_hub" in names
@@ -41,36 +42,36 @@ class KerasHubSampler(Sampler):
 
     sampler: Any
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the config of KerasHub's sampler."""
         return {"sampler": keras.saving.serialize_keras_object(self.sampler)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Builds a sampler from its config."""
         return cls(keras.saving.deserialize_keras_object(config["sampler"]))
 
     @property
-    def one_token_a_step(self):
+    def one_token_a_step(self) -> bool:
         """False: the loop is KerasHub's."""
         return False
 
     @property
-    def extra_positions(self):
+    def extra_positions(self) -> int:
         """One, for the sampler that looks one token ahead."""
         return 1
 
     @property
-    def obeys_limits(self):
+    def obeys_limits(self) -> bool:
         """False: KerasHub's loops go on to their own length."""
         return False
 
     @property
-    def draws_by_row(self):
+    def draws_by_row(self) -> bool:
         """False: KerasHub's samplers draw for all rows at once."""
         return False
 
-    def rows_per_source(self, num_return_sequences):
+    def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns 1."""
         if num_return_sequences > 1:
             raise ValueError(
@@ -80,7 +81,7 @@ class KerasHubSampler(Sampler):
             )
         return 1
 
-    def run(self, task):
+    def run(self, task: Task) -> Generated:
         """Returns what KerasHub's loop generates, a `Generated`."""
         if task.return_scores:
             raise ValueError(
@@ -100,7 +101,9 @@ class KerasHubSampler(Sampler):
         options = {"return_hidden": True} if contrastive else {}
         beyond = None  # The first id beyond the vocabulary, which stands for BROKEN.
 
-        def following(prompt, cache, index):
+        def following(
+            prompt: Tensor, cache: Any, index: int | Tensor
+        ) -> tuple[Tensor, Any, Any]:
             nonlocal beyond
             cache, fates = cache
             index = ops.cast(index, "int32")
@@ -114,18 +117,16 @@ class KerasHubSampler(Sampler):
             )
             beyond = logits.shape[-1]
             times = rows // task.rows
-            task_of_prompt = dataclasses.replace(
-                task,
-                **{
-                    name: None if x is None else ops.repeat(x, times, axis=0)
-                    for name, x in (
-                        ("source", task.source),
-                        ("limits", task.limits),
-                        ("prefix", task.prefix),
-                        ("phrases", task.phrases),
-                    )
-                },
-            )
+            of_prompt: dict[str, Any] = {
+                name: None if x is None else ops.repeat(x, times, axis=0)
+                for name, x in (
+                    ("source", task.source),
+                    ("limits", task.limits),
+                    ("prefix", task.prefix),
+                    ("phrases", task.phrases),
+                )
+            }
+            task_of_prompt = dataclasses.replace(task, **of_prompt)
             ids = ops.where(prompt == beyond, task.padding_id, prompt)
             logits = task_of_prompt.process(ids[:, 1:], logits, index - 1)
             fates = _fates(fates, logits, times)
@@ -166,7 +167,7 @@ class KerasHubSampler(Sampler):
         return Generated(ids[:, None], (), ())
 
 
-def _fates(fates, logits, rows_per_source):
+def _fates(fates: Tensor, logits: Tensor, rows_per_source: int) -> Tensor:
     """Returns what becomes of rows that have these logits, `(R,)`, int32."""
     highest = largest(without_nan(logits))
     sound = highest < BEYOND
@@ -181,7 +182,7 @@ def _fates(fates, logits, rows_per_source):
     return ops.where(broken, _BROKEN, fates)
 
 
-def _halted(logits, fates, padding_id):
+def _halted(logits: Tensor, fates: Tensor, padding_id: int) -> Tensor:
     """Returns logits `(R, V + 1)`: of one id alone where a row does not go on.
 
     KerasHub hands out nothing but ids, among which there is none for what is broken.

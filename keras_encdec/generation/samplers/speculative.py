@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_encdec.annotations import KerasModel, Tensor
 from keras_encdec.backend import traced_call, write_at
 from keras_encdec.generation.cache_growth import extended_cache
 from keras_encdec.generation.random_numbers import uniform
 from keras_encdec.generation.samplers.interface import Sampler, State, without_nan
+from keras_encdec.generation.task import Generated, Task
 from keras_encdec.option_checks import require_positive
 
 
@@ -23,17 +25,17 @@ class Speculation(NamedTuple):
     cache: Any
 
     @property
-    def index(self):
+    def index(self) -> Tensor:
         """The number of tokens, an int32 scalar."""
         return self.state.index
 
     @property
-    def finished(self):
+    def finished(self) -> Tensor:
         """Which rows have ended, `(R,)`, bool."""
         return self.state.finished
 
     @property
-    def ids(self):
+    def ids(self) -> Tensor:
         """The rows so far, `(R, L + d)`, int32."""
         return self.state.ids
 
@@ -58,10 +60,10 @@ class SpeculativeSampler(Sampler):
     """
 
     sampler: Sampler
-    draft_model: Any
+    draft_model: KerasModel
     num_draft_tokens: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.sampler.one_token_a_step or self.sampler.extra_positions:
             raise ValueError(
                 "A draft model needs a sampler that picks token by token; received "
@@ -70,15 +72,15 @@ class SpeculativeSampler(Sampler):
         require_positive(num_draft_tokens=self.num_draft_tokens)
 
     @property
-    def extra_positions(self):
+    def extra_positions(self) -> int:
         """How many positions beyond the largest length the loop decodes."""
         return self.num_draft_tokens
 
-    def rows_per_source(self, num_return_sequences):
+    def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns what the sampler returns."""
         return self.sampler.rows_per_source(num_return_sequences)
 
-    def start(self, task):
+    def start(self, task: Task) -> Speculation:
         """Returns the state before the first step."""
         # Room for the proposals made at the last position.
         wide = dataclasses.replace(
@@ -92,14 +94,14 @@ class SpeculativeSampler(Sampler):
             cache=self.draft_model.new_cache(task.rows, task.cache_length),
         )
 
-    def grow(self, task, state, length):
+    def grow(self, task: Task, state: Speculation, length: int) -> Speculation:
         """Returns the state with caches that have room for `length` steps."""
         return state._replace(
             state=self.sampler.grow(task, state.state, length),
             cache=extended_cache(state.cache, self.draft_model, task.rows, length),
         )
 
-    def step(self, task, state):
+    def step(self, task: Task, state: Speculation) -> Speculation:
         """Returns the next state."""
         old, memory, draft_cache = state
         index = old.index
@@ -141,19 +143,19 @@ class SpeculativeSampler(Sampler):
         if task.return_scores:
             token_scores = ops.where(after, 0.0, token_scores)
         index = index + accepted
-        state = State(index, tokens, finished, ids, token_scores, cache)
-        return Speculation(state, memory, draft_cache)
+        new = State(index, tokens, finished, ids, token_scores, cache)
+        return Speculation(new, memory, draft_cache)
 
-    def finish(self, task, state):
+    def finish(self, task: Task, state: Speculation) -> Generated:
         """Returns what the last state holds, a `Generated`."""
-        state = state.state
-        token_scores = state.token_scores
+        found = state.state
+        token_scores = found.token_scores
         if task.return_scores:
             token_scores = token_scores[:, : task.max_length]
-        ids = state.ids[:, : task.max_length]
-        state = state._replace(ids=ids, token_scores=token_scores)
-        return self.sampler.finish(task, state)
+        ids = found.ids[:, : task.max_length]
+        found = found._replace(ids=ids, token_scores=token_scores)
+        return self.sampler.finish(task, found)
 
 
-def _at(tensors, index):
+def _at(tensors: list[Tensor], index: Tensor) -> Tensor:
     return ops.take(ops.stack(tensors, axis=0), index, axis=0)

@@ -2,11 +2,11 @@
 
 import dataclasses
 import math
-from typing import Any
 
 import keras
 from keras import ops
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import first_true, take_of_each
 from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.top_k import argmax, largest, top_k
@@ -27,11 +27,11 @@ class GreedySampler(Sampler):
         ```
     """
 
-    def __call__(self, logits, uniform):
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Returns the ids picked, `(B,)`, int32."""
         return argmax(logits)
 
-    def rows_per_source(self, num_return_sequences):
+    def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns 1, for all rows would be alike."""
         if num_return_sequences > 1:
             raise ValueError(
@@ -68,7 +68,7 @@ class RandomSampler(Sampler):
 
     temperature: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
             raise ValueError(
                 "temperature must be above 0 and finite; received "
@@ -76,7 +76,7 @@ class RandomSampler(Sampler):
                 "GreedySampler."
             )
 
-    def truncate(self, logits):
+    def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf for tokens that are not to be drawn.
 
         Args:
@@ -84,7 +84,7 @@ class RandomSampler(Sampler):
         """
         return logits
 
-    def __call__(self, logits, uniform):
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Returns the ids picked, `(B,)`, int32."""
         # Below 0 before the division, which then cannot overflow to +inf.
         logits = logits - largest(logits)[..., None]
@@ -125,11 +125,11 @@ class TopKSampler(RandomSampler):
 
     k: int = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(k=self.k)
 
-    def truncate(self, logits):
+    def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf below the kth largest."""
         largest = top_k(logits, min(self.k, logits.shape[-1]))[0]
         return ops.where(logits < largest[:, -1:], -float("inf"), logits)
@@ -161,11 +161,11 @@ class TopPSampler(RandomSampler):
 
     p: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         require_share(p=self.p)
 
-    def truncate(self, logits):
+    def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf below the last one needed to reach p."""
         ordered = ops.flip(ops.sort(logits, axis=-1), axis=-1)
         last = _last_to_reach(self.p, ordered)
@@ -198,11 +198,11 @@ class MinPSampler(RandomSampler):
 
     p: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         require_share(p=self.p)
 
-    def truncate(self, logits):
+    def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf below the bar."""
         bar = ops.max(logits, axis=-1, keepdims=True) + math.log(self.p)
         return ops.where(logits < bar, -float("inf"), logits)
@@ -237,11 +237,11 @@ class TypicalSampler(RandomSampler):
 
     p: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         require_share(p=self.p)
 
-    def truncate(self, logits):
+    def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf for what is less typical than needed."""
         log_probabilities = ops.log_softmax(logits)
         probabilities = ops.exp(log_probabilities)
@@ -280,11 +280,11 @@ class PerRowSampler(Sampler):
         ```
     """
 
-    temperature: Any
-    k: Any
-    p: Any
+    temperature: Tensor
+    k: Tensor
+    p: Tensor
 
-    def __call__(self, logits, uniform):
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Returns the ids picked, `(R,)`, int32."""
         temperature, k, p = (x[:, None] for x in (self.temperature, self.k, self.p))
         hot = temperature > 0
@@ -303,7 +303,7 @@ class PerRowSampler(Sampler):
         return ops.where(hot[:, 0], drawn, likely)
 
 
-def _last_to_reach(p, ordered):
+def _last_to_reach(p: float | Tensor, ordered: Tensor) -> Tensor:
     """The logit `(R, 1)` of the last token needed to reach p, the largest first."""
     probabilities = ops.softmax(ordered, axis=-1)
     before = ops.cumsum(probabilities, axis=-1) - probabilities

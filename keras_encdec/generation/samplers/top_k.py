@@ -9,10 +9,11 @@ Legend of shapes: V values, k largest ones, G groups of W.
 
 from keras import ops
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend import first_of_largest, take_of_each
 
 
-def top_k(x, k):
+def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Returns the k largest values and their places, as `keras.ops.top_k` does.
 
     Args:
@@ -50,7 +51,7 @@ def top_k(x, k):
     return ops.reshape(values, shape), ops.reshape(places, shape)
 
 
-def largest(x):
+def largest(x: Tensor) -> Tensor:
     """Returns the largest values.
 
     Args:
@@ -76,7 +77,7 @@ def largest(x):
     return ops.reshape(highest, tuple(ops.shape(x))[:-1])
 
 
-def argmax(logits):
+def argmax(logits: Tensor) -> Tensor:
     """Returns the tokens of the largest logits, the first of equals.
 
     Args:
@@ -108,7 +109,7 @@ def argmax(logits):
     return ops.cast(ops.reshape(tokens, outer), "int32")
 
 
-def _in_groups(x, width):
+def _in_groups(x: Tensor, width: int) -> Tensor:
     """Values `(..., V)` as `(rows, G, W)`, the last group filled up with -inf."""
     size = x.shape[-1]
     groups = -(-size // width)
@@ -119,7 +120,7 @@ def _in_groups(x, width):
     return ops.reshape(x, (-1, groups, width))
 
 
-def _width(size, k):
+def _width(size: int, k: int) -> int:
     """The width of groups: about that which leaves the fewest values to be sorted."""
     # PyTorch takes the maxima of groups of less than 32 many times as slowly.
     least = max(32, round((size / k) ** 0.5))

@@ -11,6 +11,7 @@ from keras_encdec.generation.samplers.hypotheses import (
     in_parents_places,
     select_best,
     top_indices,
+    without_repeats,
 )
 
 
@@ -28,6 +29,15 @@ def test_the_best_are_taken_in_order_with_all_that_is_theirs():
     assert np.array_equal(ops.convert_to_numpy(best.scores), scores[rows, expected])
     assert np.array_equal(ops.convert_to_numpy(best.ids), ids[rows, expected])
     assert best.token_scores == ()
+
+
+def test_of_those_with_the_same_ids_the_first_keeps_its_score():
+    ids = np.array([[[5, 2], [5, 3], [5, 2], [5, 2]], [[1, 1], [2, 2], [2, 2], [1, 2]]])
+    scores = np.array([[4, 3, 2, 1]] * 2, "float32")
+    arrays = map(ops.convert_to_tensor, (scores, ids.astype("int32")))
+    left = ops.convert_to_numpy(without_repeats(Hypotheses(*arrays, (), ())).scores)
+    never = -np.inf
+    assert left.tolist() == [[4, 3, never, never], [4, 3, never, 1]]
 
 
 @pytest.mark.parametrize("beams", [1, 2, 3, 4, 5])
