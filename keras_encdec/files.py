@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -24,12 +25,16 @@ FORMAT = 2
 
 
 @contextlib.contextmanager
-def new_folder(path: AnyPath, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
+def new_folder(
+    path: AnyPath, *, overwrite: bool = False, mark: str | None = None
+) -> Iterator[pathlib.Path]:
     """Gives a folder to write in, which takes its place when all is written.
 
     Args:
         path: The place of the folder, `str` or `Path`.
         overwrite: Whether to replace a folder that is there already.
+        mark: The name of a file that is written in it. If it is given, a folder without
+            one is not replaced, unless it is empty: it is something else.
 
     Yields:
         The `Path` of an empty folder beside the place. When the block ends it is
@@ -38,7 +43,7 @@ def new_folder(path: AnyPath, *, overwrite: bool = False) -> Iterator[pathlib.Pa
 
     Raises:
         FileExistsError: If there is something at `path`, and `overwrite` is False or
-            it is no folder that can be renamed.
+            it is no folder that can be renamed, or one without the `mark`.
         OSError: If the folder cannot be written. Should the folder that was there not
             come back to its place, the error names where it is.
 
@@ -54,7 +59,7 @@ def new_folder(path: AnyPath, *, overwrite: bool = False) -> Iterator[pathlib.Pa
         print(list(place.iterdir()))
         ```
     """
-    require_place_of_folder(path, overwrite=overwrite)
+    require_place_of_folder(path, overwrite=overwrite, mark=mark)
     place = _end_of_links(path)
     missing = [parent for parent in place.parents if not parent.exists()]
     work = _beside(place)
@@ -84,12 +89,15 @@ def new_folder(path: AnyPath, *, overwrite: bool = False) -> Iterator[pathlib.Pa
                 parent.rmdir()
 
 
-def require_place_of_folder(path: AnyPath, *, overwrite: bool = False) -> None:
+def require_place_of_folder(
+    path: AnyPath, *, overwrite: bool = False, mark: str | None = None
+) -> None:
     """Raises where `new_folder` would, before what is to be written is made.
 
     Args:
         path: As in `new_folder`.
         overwrite: As in `new_folder`.
+        mark: As in `new_folder`.
 
     Raises:
         FileExistsError: As in `new_folder`.
@@ -110,6 +118,14 @@ def require_place_of_folder(path: AnyPath, *, overwrite: bool = False) -> None:
             f"A folder is replaced as a whole; {str(path)!r} is where a disk is "
             "mounted. Choose a place in it."
         )
+    if there is not None and mark is not None and not (place / mark).exists():
+        others = sorted(os.listdir(place))
+        if others:
+            raise FileExistsError(
+                f"Only what was written by the same way is replaced; {str(path)!r} "
+                f"holds {others[0]!r} and no {mark!r}. Choose another place, or remove "
+                "it yourself."
+            )
 
 
 def recover(path: AnyPath) -> None:
@@ -161,13 +177,16 @@ def whole_folder(path: AnyPath) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def new_file(path: AnyPath) -> Iterator[pathlib.Path]:
+def new_file(path: AnyPath, *, suffix: str | None = None) -> Iterator[pathlib.Path]:
     """Gives a file to write, which takes its place when all is written.
 
     Args:
         path: The place of the file, `str` or `Path`; a file that is there already is
             replaced, and its permissions are kept. A pipe or a device, and what a
             process has open, such as `/dev/stdout`, is written straight.
+        suffix: What the name of the file that is written must end in, for who writes
+            by names, or puts another file in the place of the one given: a pipe and the
+            like then get the bytes when all is written. By default any.
 
     Yields:
         The `Path` of an empty file beside the place. When the block ends it is renamed
@@ -190,10 +209,19 @@ def new_file(path: AnyPath) -> Iterator[pathlib.Path]:
     """
     require_place_of_file(path)
     if _is_written_straight(path):
-        yield pathlib.Path(path)
+        if suffix is None:
+            yield pathlib.Path(path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, f"new{suffix}")
+            file.touch()
+            yield file
+            with file.open("rb") as written, open(path, "wb") as straight:
+                shutil.copyfileobj(written, straight)
         return
     place = _end_of_links(path)
     beside = _beside(place)
+    beside = beside.with_name(beside.name + (suffix or ""))
     try:
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         # Who writes may make the file anew, with other permissions.
@@ -301,7 +329,7 @@ def _beside(place: pathlib.Path) -> pathlib.Path:
 
 def _works(place: pathlib.Path) -> list[pathlib.Path]:
     """What writers that were killed left beside a place."""
-    ours = re.compile(re.escape(f".{place.name}.") + r"[0-9a-f]{8}\.part")
+    ours = re.compile(re.escape(f".{place.name}.") + r"[0-9a-f]{8}\.part(\.[.\w]+)?")
     if not place.parent.is_dir():
         return []
     return [path for path in place.parent.iterdir() if ours.fullmatch(path.name)]

@@ -8,14 +8,39 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_encdec.annotations import AnyPath
-from keras_encdec.files import whole_folder
+from keras_encdec.files import new_folder, whole_folder
 
 MODEL_FILE = "model.keras"
 CONFIG_FILE = "text_to_text.json"
+# By which the folder of an export is known, of each format.
+EXPORT_FILES = {
+    "saved-model": "saved_model.pb",
+    "hugging-face": "model.safetensors",
+    "ctranslate2": "model.bin",
+    "onnx": "ids.json",
+    "openvino": "ids.json",
+    "litert": "ids.json",
+}
 # Where an earlier training is until the one that overwrites it has finished an epoch;
 # and while it is moved there or back.
 ASIDE = ".overwritten.keras_encdec"
 MOVING = f"{ASIDE}.part"
+
+
+def new_export(
+    path: AnyPath, format: str, *, overwrite: bool = False
+) -> contextlib.AbstractContextManager[pathlib.Path]:
+    """As `files.new_folder`, of an export: it replaces one of its format alone.
+
+    Args:
+        path: As in `new_folder`.
+        format: One of `EXPORT_FILES`.
+        overwrite: As in `new_folder`.
+
+    Raises:
+        FileExistsError: As in `new_folder`.
+    """
+    return new_folder(path, overwrite=overwrite, mark=EXPORT_FILES[format])
 
 
 def saved_folder(folder: AnyPath) -> pathlib.Path:
@@ -75,10 +100,10 @@ def part_config(name: str, part: Any) -> dict[str, Any]:
     """The config of a part, from which it can be made again without running code."""
     import keras
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of a lambda, which is refused here.
-        config = keras.saving.serialize_keras_object(part)
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of a lambda, which is refused here.
+            config = keras.saving.serialize_keras_object(part)
         part_from_config(config)
     except (TypeError, ValueError) as error:
         raise ValueError(

@@ -546,7 +546,8 @@ class TextToText:
             overwrite: Whether to replace a folder that is there already.
 
         Raises:
-            FileExistsError: If the folder is there and `overwrite` is False.
+            FileExistsError: If the folder is there and `overwrite` is False, or holds
+                something else.
             ValueError: If a part could not be read again; nothing is written then.
         """
         config = {
@@ -556,7 +557,7 @@ class TextToText:
             **search_config(self.generator),
             "max_length": self.max_length,
         }
-        with new_folder(folder, overwrite=overwrite) as new:
+        with new_folder(folder, overwrite=overwrite, mark=CONFIG_FILE) as new:
             self.model.save(new / MODEL_FILE)
             (new / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
 

@@ -8,6 +8,7 @@ import shutil
 import stat
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -91,6 +92,18 @@ def test_refuses_to_replace_what_it_must_not(tmp_path, overwrite):
     with pytest.raises(FileExistsError, match=f"free place; '{place}' is there"):
         with new_folder(place, overwrite=overwrite):
             raise AssertionError("the block must not run")
+    assert contents(tmp_path) == before
+
+
+def test_only_what_bears_the_mark_is_replaced(tmp_path):
+    place, options = tmp_path / "run", {"overwrite": True, "mark": "note.txt"}
+    place.mkdir()
+    write_folder(place, "into an empty one", **options)
+    write_folder(place, "over its like", **options)
+    (place / "note.txt").rename(place / "thesis.txt")
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match="holds 'sub' and no 'note.txt'"):
+        write_folder(place, "over something else", **options)
     assert contents(tmp_path) == before
 
 
@@ -496,3 +509,27 @@ def test_a_file_on_the_way_to_a_folder_is_named(tmp_path):
         new_folder(tmp_path / "file" / "1"),
     ):
         pass
+
+
+def test_who_replaces_the_file_that_is_given_replaces_no_device(tmp_path):
+    def write(path, text):
+        with new_file(path, suffix=".safetensors") as file:
+            assert file.name.endswith(".safetensors")
+            other = file.with_name("other")
+            other.write_text(text)
+            os.replace(other, file)
+
+    pipe, plain = tmp_path / "pipe", tmp_path / "plain"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as executor:
+        read = executor.submit(pipe.read_text)
+        write(pipe, "whole")
+        assert read.result() == "whole"
+    assert pipe.is_fifo()
+    plain.write_text("old")
+    write(plain, "new")
+    assert plain.read_text() == "new"
+    # What a kill leaves of it is known, too.
+    (tmp_path / ".plain.0123abcd.part.weights.h5").touch()
+    recover(plain)
+    assert sorted(os.listdir(tmp_path)) == ["pipe", "plain"]

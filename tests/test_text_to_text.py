@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import os
 import pickle
@@ -278,6 +279,21 @@ def test_what_was_encoded_is_not_encoded_again(text_to_text, monkeypatch):
     assert text_to_text(ids, max_length=4) == expected
 
 
+def test_quantized_it_is_what_one_made_anew_is_and_stays_so_when_saved(tmp_path):
+    characters = TOKENIZERS["characters"]
+    text_to_text = text_to_text_of(characters, characters, max_length=5)
+    before = text_to_text(LINES), text_to_text.score(LINES, LINES)
+    text_to_text.model.quantize("int8")
+    anew = TextToText(characters, characters, text_to_text.model, max_length=5)
+    text_to_text.save(tmp_path / "saved")
+    loaded = TextToText.load(tmp_path / "saved")
+    for other in (anew, loaded):
+        assert other(LINES) == text_to_text(LINES)
+        found = text_to_text.score(LINES, LINES)
+        np.testing.assert_allclose(other.score(LINES, LINES), found, rtol=1e-5)
+        assert np.abs(found - before[1]).max() > 1e-3
+
+
 def test_tells_what_it_is_made_of(text_to_text):
     told = repr(text_to_text)
     assert told.startswith("TextToText(source_tokenizer=")
@@ -392,6 +408,9 @@ def test_save_refuses_a_folder_that_is_there(text_to_text, tmp_path):
     text_to_text.save(folder, overwrite=True)
     assert not (folder / "mine").exists()
     assert TextToText.load(folder)(LINES) == text_to_text(LINES)
+    (folder / "text_to_text.json").unlink()
+    with pytest.raises(FileExistsError, match="holds 'model.keras' and no 'text_to_"):
+        text_to_text.save(folder, overwrite=True)
     (tmp_path / "file").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match="there already"):
@@ -523,7 +542,10 @@ def unregistered(ids, logits, step):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("processor", [lambda ids, logits, step: logits, unregistered])
+@pytest.mark.parametrize(
+    "processor",
+    [lambda ids, logits, step: logits, unregistered, functools.partial(unregistered)],
+)
 def test_save_refuses_what_could_not_be_loaded(text_to_text, processor, tmp_path):
     parts = text_to_text.source_tokenizer, text_to_text.target_tokenizer
     made = TextToText(*parts, text_to_text.model, processors=[processor])

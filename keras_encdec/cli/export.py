@@ -12,8 +12,8 @@ from keras_encdec.cli.arguments import (
 )
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
+from keras_encdec.saved_parts import EXPORT_FILES
 
-FORMATS = ("saved-model", "hugging-face", "ctranslate2", "onnx", "openvino", "litert")
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
 
 
@@ -35,7 +35,7 @@ def add_commands(commands):
     )
     added.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=[*EXPORT_FILES],
         default="saved-model",
         help="what to write; all but saved-model take ids or tokens, not strings",
     )
@@ -123,7 +123,7 @@ def check_export(path, format, beams, length_penalty, overwrite, **options):
                 )
     else:
         path = _version_folder(path, options["version"])
-    require_place_of_folder(path, overwrite=overwrite)
+    require_place_of_folder(path, overwrite=overwrite, mark=EXPORT_FILES[format])
 
 
 def _version_folder(path, version):

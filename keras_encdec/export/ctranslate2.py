@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.export.weights import refuse_nan
-from keras_encdec.files import new_folder
 from keras_encdec.layers import (
     LearnedPosition,
     SinusoidalPosition,
@@ -15,6 +14,7 @@ from keras_encdec.layers import (
 )
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
+from keras_encdec.saved_parts import new_export
 from keras_encdec.text import (
     ByteLevelBPETokenizer,
     ByteTokenizer,
@@ -71,7 +71,8 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
         The `pathlib.Path` of the folder.
 
     Raises:
-        FileExistsError: If the folder is there and `overwrite` is False.
+        FileExistsError: If the folder is there and `overwrite` is False, or holds
+            something else.
         ImportError: If `ctranslate2` cannot be imported.
         ValueError: If CTranslate2 does not know an option of the model, a tokenizer or
             `quantization`; the message lists all of them. If a weight is nan.
@@ -106,7 +107,7 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
             "export_saved_model, which takes all of them."
         )
     refuse_nan(text_to_text.model)
-    with new_folder(path, overwrite=overwrite) as folder:
+    with new_export(path, "ctranslate2", overwrite=overwrite) as folder:
         specification = _specification(specs, text_to_text)
         specification.validate()
         specification.optimize(quantization=quantization)

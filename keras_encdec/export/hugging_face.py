@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from keras_encdec.export.weights import refuse_nan
-from keras_encdec.files import new_folder
 from keras_encdec.layers import LearnedPosition, SinusoidalPosition
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
@@ -18,6 +17,7 @@ from keras_encdec.pretrained.families import FAMILIES, Architecture
 from keras_encdec.pretrained.generation_settings import settings_from
 from keras_encdec.pretrained.layouts import layout_of
 from keras_encdec.pretrained.written_tokenizers import tokenizer_contents
+from keras_encdec.saved_parts import new_export
 from keras_encdec.text_to_text import TextToText
 
 # What changes no answer of a trained model, or is said in another place.
@@ -48,7 +48,8 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
         The `pathlib.Path` of the folder.
 
     Raises:
-        FileExistsError: If the folder is there and `overwrite` is False.
+        FileExistsError: If the folder is there and `overwrite` is False, or holds
+            something else.
         ValueError: If no family can say an option of the model, a tokenizer, a sampler
             or a processor; the message lists all that is amiss. If a weight is nan.
 
@@ -87,7 +88,7 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
             "export_saved_model, which takes all of them."
         )
     refuse_nan(model)
-    with new_folder(path, overwrite=overwrite) as folder:
+    with new_export(path, "hugging-face", overwrite=overwrite) as folder:
         for name, text in (model.origin or {}).items():
             (folder / name).write_text(text, "utf-8")
         for name, content in files.items():

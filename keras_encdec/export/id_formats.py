@@ -11,11 +11,12 @@ import pkgutil
 
 from keras_encdec.export.child import run_under_tensorflow
 from keras_encdec.export.id_functions import id_functions
-from keras_encdec.files import FORMAT, new_folder
+from keras_encdec.files import FORMAT
 from keras_encdec.generation import Generator
 from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.option_checks import require_positive
+from keras_encdec.saved_parts import new_export
 from keras_encdec.text import SentencePieceTokenizer
 
 
@@ -70,7 +71,8 @@ def export_ids(
         The `pathlib.Path` of the folder.
 
     Raises:
-        FileExistsError: If the folder is there and `overwrite` is False.
+        FileExistsError: If the folder is there and `overwrite` is False, or holds
+            something else.
         TypeError: If the model is no `EncoderDecoder`.
         ValueError: If the model does not compute in float32, or the sampler cannot give
             as many sequences or tokens.
@@ -118,7 +120,7 @@ def export_ids(
             "max_length must not be above the model's positions, "
             f"max_length={largest - sampler.extra_positions}; received {max_length}."
         )
-    with new_folder(path, overwrite=overwrite) as folder:
+    with new_export(path, "onnx", overwrite=overwrite) as folder:
         run_under_tensorflow(
             write_files,
             text_to_text,

@@ -8,9 +8,9 @@ from keras_encdec.export.child import run_under_tensorflow
 from keras_encdec.export.proof import example_requests, prove
 from keras_encdec.export.signatures import SIGNATURES, Signatures
 from keras_encdec.export.warm_up import write_warm_up
-from keras_encdec.files import new_folder
 from keras_encdec.generation import BeamSampler
 from keras_encdec.option_checks import require_positive
+from keras_encdec.saved_parts import new_export
 from keras_encdec.serving.grpc import import_serving_api
 
 tf = import_tensorflow()
@@ -78,7 +78,8 @@ def export_saved_model(
         The `pathlib.Path` of the folder.
 
     Raises:
-        FileExistsError: If the folder is there and `overwrite` is False.
+        FileExistsError: If the folder is there and `overwrite` is False, or holds
+            something else.
         ValueError: If the folder's name is no number, a signature is unknown, there are
             no texts for the proof, or a length or the sampler cannot be exported;
             before anything is written.
@@ -129,7 +130,7 @@ def export_saved_model(
     text_to_text.generator([], max_length)
     if "beam" in signatures:
         text_to_text.with_sampler(beams).generator([], max_length)
-    with new_folder(path, overwrite=overwrite) as folder:
+    with new_export(path, "saved-model", overwrite=overwrite) as folder:
         run_under_tensorflow(
             write_saved_model,
             text_to_text,

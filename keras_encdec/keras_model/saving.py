@@ -1,8 +1,10 @@
 """A Keras model that is saved whole or not at all, and can be trained on."""
 
+import functools
 import os
 
 import keras
+from keras.src.utils import io_utils
 
 from keras_encdec.files import new_file, portable_config
 from keras_encdec.keras_model.optimizers import has_optimizer_state, pass_over_state
@@ -31,20 +33,18 @@ class RestoredModel:
         ```
     """
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Saves as `keras.Model.save` does, whole or not at all."""
         self.get_config()  # What cannot be saved is refused before anything is written.
-        if not str(filepath).endswith(".keras"):
-            super().save(filepath, *args, **kwargs)
-            return
-        with new_file(filepath) as file:
-            # Keras knows its files by their names.
-            beside = file.with_name(f"{file.name}.keras")
-            try:
-                super().save(beside, *args, **kwargs)
-                os.replace(beside, file)
-            finally:
-                beside.unlink(missing_ok=True)
+        suffixes = () if zipped is False else (".keras", ".h5", ".hdf5")
+        save = functools.partial(super().save, zipped=zipped, **kwargs)
+        _save_whole(save, filepath, suffixes, overwrite)
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """Saves as `keras.Model.save_weights` does; one file whole or not at all."""
+        suffixes = (".weights.h5",) if max_shard_size is None else ()
+        save = functools.partial(super().save_weights, max_shard_size=max_shard_size)
+        _save_whole(save, filepath, suffixes, overwrite)
 
     def get_compile_config(self):
         """Returns what `compile` was given, in words that every backend understands."""
@@ -65,3 +65,17 @@ class RestoredModel:
             pass_over_state(self.optimizer)
         elif self.built:
             self.optimizer.build(self.trainable_variables)
+
+
+def _save_whole(save, filepath, suffixes, overwrite):
+    """Has Keras write a file, of which it tells the kind by the end of its name."""
+    suffix = next((x for x in suffixes if str(filepath).endswith(x)), None)
+    if suffix is None or str(filepath).startswith("hf://"):
+        save(filepath, overwrite=overwrite)
+        return
+    if not overwrite and os.path.exists(filepath):
+        # Keras asks too, but of the file that it is given.
+        if not io_utils.ask_to_proceed_with_overwrite(str(filepath)):
+            return
+    with new_file(filepath, suffix=suffix) as file:
+        save(str(file))

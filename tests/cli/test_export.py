@@ -1,6 +1,7 @@
 """The command that exports, run in this process, and what it prints and writes."""
 
 import re
+import shutil
 
 import ctranslate2
 import keras
@@ -14,6 +15,7 @@ from keras_encdec import (
     TextToText,
     WordTokenizer,
 )
+from keras_encdec.saved_parts import EXPORT_FILES
 
 pytestmark = pytest.mark.once
 
@@ -88,6 +90,17 @@ def test_options_of_another_format_are_refused(saved, tmp_path, error_of, option
     said = error_of("export", saved, tmp_path / "models", *options)
     assert re.search(rf"takes ({'|'.join(options)})", said)
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("format", EXPORT_FILES)
+def test_something_else_is_not_replaced(saved, tmp_path, error_of, format):
+    shutil.copytree(saved, tmp_path / "project" / "1")
+    place = tmp_path / "project"
+    # Its own model, and a folder of the user's with all that is in it.
+    for path in (place,) if format == "saved-model" else (place, place / "1"):
+        said = error_of("export", place / "1", path, "--format", format, "--overwrite")
+        assert f"and no {EXPORT_FILES[format]!r}. Choose another place" in said
+    assert TextToText.load(place / "1")(["ab"])
 
 
 @pytest.mark.parametrize("format", ["saved-model", "onnx"])

@@ -120,6 +120,7 @@ def test_models_of_our_own_go_as_the_family_that_says_them(
     sizes = {"hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4, "num_layers": 2}
     model = randomized(EncoderDecoder(11, **sizes, **options))
     folder = export_hugging_face(model, tmp_path / "model")
+    export_hugging_face(model, folder, overwrite=True)
     config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == family
     is_token = TARGET != 0

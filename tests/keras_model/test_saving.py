@@ -1,6 +1,9 @@
 """A model is saved whole or not at all, and loaded compiled."""
 
+import logging
+import os
 import pathlib
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -30,19 +33,57 @@ def test_a_checked_model_can_be_saved_and_loaded_compiled(tmp_path):
     )
 
 
-@pytest.mark.once
-def test_a_save_that_fails_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+VERBS = {"model.keras": "save", "model.h5": "save", "a.weights.h5": "save_weights"}
+
+
+@pytest.fixture(params=VERBS)
+def saving(request, tmp_path):
+    """A verb that saves, and the place of what it has saved."""
+    logging.getLogger("absl").setLevel("ERROR")  # Keras advises against .h5.
     model = EncoderDecoder(20, 16, 32, 2, 1)
-    path = tmp_path / "model.keras"
-    model.save(path)
+    save = getattr(model, VERBS[request.param])
+    save(tmp_path / request.param)
+    return save, tmp_path / request.param
+
+
+@pytest.mark.once
+def test_a_save_that_fails_leaves_the_file_that_was_there(saving, monkeypatch):
+    save, path = saving
     before = path.read_bytes()
 
     def full(self, filepath, *args, **kwargs):
         pathlib.Path(filepath).write_text("half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(keras.Model, "save", full)
+    monkeypatch.setattr(keras.Model, save.__name__, full)
     with pytest.raises(OSError, match="no space left"):
-        model.save(path)
+        save(path)
     assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.once
+def test_what_is_there_is_asked_for(saving, monkeypatch):
+    save, path = saving
+    before = path.read_bytes()
+    path.write_bytes(before + b"mine")
+    for answer in "ny":
+        monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
+        save(path, overwrite=False)
+        assert path.read_bytes().endswith(b"mine") == (answer == "n")
+
+
+@pytest.mark.once
+def test_a_pipe_and_a_link_stay_what_they_are(saving):
+    save, path = saving
+    link, pipe = (path.with_name(f"{kind}.{path.name}") for kind in ("link", "pipe"))
+    link.symlink_to(path)
+    path.write_bytes(b"")
+    save(link)
+    assert link.is_symlink() and path.stat().st_size
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as executor:
+        read = executor.submit(pipe.read_bytes)
+        save(pipe)
+        assert len(read.result()) > 10_000
+    assert pipe.is_fifo()
