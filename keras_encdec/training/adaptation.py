@@ -5,7 +5,7 @@ import json
 import numpy as np
 from keras import ops
 
-from keras_encdec.files import new_file
+from keras_encdec.files import new_file, require_file
 
 
 def enable_lora(model, rank, alpha=None, *, targets=None):
@@ -78,7 +78,7 @@ def merge_lora(model):
         model: A model, after `enable_lora`.
 
     Raises:
-        ValueError: If it has no LoRA.
+        ValueError: If it has no LoRA, or is quantized; it is as before then.
 
     Example:
         ```python
@@ -89,7 +89,15 @@ def merge_lora(model):
         merge_lora(model)
         ```
     """
-    for layer in _adapted(model):
+    layers = _adapted(model)
+    quantized = [x.path for x in layers if getattr(x, "quantization_mode", None)]
+    if quantized:
+        raise ValueError(
+            "LoRA is merged into floats; received a model whose "
+            f"{quantized[0]!r} is quantized. Save and load it, which merges and "
+            "quantizes anew."
+        )
+    for layer in layers:
         matrix, first, second = _parts(layer)
         merged = ops.copy(getattr(layer, matrix))
         layer._tracker.unlock()
@@ -113,7 +121,7 @@ def save_adapter(model, path):
         path: The file to write, of safetensors.
 
     Raises:
-        ValueError: If the model has no LoRA.
+        ValueError: If the model has no LoRA, or what it has learnt is nan.
 
     Example:
         ```python
@@ -135,7 +143,14 @@ def save_adapter(model, path):
         x.path: np.ascontiguousarray(ops.convert_to_numpy(ops.cast(x, "float32")))
         for x in model.trainable_variables
     }
-    with new_file(path) as file:
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if broken:
+        raise ValueError(
+            "What LoRA has learnt must be numbers to be saved; received a model with "
+            f"nan or infinity in {broken[0]!r}. Train anew from the last good adapter, "
+            "at a lower rate."
+        )
+    with new_file(path, suffix=".safetensors") as file:
         save_file(arrays, file, metadata={"lora": json.dumps(layers)})
 
 
@@ -149,6 +164,7 @@ def load_adapter(model, path):
         path: The file.
 
     Raises:
+        FileNotFoundError: If there is no file.
         ValueError: If the file is no adapter, or not one of this model; the model is
             as before then.
 
@@ -167,16 +183,36 @@ def load_adapter(model, path):
     """
     from safetensors import SafetensorError, safe_open
 
+    require_file(path, "An adapter is read from a file")
     try:
         with safe_open(path, "numpy") as file:
             layers = json.loads((file.metadata() or {})["lora"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (KeyError, SafetensorError, ValueError) as error:
+        for name, (rank, alpha) in layers.items():
+            if not (type(rank) is int and rank > 0 and type(alpha) in (int, float)):
+                numbers = f"{rank!r}, {alpha!r}"
+                raise ValueError(f"the rank and alpha of {name} are {numbers}")
+        for name, array in arrays.items():
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(f"{name} holds what is no number")
+    except (AttributeError, KeyError, SafetensorError, TypeError, ValueError) as error:
         raise ValueError(
             f"An adapter is what save_adapter wrote; {str(path)!r} is not: {error!r}. "
             "Give that file."
         ) from error
     ours = {layer.path: layer for layer in _adaptable(model)}
+    missing = [
+        f"{name}/{factor}"
+        for name in layers
+        if name in ours
+        for factor in _parts(ours[name])[1:]
+        if f"{name}/{factor}" not in arrays
+    ]
+    if missing:
+        raise ValueError(
+            "An adapter holds both factors of each layer; "
+            f"{str(path)!r} lacks {', '.join(missing[:4])}. Save or copy it again."
+        )
     variables = {x.path: x for x in model.variables}
     problems = [f"no layer {name}" for name in layers if name not in ours]
     problems += [f"LoRA in {name} already" for name in ours if ours[name].lora_enabled]

@@ -1,8 +1,12 @@
 """LoRA on a whole model."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from keras_encdec import (
     EncoderDecoder,
@@ -102,3 +106,80 @@ def test_refuses_other_names_and_other_adapters(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="save_adapter wrote"):
         load_adapter(small_model(), path)
+
+
+def harmed(arrays, layers, first):
+    """Adapters that are none, by what an error says of each."""
+    less = {name: x for name, x in arrays.items() if name != first}
+    layer = first.rpartition("/")[0]
+    nan = {**arrays, first: arrays[first] * np.nan}
+    whole = {**arrays, first: arrays[first].astype("int32")}
+    return {
+        f"lacks {first}": (less, layers),
+        f"{first} holds what is no number": (nan, layers),
+        f"{first} holds what is no .umber": (whole, layers),
+        "the rank and alpha of .* are 2.5, 2": (arrays, {**layers, layer: [2.5, 2]}),
+        "the rank and alpha of .* are 2, 'a'": (arrays, {**layers, layer: [2, "a"]}),
+        "not enough values": (arrays, {**layers, layer: [2]}),
+        "has no attribute 'items'": (arrays, [layer]),
+        "no layer nothing/query": (arrays, {**layers, "nothing/query": [2, 2]}),
+    }
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("number", range(8))
+def test_a_harmed_adapter_changes_nothing(number, tmp_path):
+    model, path = small_model(), tmp_path / "adapter.safetensors"
+    weights = model.get_weights()
+    enable_lora(model, 2, targets="query")
+    save_adapter(model, path)
+    arrays = load_file(path)
+    with safe_open(path, "numpy") as file:
+        layers = json.loads(file.metadata()["lora"])
+    message, (arrays, layers) = [*harmed(arrays, layers, min(arrays)).items()][number]
+    save_file(arrays, path, metadata={"lora": json.dumps(layers)})
+    model = small_model()
+    model.set_weights(weights)
+    trainable = len(model.trainable_variables)
+    with pytest.raises(ValueError, match=message):
+        load_adapter(model, path)
+    assert len(model.trainable_variables) == trainable
+    for now, before in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
+@pytest.mark.once
+def test_an_adapter_is_a_file_of_numbers(tmp_path):
+    model, path = small_model(), tmp_path / "adapter.safetensors"
+    enable_lora(model, 2, targets="query")
+    save_adapter(model, path)
+    before = path.read_bytes()
+    learnt = model.trainable_variables[0]
+    learnt.assign(np.full(learnt.shape, np.nan))
+    with pytest.raises(ValueError, match="nan or infinity in .*lora_kernel_a"):
+        save_adapter(model, path)
+    assert path.read_bytes() == before
+    with pytest.raises(FileNotFoundError, match="but one at .*adapter.safetensors"):
+        load_adapter(small_model(), tmp_path / "adaptor.safetensors")
+    with pytest.raises(IsADirectoryError, match="read from a file"):
+        load_adapter(small_model(), tmp_path)
+
+
+def test_adapters_of_a_quantized_model_are_merged_when_it_is_saved(tmp_path):
+    model = small_model()
+    model.quantize("int8")
+    before = model.predict(IDS, verbose=0)
+    enable_lora(model, 2)
+    for variable in model.trainable_variables:
+        if "lora" in variable.path:
+            variable.assign(variable + 0.1)
+    learnt = model.predict(IDS, verbose=0)
+    with pytest.raises(ValueError, match="is quantized. Save and load it"):
+        merge_lora(model)
+    np.testing.assert_array_equal(model.predict(IDS, verbose=0), learnt)
+    model.save(tmp_path / "model.keras")
+    merged = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert not any("lora" in variable.path for variable in merged.variables)
+    # Quantized anew, it is rounded anew.
+    lost = np.abs(merged.predict(IDS, verbose=0) - learnt).mean()
+    assert lost < 0.3 * np.abs(learnt - before).mean()
