@@ -25,8 +25,9 @@ _OTHERS = {
 def read_lines(file: Any) -> list[str]:
     r"""Reads texts, a line each, from a UTF-8 file, plain or packed by gzip.
 
-    Whether it is packed is seen from what it holds, not from its name. A byte order
-    mark at the beginning and carriage returns at the ends of lines are left out.
+    Whether it is packed is seen from what it holds, not from its name. Byte order marks
+    at the beginnings of lines, as of files that were joined, and carriage returns at
+    their ends are left out.
 
     Args:
         file: The path of a file, `"-"` for standard input, or a binary file that is
@@ -38,7 +39,8 @@ def read_lines(file: Any) -> list[str]:
     Raises:
         FileNotFoundError: If there is no file.
         ValueError: If it is not UTF-8, such as UTF-16, is packed otherwise or not
-            whole, or holds NUL bytes, which no text has; it names file and line.
+            whole, holds NUL bytes, which no text has, or ends its lines by carriage
+            returns alone; it names file and line.
 
     Example:
         ```python
@@ -80,7 +82,13 @@ def read_lines(file: Any) -> list[str]:
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
-    return [line.removesuffix("\r") for line in lines]
+    lines = [line.rstrip("\r").removeprefix("\ufeff") for line in lines]
+    if "\n" not in text and any("\r" in line for line in lines):
+        raise ValueError(
+            f"Lines must end by a line feed; {name} holds carriage returns alone. "
+            "Convert it with `tr '\\r' '\\n'`."
+        )
+    return lines
 
 
 def _name(file: Any) -> str:

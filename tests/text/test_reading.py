@@ -109,6 +109,9 @@ def test_sources_are_the_first_column_where_every_line_has_a_tab():
         (gzip.compress("a".encode("utf-16")), "is UTF-16"),
         (lzma.compress(b"a"), "packed by xz"),
         (bz2.compress(b"a"), "packed by bzip2"),
+        (b"a\tx\rb\ty\r", "carriage returns alone.*tr "),
+        (gzip.compress(b"a\rb"), "carriage returns alone"),
+        (gzip.compress(gzip.compress(b"a\n")), "holds the byte 0x8b"),
     ],
 )
 def test_refuses_what_is_no_text(data, message, tmp_path):
@@ -119,6 +122,15 @@ def test_refuses_what_is_no_text(data, message, tmp_path):
                 file.seek(0)
             with pytest.raises(ValueError, match=message):
                 read(file)
+
+
+def test_marks_and_returns_of_joined_files_are_left_out():
+    one = b"\xef\xbb\xbfa\r\r\n\xef\xbb\xbfb\rc\n"
+    for data in (one, gzip.compress(one[:9]) + gzip.compress(one[9:])):
+        assert read_lines(io.BytesIO(data)) == ["a", "b\rc"]
+    assert read_lines(io.BytesIO(b"\xef\xbb\xbf" + one)) == ["a", "b\rc"]
+    assert read_lines(io.BytesIO(b"a\r")) == ["a"]
+    assert read_lines(io.BytesIO(b"b\rc\n")) == ["b\rc"]
 
 
 def test_the_sources_of_two_files_may_be_a_column(tmp_path):
