@@ -94,7 +94,7 @@ def weights_of_tokens(weights, labels):
         `(B, T)`, always: TensorFlow keeps the graph of the first call.
 
     Raises:
-        ValueError: If they have another shape.
+        ValueError: If they have another shape, or are not finite.
     """
     if weights.shape == labels.shape[:1]:
         weights = weights[:, None]
@@ -103,6 +103,11 @@ def weights_of_tokens(weights, labels):
             "sample_weight must have a weight for each row, (B,) or (B, 1), or for "
             f"each token, (B, T); received shape {weights.shape} for labels "
             f"{labels.shape}."
+        )
+    if not (weights.dtype.kind in "buifV" and np.isfinite(weights).all()):
+        raise ValueError(
+            "sample_weight must be finite numbers; received nan, infinity or what is "
+            f"none, of dtype {weights.dtype}. Give what is not to count the weight 0."
         )
     return np.broadcast_to(weights, labels.shape)
 

@@ -145,7 +145,7 @@ def require_labels(labels, vocabulary_size, padding_id=0, ignore_class=None):
         ```
     """
     counted = labels
-    if ignore_class is not None:
+    if ignore_class is not None and labels.dtype.kind in "iu":
         counted = np.where(labels == ignore_class, padding_id, labels)
     if counted.size and counted.dtype.kind in "iu" and counted.min() < 0:
         least = counted.min()

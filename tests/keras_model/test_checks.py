@@ -69,6 +69,8 @@ def test_refuses_labels_that_are_no_ids(trained, verb):
         (LABELS[:, :1], r"label for each position.*\(2, 1\) and \(2, 3\)"),
         (LABELS.T, "a row each for every pair"),
         (LABELS / 1, "label must be integer token ids"),
+        (LABELS > 5, "label must be integer token ids"),
+        (LABELS.astype(str), "label must be integer token ids"),
     ):
         with pytest.raises(ValueError, match=match):
             VERBS[verb](trained, (SOURCE, TARGET), labels)
@@ -189,6 +191,13 @@ def test_refuses_weights_of_other_shapes(trained, shape):
         trained.fit((SOURCE, TARGET), LABELS, sample_weight=weights, verbose=0)
     with pytest.raises(ValueError, match="sample_weight must have a weight for each"):
         trained.evaluate((SOURCE, TARGET), LABELS, sample_weight=weights, verbose=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, "x"])
+def test_refuses_weights_that_are_no_numbers(trained, bad):
+    weights = np.array([1.0, bad])
+    with pytest.raises(ValueError, match="sample_weight must be finite numbers"):
+        trained.fit((SOURCE, TARGET), LABELS, sample_weight=weights, verbose=0)
 
 
 @pytest.mark.parametrize("make", OBJECTIVES.values())
