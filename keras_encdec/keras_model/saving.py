@@ -4,7 +4,6 @@ import functools
 import os
 
 import keras
-from keras.src.utils import io_utils
 
 from keras_encdec.files import new_file, portable_config
 from keras_encdec.keras_model.optimizers import has_optimizer_state, pass_over_state
@@ -74,8 +73,10 @@ def _save_whole(save, filepath, suffixes, overwrite):
         save(filepath, overwrite=overwrite)
         return
     if not overwrite and os.path.exists(filepath):
-        # Keras asks too, but of the file that it is given.
-        if not io_utils.ask_to_proceed_with_overwrite(str(filepath)):
-            return
+        # Keras would ask at the terminal, and about the file beside it.
+        raise FileExistsError(
+            f"overwrite=False replaces no file; {str(filepath)!r} is there already. "
+            "Choose another place, or give overwrite=True."
+        )
     with new_file(filepath, suffix=suffix) as file:
         save(str(file))

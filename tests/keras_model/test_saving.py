@@ -63,14 +63,14 @@ def test_a_save_that_fails_leaves_the_file_that_was_there(saving, monkeypatch):
 
 
 @pytest.mark.once
-def test_what_is_there_is_asked_for(saving, monkeypatch):
+def test_what_is_there_is_not_replaced_unasked(saving):
     save, path = saving
-    before = path.read_bytes()
-    path.write_bytes(before + b"mine")
-    for answer in "ny":
-        monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="overwrite=False"):
         save(path, overwrite=False)
-        assert path.read_bytes().endswith(b"mine") == (answer == "n")
+    assert path.read_bytes() == b"mine"
+    save(path)
+    assert path.read_bytes() != b"mine"
 
 
 @pytest.mark.once
