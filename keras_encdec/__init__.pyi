@@ -9,6 +9,7 @@ from keras_encdec import run as run
 from keras_encdec import serving as serving
 from keras_encdec import text as text
 from keras_encdec import training as training
+from keras_encdec.bayes_risk import minimum_bayes_risk as minimum_bayes_risk
 from keras_encdec.evaluation import evaluate_texts as evaluate_texts
 from keras_encdec.export import export_saved_model as export_saved_model
 from keras_encdec.generation import BeamSampler as BeamSampler
@@ -29,6 +30,7 @@ from keras_encdec.layers import TokenEmbedding as TokenEmbedding
 from keras_encdec.model import Decoder as Decoder
 from keras_encdec.model import Encoder as Encoder
 from keras_encdec.model import EncoderDecoder as EncoderDecoder
+from keras_encdec.model import Ensemble as Ensemble
 from keras_encdec.recipe import build as build
 from keras_encdec.run import train as train
 from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer

@@ -34,7 +34,7 @@ IMPORTS = {
         "training_options",
     },
     "generation": {"backend", "option_checks", "protocol"},
-    "model": {"backend", "files", "layers", "keras_model", "pretrained"},
+    "model": {"backend", "files", "layers", "keras_model", "pretrained", "protocol"},
     "pretrained": {"backend", "files", "generation", "layers", "option_checks", "text"},
     "text_to_text": {
         "evaluation",
@@ -64,6 +64,7 @@ IMPORTS = {
         "text_to_text",
     },
     "evaluation": {"option_checks", "text"},
+    "bayes_risk": {"option_checks"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "run": {
         "evaluation",

@@ -132,6 +132,11 @@ def _restore_dtype(layer, state):
 def _layers_by_path(layer, path="", found=None):
     found = {} if found is None else found
     if layer not in found.values():
+        # The models of an ensemble may well have one name.
+        number = sum(
+            each == path or each.startswith(f"{path}_again_") for each in found
+        )
+        path = f"{path}_again_{number}" if path in found else path
         found[path] = layer
         for each in layer._flatten_layers(recursive=False, include_self=False):
             _layers_by_path(each, f"{path}/{each.name}" if path else each.name, found)

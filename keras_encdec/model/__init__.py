@@ -1,7 +1,8 @@
-"""The model: an encoder, a decoder, and the two as one."""
+"""The model: an encoder, a decoder, the two as one, and several of these as one."""
 
 from keras_encdec.model.decoder import Decoder
 from keras_encdec.model.encoder import Encoder
 from keras_encdec.model.encoder_decoder import EncoderDecoder
+from keras_encdec.model.ensemble import Ensemble
 
-__all__ = ["Decoder", "Encoder", "EncoderDecoder"]
+__all__ = ["Decoder", "Encoder", "EncoderDecoder", "Ensemble"]

@@ -1,0 +1,231 @@
+"""The candidate that is nearest to all others: minimum Bayes risk decoding.
+
+Legend of shapes: C different candidates of a source, G different n-grams.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, overload
+
+import numpy as np
+
+from keras_encdec.option_checks import require_one_of
+
+# From a hypothesis and a reference to how good the one is if the other is right.
+Utility: TypeAlias = Callable[[str, str], float]
+
+UTILITIES = "chrf", "bleu", "token_accuracy", "character_accuracy"
+_CHRF_ORDER, _CHRF_BETA = 6, 2
+
+
+@overload
+def minimum_bayes_risk(
+    candidates: Sequence[Sequence[str]],
+    utility: str | Utility = "chrf",
+    *,
+    weights: Sequence[Sequence[float]] | None = None,
+    return_utilities: Literal[False] = False,
+) -> list[str]: ...
+
+
+@overload
+def minimum_bayes_risk(
+    candidates: Sequence[Sequence[str]],
+    utility: str | Utility = "chrf",
+    *,
+    weights: Sequence[Sequence[float]] | None = None,
+    return_utilities: Literal[True],
+) -> list[tuple[str, float]]: ...
+
+
+def minimum_bayes_risk(
+    candidates: Sequence[Sequence[str]],
+    utility: str | Utility = "chrf",
+    *,
+    weights: Sequence[Sequence[float]] | None = None,
+    return_utilities: bool = False,
+) -> list[Any]:
+    """Returns for each source the candidate of the largest expected utility.
+
+    A candidate's utility is the mean of how good it would be if each of the candidates
+    were right. Of samples drawn without truncation the mean stands for that over the
+    model's distribution; a text that was drawn twice counts twice.
+
+    Args:
+        candidates: For each source a list of texts: samples, or an n-best list, as
+            `TextToText` gives with `num_return_sequences`.
+        utility: `"chrf"`, sacrebleu's chrF2; `"bleu"`, its BLEU of sentences with
+            exponential smoothing; `"token_accuracy"` or `"character_accuracy"`, minus
+            the edits from one to the other, of words or characters, as a share of the
+            reference's; or a function of a hypothesis and a reference, larger being
+            better.
+        weights: For each source how much each candidate counts as a reference, such as
+            its probability; by default all count the same.
+        return_utilities: Whether to return each text with its expected utility.
+
+    Returns:
+        A list of texts, or of pairs `(text, utility)`. Of equally good ones it is the
+        first.
+
+    Raises:
+        TypeError: If candidates are a single text, or of a single source.
+        ValueError: If a source has none, the utility is unknown, or the weights are not
+            a number of at least 0 for each candidate, with a positive sum.
+
+    Example:
+        ```python
+        from keras_encdec import minimum_bayes_risk
+
+        print(minimum_bayes_risk([["a cat", "a cat sat", "the dog"]]))
+        ```
+
+    Reference:
+        Eikema and Aziz 2020, Is MAP Decoding All You Need? The Inadequacy of the Mode
+        in Neural Machine Translation, section 6.
+    """
+    _check(candidates)
+    utilities = _pairwise(utility)
+    given = [None] * len(candidates) if weights is None else weights
+    if len(given) != len(candidates):
+        raise ValueError(
+            "There must be weights for the candidates of each source; received "
+            f"{len(given)} for {len(candidates)} sources. Give a list for each."
+        )
+    chosen: list[Any] = []
+    for texts, each in zip(candidates, given, strict=True):
+        shares: dict[str, float] = {}
+        for text, weight in zip(texts, _weights_of(texts, each), strict=True):
+            shares[text] = shares.get(text, 0.0) + weight
+        different = list(shares)
+        references = np.array(list(shares.values()))
+        expected = utilities(different) @ (references / references.sum())
+        # Rounding must not choose between equals.
+        best = int(np.argmax(expected >= expected.max() - 1e-9 * abs(expected.max())))
+        text = different[best]
+        chosen.append((text, float(expected[best])) if return_utilities else text)
+    return chosen
+
+
+def _check(candidates: Sequence[Sequence[str]]) -> None:
+    for texts in [candidates, *candidates]:
+        if isinstance(texts, str | bytes):
+            raise TypeError(
+                "Candidates are a list of texts for each source; received "
+                f"{candidates!r:.200}. Put those of one source into a list of lists."
+            )
+        if not len(texts) and texts is not candidates:
+            raise ValueError(
+                "Each source needs at least one candidate; received none for one of "
+                f"{len(candidates)}. Draw some, or leave the source out."
+            )
+
+
+def _weights_of(texts: Sequence[str], weights: Sequence[float] | None) -> np.ndarray:
+    found = np.ones(len(texts)) if weights is None else np.asarray(weights, "float64")
+    valid = found.shape == (len(texts),) and np.all(np.isfinite(found) & (found >= 0))
+    if not valid or not found.sum() > 0:
+        raise ValueError(
+            "Candidates count by numbers of at least 0, one of them by more; "
+            f"received {weights!r:.200} for {len(texts)} candidates."
+        )
+    return found
+
+
+def _pairwise(utility: str | Utility) -> Callable[[list[str]], np.ndarray]:
+    """Returns a function from texts to the utility of each for each, `(C, C)`."""
+    if callable(utility):
+        return lambda texts: _of_each_pair(texts, utility)
+    require_one_of(UTILITIES, utility=utility)
+    if utility == "chrf":
+        return chrf_of_pairs
+    if utility == "bleu":
+        from sacrebleu import BLEU
+
+        metric = BLEU(effective_order=True)
+        return lambda texts: _of_each_pair(
+            texts,
+            lambda text, reference: metric.sentence_score(text, [reference]).score,
+        )
+    split = str.split if utility == "token_accuracy" else list
+    return lambda texts: _negative_error_rates([split(text) for text in texts])
+
+
+def _of_each_pair(texts: list[str], utility: Utility) -> np.ndarray:
+    return np.array([[float(utility(x, y)) for y in texts] for x in texts])
+
+
+def chrf_of_pairs(texts: Sequence[str]) -> np.ndarray:
+    """Returns the chrF2 of each text, if each of them is right, as sacrebleu counts.
+
+    Args:
+        texts: A list of C texts.
+
+    Returns:
+        `(C, C)`, float64, in percent: by hypothesis and reference.
+
+    Example:
+        ```python
+        from keras_encdec.bayes_risk import chrf_of_pairs
+
+        print(chrf_of_pairs(["a cat", "a cat sat"]).round(1))
+        ```
+
+    Reference:
+        Popović 2015, chrF: character n-gram F-score for automatic MT evaluation.
+    """
+    characters = ["".join(text.split()) for text in texts]
+    shape = len(texts), len(texts)
+    precision, recall, orders = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for order in range(1, _CHRF_ORDER + 1):
+        counts = _count_ngrams(characters, order)
+        matches = np.array([np.minimum(row, counts).sum(-1) for row in counts])
+        totals = counts.sum(-1)
+        both = (totals[:, None] > 0) & (totals[None, :] > 0)
+        least_one = np.maximum(totals, 1)
+        precision += both * matches / least_one[:, None]
+        recall += both * matches / least_one[None, :]
+        orders += both
+    precision, recall = (x / np.maximum(orders, 1) for x in (precision, recall))
+    factor = _CHRF_BETA**2
+    below = factor * precision + recall
+    above = 100 * (1 + factor) * precision * recall
+    return np.divide(above, below, out=np.zeros(shape), where=below > 0)
+
+
+def _count_ngrams(texts: Sequence[str], order: int) -> np.ndarray:
+    """Returns how often each text has each of the n-grams of all of them, `(C, G)`."""
+    places: dict[str, int] = {}
+    each = []
+    for text in texts:
+        found = Counter(text[i : i + order] for i in range(len(text) - order + 1))
+        each.append({places.setdefault(x, len(places)): n for x, n in found.items()})
+    counts = np.zeros((len(texts), len(places)), "int32")
+    for row, found_at in zip(counts, each, strict=True):
+        row[list(found_at)] = list(found_at.values())
+    return counts
+
+
+def _negative_error_rates(rows: list[list[str]]) -> np.ndarray:
+    """Returns minus the edits from each row to each, by the lengths of the latter."""
+    rates = np.zeros((len(rows), len(rows)))
+    for i, left in enumerate(rows):
+        for j, right in enumerate(rows[:i]):
+            edits = _edits(left, right)
+            rates[i, j] = -edits / max(len(right), 1)
+            rates[j, i] = -edits / max(len(left), 1)
+    return rates
+
+
+def _edits(left: list[str], right: list[str]) -> int:
+    """Returns the Levenshtein distance."""
+    steps = np.arange(len(right) + 1)
+    table: dict[str, int] = {}
+    right_ids = np.array([table.setdefault(x, len(table)) for x in right], "int64")
+    row = steps
+    for token in left:
+        replaced = row[:-1] + (right_ids != table.get(token, -1))
+        best = np.minimum(row[1:] + 1, replaced)
+        best = np.concatenate([row[:1] + 1, best])
+        # Insertions, each one more than what stands to the left.
+        row = np.minimum.accumulate(best - steps) + steps
+    return int(row[-1])
