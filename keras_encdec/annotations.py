@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 # No checker knows the types of Keras and of the backends.
 Tensor: TypeAlias = Any
+# A `tf.function`, or what it is traced to.
+TensorFunction: TypeAlias = Any
 KerasModel: TypeAlias = Any
 
 Text: TypeAlias = str | bytes

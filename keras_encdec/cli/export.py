@@ -2,8 +2,11 @@
 
 import json
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_encdec.cli.arguments import (
+    Commands,
     add_command,
     add_saved,
     file_of_texts,
@@ -13,11 +16,14 @@ from keras_encdec.cli.arguments import (
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
 
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import TextToText
+
 FORMATS = ("saved-model", "hugging-face", "ctranslate2", "onnx", "openvino", "litert")
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
 
 
-def add_commands(commands):
+def add_commands(commands: Commands) -> None:
     """Adds this command to a parser."""
     added = add_command(
         commands,
@@ -82,7 +88,16 @@ def add_commands(commands):
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
 
-def export(saved, modules, path, format, max_length, beams, length_penalty, **options):
+def export(
+    saved: str,
+    modules: Iterable[str],
+    path: str,
+    format: str,
+    max_length: int | None,
+    beams: int | None,
+    length_penalty: float | None,
+    **options: Any,
+) -> None:
     """Writes a SavedModel for TF Serving, and proves it; or another format.
 
     A fresh process with TensorFlow alone must answer some texts as Python does, before
@@ -102,7 +117,14 @@ def export(saved, modules, path, format, max_length, beams, length_penalty, **op
         _export_other(text_to_text, modules, path, format, **options)
 
 
-def check_export(path, format, beams, length_penalty, overwrite, **options):
+def check_export(
+    path: str,
+    format: str,
+    beams: int | None,
+    length_penalty: float | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
     """Refuses options that do not fit, and a place that is taken."""
     if length_penalty is not None and beams is None:
         raise ValueError(
@@ -114,6 +136,7 @@ def check_export(path, format, beams, length_penalty, overwrite, **options):
             f"Only ctranslate2 takes --quantization; received --format {format}. Leave "
             "it out."
         )
+    folder = pathlib.Path(path)
     if format != "saved-model":
         for name in OF_SAVED_MODELS:
             if options[name]:
@@ -122,20 +145,27 @@ def check_export(path, format, beams, length_penalty, overwrite, **options):
                     f"--format {format}. Leave it out."
                 )
     else:
-        path = _version_folder(path, options["version"])
-    require_place_of_folder(path, overwrite=overwrite)
+        folder = _version_folder(path, options["version"])
+    require_place_of_folder(folder, overwrite=overwrite)
 
 
-def _version_folder(path, version):
+def _version_folder(path: str, version: int | None) -> pathlib.Path:
     return pathlib.Path(path, str(version or 1))
 
 
-def _export_other(text_to_text, modules, path, format, quantization, overwrite):
+def _export_other(
+    text_to_text: "TextToText",
+    modules: Iterable[str],
+    path: str,
+    format: str,
+    quantization: str | None,
+    overwrite: bool,
+) -> None:
     from keras_encdec import export
     from keras_encdec.export.hugging_face import export_hugging_face
     from keras_encdec.printing import tell
 
-    options = {"overwrite": overwrite}
+    options: dict[str, Any] = {"overwrite": overwrite}
     if format == "ctranslate2":
         # It reads weights, and no code has to be found again.
         options["quantization"] = quantization
@@ -151,16 +181,16 @@ def _export_other(text_to_text, modules, path, format, quantization, overwrite):
 
 
 def _export_saved_model(
-    text_to_text,
-    modules,
-    path,
-    version,
-    signatures,
-    jit,
-    warm_up,
-    texts,
-    overwrite,
-):
+    text_to_text: "TextToText",
+    modules: Iterable[str],
+    path: str,
+    version: int | None,
+    signatures: Sequence[str] | None,
+    jit: bool,
+    warm_up: bool,
+    texts: str | None,
+    overwrite: bool,
+) -> None:
     from keras_encdec.export import SIGNATURES, export_saved_model
     from keras_encdec.export.proof import REPORT, TEXTS
     from keras_encdec.printing import tell

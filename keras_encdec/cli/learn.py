@@ -2,8 +2,11 @@
 
 import importlib.util
 import shlex
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 from keras_encdec.cli.arguments import (
+    Commands,
     add_command,
     file_of_texts,
     is_checkpoint,
@@ -24,8 +27,11 @@ from keras_encdec.cli.training_arguments import (
 from keras_encdec.files import new_file
 from keras_encdec.training_options import TrainingOptions
 
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import TextToText
 
-def add_commands(commands):
+
+def add_commands(commands: Commands) -> None:
     """Adds these commands to a parser."""
     added = add_command(
         commands,
@@ -99,7 +105,7 @@ def add_commands(commands):
     add_training(added)
 
 
-def demo(output, **options):
+def demo(output: str, **options: Any) -> None:
     """Learns to pronounce English words from CMUdict, and exports the model."""
     from keras_encdec.demo import run_demo
     from keras_encdec.printing import tell
@@ -116,7 +122,9 @@ def demo(output, **options):
     )
 
 
-def vocabulary(input, output, size, type, character_coverage):
+def vocabulary(
+    input: Iterable[str], output: str, size: int, type: str, character_coverage: float
+) -> None:
     """Learns a SentencePiece vocabulary from raw text files, joint if several."""
     from keras_encdec.printing import tell
     from keras_encdec.recipe import learn_subwords
@@ -137,18 +145,18 @@ def vocabulary(input, output, size, type, character_coverage):
 
 
 def train(
-    source,
-    target,
-    validation_source,
-    validation_target,
-    output,
-    overwrite,
-    tensorboard,
-    initial,
-    teacher,
-    given,
-    **options,
-):
+    source: str,
+    target: str | None,
+    validation_source: str | None,
+    validation_target: str | None,
+    output: str,
+    overwrite: bool,
+    tensorboard: bool,
+    initial: str | None,
+    teacher: str | None,
+    given: Collection[str],
+    **options: Any,
+) -> None:
     """Trains a model on pairs of texts, in a folder that holds all of the run.
 
     Interrupted, even by a kill, it goes on from its last epoch when the same command is
@@ -183,7 +191,7 @@ def train(
         x if x is None or is_checkpoint(x) else str(saved_folder(x))
         for x in (initial, teacher)
     )
-    pairs = read_some_pairs("A training", source, target)
+    sources, targets = read_some_pairs("A training", source, target)
     validation = None
     if validation_source is not None:
         validation = read_some_pairs(
@@ -196,9 +204,9 @@ def train(
         _check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(
-            *pairs, options["max_length"], options["seed"], **recipe
+            sources, targets, options["max_length"], options["seed"], **recipe
         )
-    more = {}
+    more: dict[str, Any] = {}
     if teacher is not None:
         more["teacher"] = TextToText.load(teacher).model
     if tensorboard:
@@ -217,7 +225,8 @@ def train(
     keras.utils.set_random_seed(options["seed"])
     run.train(
         text_to_text,
-        *pairs,
+        sources,
+        targets,
         validation=validation,
         folder=folder.path,
         overwrite=overwrite,
@@ -236,13 +245,13 @@ def train(
     )
 
 
-def _longer(output, done, schedule):
+def _longer(output: str, done: int, schedule: str) -> str:
     if schedule == "cosine":
         return f"{program()} train --initial {output} --output ANOTHER --source FILE"
     return f"the same command, with --epochs above {done}."
 
 
-def _check_initial(text_to_text, recipe):
+def _check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
     """Refuses what is asked of a model that has it already, and otherwise."""
     from keras_encdec.text import SentencePieceTokenizer
 
@@ -273,20 +282,20 @@ def _check_initial(text_to_text, recipe):
 
 
 def _untrained(
-    sources,
-    targets,
-    max_length,
-    seed,
+    sources: list[str],
+    targets: list[str],
+    max_length: int,
+    seed: int,
     *,
-    tokenizer,
-    source_tokenizer,
-    target_tokenizer,
-    vocabulary,
-    vocabulary_size,
-    shared_vocabulary,
-    continuation,
-    **model,
-):
+    tokenizer: str,
+    source_tokenizer: str | None,
+    target_tokenizer: str | None,
+    vocabulary: str | None,
+    vocabulary_size: int,
+    shared_vocabulary: bool,
+    continuation: str | None,
+    **model: Any,
+) -> "TextToText":
     from keras_encdec.recipe import build, make_tokenizer
     from keras_encdec.text import SentencePieceTokenizer
 
@@ -315,7 +324,7 @@ def _untrained(
     return build(*tokenizers, max_length=max_length, seed=seed, **model)
 
 
-def _check_tensorboard():
+def _check_tensorboard() -> None:
     # Before the work: TensorFlow misses it only when there is something to log.
     if importlib.util.find_spec("tensorboard") is None:
         raise ImportError(

@@ -1,10 +1,16 @@
 """The options of a generation: the sampler and its numbers, lengths, batches."""
 
+import argparse
+from typing import TYPE_CHECKING
+
 from keras_encdec.cli.arguments import finite, int32, portion, positive, positive_real
+
+if TYPE_CHECKING:
+    from keras_encdec.generation import Sampler
 
 # For each sampler its options, by the names of its class's arguments.
 _TEMPERATURE = {"temperature": "temperature"}
-SAMPLERS = {
+SAMPLERS: dict[str, dict[str, str]] = {
     "greedy": {},
     "beam": {"beams": "num_beams", "length_penalty": "length_penalty"},
     "random": _TEMPERATURE,
@@ -15,7 +21,7 @@ SAMPLERS = {
 }
 
 
-def add_search(parser):
+def add_search(parser: argparse.ArgumentParser) -> None:
     """Adds all options of a generation."""
     parser.add_argument(
         "--sampler",
@@ -46,7 +52,7 @@ def add_search(parser):
     )
 
 
-def add_beams(parser, words):
+def add_beams(parser: argparse.ArgumentParser, words: str) -> None:
     """Adds the options of beam search."""
     parser.add_argument("--beams", type=positive, help=words)
     parser.add_argument(
@@ -56,7 +62,9 @@ def add_beams(parser, words):
     )
 
 
-def make_sampler(sampler=None, **options):
+def make_sampler(
+    sampler: str | None = None, **options: int | float | None
+) -> "Sampler | None":
     """Returns the sampler asked for, or None if none is.
 
     Args:
@@ -79,7 +87,7 @@ def make_sampler(sampler=None, **options):
     given = {name: value for name, value in options.items() if value is not None}
     if sampler is None and "beams" in given:
         sampler = "beam"
-    takes = SAMPLERS.get(sampler, {})
+    takes = SAMPLERS[sampler] if sampler else {}
     for option in given:
         if option not in takes:
             samplers = [name for name in SAMPLERS if option in SAMPLERS[name]]

@@ -1,6 +1,8 @@
 """The arguments of a training."""
 
+import argparse
 import functools
+from typing import Any
 
 from keras_encdec.cli.arguments import (
     add_pairs,
@@ -40,7 +42,9 @@ VOCABULARY_OPTIONS = (
 )
 
 
-def add_training_option(parser, name, words, **changes):
+def add_training_option(
+    parser: argparse._ActionsContainer, name: str, words: str, **changes: Any
+) -> None:
     """Adds an option of a training, with its bounds and its default.
 
     Args:
@@ -57,7 +61,7 @@ def add_training_option(parser, name, words, **changes):
     parser.add_argument(f"--{name.replace('_', '-')}", **options)
 
 
-def add_training(parser):
+def add_training(parser: argparse.ArgumentParser) -> None:
     """Adds all arguments of the command train."""
     add_pairs(parser)
     parser.set_defaults(given=())

@@ -1,11 +1,14 @@
 """CTranslate2 export: the model for a small, fast engine that needs no Keras."""
 
 import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import AnyPath, KerasModel, Tensor
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.files import new_folder
 from keras_encdec.layers import (
@@ -21,8 +24,15 @@ from keras_encdec.text import (
     CharacterTokenizer,
     PieceTableTokenizer,
     SentencePieceTokenizer,
+    Tokenizer,
     WordTokenizer,
 )
+from keras_encdec.text_to_text import TextToText
+
+# CTranslate2's module of specifications, and a specification of it.
+Specs: TypeAlias = Any
+Spec: TypeAlias = Any
+Weights: TypeAlias = Mapping[str, np.ndarray]
 
 # CTranslate2 takes positions as a table; by itself it cuts sources at 1,024 tokens.
 NUM_POSITIONS = 4096
@@ -31,7 +41,7 @@ NUM_POSITIONS = 4096
 NEVER = -65504.0
 
 # The formulas of CTranslate2's feed-forward networks, by the names it gives them.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "RELU": ops.relu,
     "GELU": lambda x: ops.gelu(x, approximate=False),
     "GELUTanh": lambda x: ops.gelu(x, approximate=True),
@@ -42,7 +52,13 @@ ACTIVATIONS = {
 }
 
 
-def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False):
+def export_ctranslate2(
+    text_to_text: TextToText,
+    path: AnyPath,
+    *,
+    quantization: str | None = None,
+    overwrite: bool = False,
+) -> pathlib.Path:
     """Writes a folder that `ctranslate2.Translator` loads.
 
     The model keeps its ids, never generates padding, and puts the start token before
@@ -117,7 +133,7 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
     return pathlib.Path(path)
 
 
-def _import_specs():
+def _import_specs() -> Specs:
     try:
         from ctranslate2 import specs
     except ImportError as error:
@@ -128,7 +144,7 @@ def _import_specs():
     return specs
 
 
-def _tokenizers(text_to_text):
+def _tokenizers(text_to_text: TextToText) -> dict[str, Tokenizer]:
     return {
         "source": text_to_text.source_tokenizer,
         "target": text_to_text.target_tokenizer,
@@ -138,7 +154,9 @@ def _tokenizers(text_to_text):
 # What cannot be written
 
 
-def _unsupported(specs, text_to_text, quantization):
+def _unsupported(
+    specs: Specs, text_to_text: TextToText, quantization: str | None
+) -> Iterator[str]:
     """Yields each option that CTranslate2 does not know, with those it knows."""
     types = specs.model_spec.ACCEPTED_MODEL_TYPES
     if quantization is not None and quantization not in types:
@@ -192,7 +210,7 @@ def _unsupported(specs, text_to_text, quantization):
         )
 
 
-def _activation(stack):
+def _activation(stack: KerasModel) -> str | None:
     """Returns CTranslate2's name of a stack's activation, None if it has none."""
     # By its values: there are functions of one name, and names of one function.
     x = ops.linspace(-6.0, 6.0, 64)[None]
@@ -206,21 +224,22 @@ def _activation(stack):
 # The vocabularies
 
 
-def _tokens(tokenizer):
+def _tokens(tokenizer: Tokenizer) -> dict[int, str] | None:
     """Returns the regular tokens by their ids, a dict; None of an unknown kind."""
     if isinstance(tokenizer, SentencePieceTokenizer):
         import sentencepiece
 
         processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.proto)
-        tokens = processor.id_to_piece([*range(processor.get_piece_size())])
+        pieces = processor.id_to_piece([*range(processor.get_piece_size())])
         return {
             number: token
-            for number, token in enumerate(tokens)
+            for number, token in enumerate(pieces)
             if number not in tokenizer.special_ids
         }
     if isinstance(tokenizer, (ByteLevelBPETokenizer, PieceTableTokenizer)):
         table = {i: token for token, i in tokenizer.vocabulary.items()}
         return {i: table[i] for i in table.keys() - tokenizer.special_ids}
+    tokens: Iterable[str]
     if isinstance(tokenizer, ByteTokenizer):
         tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     elif isinstance(tokenizer, (WordTokenizer, CharacterTokenizer)):
@@ -230,12 +249,13 @@ def _tokens(tokenizer):
     return dict(zip(tokenizer.regular_ids(len(tokens)), tokens, strict=True))
 
 
-def _register_vocabularies(specification, text_to_text):
+def _register_vocabularies(specification: Spec, text_to_text: TextToText) -> None:
     tokenizers = _tokenizers(text_to_text)
-    tokens = {side: _tokens(tokenizer) for side, tokenizer in tokenizers.items()}
+    # Another kind of tokenizer, which has none, was refused before.
+    tokens = {side: _tokens(each) or {} for side, each in tokenizers.items()}
     taken = {token for known in tokens.values() for token in known.values()}
 
-    def free(name):
+    def free(name: str) -> str:
         # A regular token may be spelled like a special one, and both must be told.
         while name in taken:
             name = f"<{name}>"
@@ -279,7 +299,7 @@ def _register_vocabularies(specification, text_to_text):
 # The weights
 
 
-def _specification(specs, text_to_text):
+def _specification(specs: Specs, text_to_text: TextToText) -> Spec:
     model = text_to_text.model
     weights = canonical_weights(model)
     encoder = specs.TransformerEncoderSpec(
@@ -307,7 +327,7 @@ def _specification(specs, text_to_text):
     return specification
 
 
-def _options(specs, stack):
+def _options(specs: Specs, stack: KerasModel) -> dict[str, Any]:
     block = stack.blocks[0]
     return {
         "num_heads": block.num_heads,
@@ -325,7 +345,9 @@ def _options(specs, stack):
     }
 
 
-def _fill_stack(spec, stack, num_positions, weights, name):
+def _fill_stack(
+    spec: Spec, stack: KerasModel, num_positions: int, weights: Weights, name: str
+) -> None:
     spec.scale_embeddings = stack.embedding.scale
     if hasattr(spec, "position_encodings"):
         if isinstance(stack.embedding.position_layer, LearnedPosition):
@@ -358,7 +380,7 @@ def _fill_stack(spec, stack, num_positions, weights, name):
         _fill_norm(spec.layer_norm, weights, f"{name}.norm")
 
 
-def _positions(embedding, number):
+def _positions(embedding: Any, number: int) -> np.ndarray:
     layer = embedding.position_layer
     if layer is None:
         return np.zeros((number, embedding.hidden_dim), "float32")
@@ -371,7 +393,7 @@ def _positions(embedding, number):
     return np.array(ops.convert_to_numpy(positions), "float32")
 
 
-def _fill_projection(decoder, model, weights):
+def _fill_projection(decoder: Spec, model: KerasModel, weights: Weights) -> None:
     spec = decoder.projection
     if "logits.kernel" in weights:
         _fill_dense(spec, weights, "logits")
@@ -383,7 +405,7 @@ def _fill_projection(decoder, model, weights):
     spec.bias[model.padding_id] = NEVER
 
 
-def _fill_attention(spec, weights, name):
+def _fill_attention(spec: Spec, weights: Weights, name: str) -> None:
     _fill_norm(spec.layer_norm, weights, f"{name}.norm")
     query, key, value, output = (
         f"{name}.{part}" for part in ("query", "key", "value", "output")
@@ -394,13 +416,13 @@ def _fill_attention(spec, weights, name):
         _fill_dense(linear, weights, *names)
 
 
-def _fill_dense(spec, weights, *names):
+def _fill_dense(spec: Spec, weights: Weights, *names: str) -> None:
     spec.weight = np.concatenate([weights[f"{name}.kernel"].T for name in names])
     if f"{names[0]}.bias" in weights:
         spec.bias = np.concatenate([weights[f"{name}.bias"] for name in names])
 
 
-def _fill_norm(spec, weights, name):
+def _fill_norm(spec: Spec, weights: Weights, name: str) -> None:
     spec.gamma = weights[f"{name}.scale"]
     # RMS normalization has a scale alone.
     if f"{name}.bias" in weights:
