@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from keras_encdec.annotations import AnyPath
@@ -84,15 +84,26 @@ def new_folder(path: AnyPath, *, overwrite: bool = False) -> Iterator[pathlib.Pa
                 parent.rmdir()
 
 
-def require_place_of_folder(path: AnyPath, *, overwrite: bool = False) -> None:
+def require_place_of_folder(
+    path: AnyPath,
+    *,
+    overwrite: bool = False,
+    holds: str | None = None,
+    only: Collection[str] | None = None,
+) -> None:
     """Raises where `new_folder` would, before what is to be written is made.
 
     Args:
         path: As in `new_folder`.
         overwrite: As in `new_folder`.
+        holds: The name of a file that a folder to be replaced must hold, if anything;
+            by default it may be any folder.
+        only: The names of all that it may hold, likewise.
 
     Raises:
-        FileExistsError: As in `new_folder`.
+        FileExistsError: As in `new_folder`, or if the folder is another one.
+        NotADirectoryError: If there is a file on the way.
+        PermissionError: If no folder may be written there.
 
     Example:
         ```python
@@ -103,12 +114,31 @@ def require_place_of_folder(path: AnyPath, *, overwrite: bool = False) -> None:
     """
     place = _end_of_links(path)
     there = _status(place)
-    if there is not None and not (overwrite and stat.S_ISDIR(there.st_mode)):
+    if there is not None and not stat.S_ISDIR(there.st_mode):
+        raise FileExistsError(
+            f"A new folder needs a free place; {str(path)!r} is there already, and no "
+            "folder. Choose another place."
+        )
+    if there is not None and not overwrite:
         raise _taken(path)
     if os.path.ismount(place):
         raise FileExistsError(
             f"A folder is replaced as a whole; {str(path)!r} is where a disk is "
             "mounted. Choose a place in it."
+        )
+    found = sorted(os.listdir(place)) if there is not None else []
+    others = [x for x in found if only is not None and x not in only]
+    if others or (found and holds is not None and holds not in found):
+        kind = f"that holds {holds}" if only is None else "that was written here before"
+        raise FileExistsError(
+            f"Only a folder {kind} is replaced; {str(path)!r} holds "
+            f"{(others or found)[0]!r}{' too' if only else ''}. Choose another place."
+        )
+    parent = next(x for x in place.parents if x.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"A new folder needs one that may be written; received {str(path)!r}, and "
+            f"{str(parent)!r} may not. Change its permissions, or choose another place."
         )
 
 

@@ -17,6 +17,7 @@ from keras_encdec.files import (
     new_file,
     new_folder,
     recover,
+    require_place_of_folder,
 )
 
 pytestmark = pytest.mark.once
@@ -496,3 +497,36 @@ def test_a_file_on_the_way_to_a_folder_is_named(tmp_path):
         new_folder(tmp_path / "file" / "1"),
     ):
         pass
+
+
+def test_only_a_folder_that_is_known_is_replaced(tmp_path):
+    def check(**which):
+        require_place_of_folder(tmp_path / "it", overwrite=True, **which)
+
+    check(holds="index")
+    (tmp_path / "it").mkdir()
+    check(holds="index")
+    (tmp_path / "it" / "mine").touch()
+    check()
+    check(only=["mine", "index"])
+    with pytest.raises(FileExistsError, match="that holds index is .*holds 'mine'. "):
+        check(holds="index")
+    (tmp_path / "it" / "index").touch()
+    check(holds="index")
+    with pytest.raises(FileExistsError, match="here before is .*holds 'mine' too"):
+        check(only=["index"])
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_the_work(
+    tmp_path, monkeypatch
+):
+    asked = []
+
+    def access(path, mode):
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", access)
+    with pytest.raises(PermissionError, match="may be written; received .*new/it"):
+        require_place_of_folder(tmp_path / "new" / "it")
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from keras_encdec.annotations import AnyPath
 from keras_encdec.files import require_file, require_place_of_file
-from keras_encdec.pretrained.hub import is_remote, parts_of
+from keras_encdec.pretrained.hub import is_remote, parts_of, require_downloader
 from keras_encdec.saved_parts import CONFIG_FILE, saved_folder
 from keras_encdec.training_options import POSITIVE, SHARE, Names, Numbers
 
@@ -219,7 +219,8 @@ def _require_model(place: str) -> None:
     elif is_remote(place):
         try:
             parts_of(place)
-        except ValueError as error:
+            require_downloader(place)
+        except (ImportError, ValueError) as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
 
@@ -277,7 +278,7 @@ def read_some_pairs(
     """Reads pairs of texts, at least one.
 
     Args:
-        purpose: What they are for, as "a training".
+        purpose: What they are for, as "A training".
         source: What `add_pairs` calls so.
         target: Likewise.
 
@@ -291,11 +292,33 @@ def read_some_pairs(
 
     pairs = read_pairs(source, target)
     if not pairs[0]:
-        raise ValueError(
-            f"{purpose} needs at least one line; received none in {source}. Check the "
-            "file."
-        )
+        raise _no_line(purpose, source)
     return pairs
+
+
+def require_some_line(purpose: str, path: str) -> None:
+    """Raises if a file has not even a byte; what it has is looked at later.
+
+    Args:
+        purpose: What it is for, as "A training".
+        path: The path of the file, or -.
+
+    Raises:
+        ValueError: If it is empty.
+    """
+    if is_empty(path):
+        raise _no_line(purpose, path)
+
+
+def is_empty(path: str) -> bool:
+    """Whether a path is that of a file without a byte; pipes are not known to be."""
+    return os.path.isfile(path) and not os.path.getsize(path)
+
+
+def _no_line(purpose: str, path: AnyPath) -> ValueError:
+    return ValueError(
+        f"{purpose} needs at least one line; received none in {path}. Check the file."
+    )
 
 
 def add_saved(parser: argparse.ArgumentParser) -> None:
@@ -341,6 +364,8 @@ def within(bounds: Numbers | Names) -> Reader:
     return read
 
 
+# Four ids are special.
+vocabulary_size = within(Numbers(kind=int, least=5, below=2**31))
 # Larger ones would fit into no array of ids.
 positive = within(Numbers(kind=int, least=1, below=2**31))
 int32 = within(Numbers(kind=int, least=-(2**31), below=2**31))

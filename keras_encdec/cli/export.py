@@ -12,14 +12,51 @@ from keras_encdec.cli.arguments import (
     file_of_texts,
     load_model,
     positive,
+    require_some_line,
 )
+from keras_encdec.cli.checks import require_packages
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
 
 if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText
 
-FORMATS = ("saved-model", "hugging-face", "ctranslate2", "onnx", "openvino", "litert")
+# What each needs beside TensorFlow, installed by an extra of its name.
+PACKAGES = {
+    "ctranslate2": ("ctranslate2",),
+    "onnx": ("onnx", "tf2onnx"),
+    "openvino": ("openvino",),
+}
+# What tells the folder of each from another one, which is not replaced.
+FILES_OF_FORMATS = {
+    "saved-model": "saved_model.pb",
+    "hugging-face": "config.json",
+    "ctranslate2": "model.bin",
+    "onnx": "ids.json",
+    "openvino": "ids.json",
+    "litert": "ids.json",
+}
+# Those of `export.SIGNATURES`, which cannot be imported without TensorFlow.
+SIGNATURES = (
+    "serving_default",
+    "generate",
+    "beam",
+    "sample",
+    "score",
+    "logits",
+    "encode",
+)
+# Those of CTranslate2.
+QUANTIZATIONS = (
+    "int8",
+    "int8_float32",
+    "int8_float16",
+    "int8_bfloat16",
+    "int16",
+    "float16",
+    "bfloat16",
+    "float32",
+)
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
 
 
@@ -41,7 +78,7 @@ def add_commands(commands: Commands) -> None:
     )
     added.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=tuple(FILES_OF_FORMATS),
         default="saved-model",
         help="what to write; all but saved-model take ids or tokens, not strings",
     )
@@ -60,8 +97,8 @@ def add_commands(commands: Commands) -> None:
     added.add_argument(
         "--signatures",
         nargs="+",
-        help="which of serving_default, generate, beam, sample, score, logits, encode; "
-        "all if not given",
+        choices=SIGNATURES,
+        help="which to write; all if not given",
     )
     added.add_argument(
         "--jit",
@@ -83,7 +120,8 @@ def add_commands(commands: Commands) -> None:
     )
     added.add_argument(
         "--quantization",
-        help="of the weights of ctranslate2: int8, float16 ...; none if not given",
+        choices=QUANTIZATIONS,
+        help="of the weights of ctranslate2; none if not given",
     )
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
@@ -146,7 +184,13 @@ def check_export(
                 )
     else:
         folder = _version_folder(path, options["version"])
-    require_place_of_folder(folder, overwrite=overwrite)
+    if options["warm_up"]:
+        require_packages("--warm-up", "serving", "tensorflow_serving")
+    require_packages(f"--format {format}", format, *PACKAGES.get(format, ()))
+    if options["texts"] is not None:
+        require_some_line("A proof", options["texts"])
+    holds = FILES_OF_FORMATS[format]
+    require_place_of_folder(folder, overwrite=overwrite, holds=holds)
 
 
 def _version_folder(path: str, version: int | None) -> pathlib.Path:
@@ -191,7 +235,7 @@ def _export_saved_model(
     texts: str | None,
     overwrite: bool,
 ) -> None:
-    from keras_encdec.export import SIGNATURES, export_saved_model
+    from keras_encdec.export import export_saved_model
     from keras_encdec.export.proof import REPORT, TEXTS
     from keras_encdec.printing import tell
     from keras_encdec.text import read_sources

@@ -12,6 +12,7 @@ from keras_encdec.cli.arguments import (
     saved_model,
     saved_or_checkpoint,
     share,
+    vocabulary_size,
     within,
 )
 from keras_encdec.files import require_file
@@ -103,7 +104,10 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "learned from the texts if not given",
     )
     group.add_argument(
-        "--vocabulary-size", type=positive, default=8000, help="largest number of ids"
+        "--vocabulary-size",
+        type=vocabulary_size,
+        default=8000,
+        help="largest number of ids",
     )
     group.add_argument(
         "--shared-vocabulary",

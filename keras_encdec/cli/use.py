@@ -1,5 +1,6 @@
 """The commands that use a trained model: evaluate, generate."""
 
+import argparse
 import contextlib
 import sys
 import time
@@ -17,12 +18,12 @@ from keras_encdec.cli.arguments import (
     positive,
     read_some_pairs,
 )
-from keras_encdec.cli.search import add_search, make_sampler
+from keras_encdec.cli.checks import check_evaluate, check_generate
+from keras_encdec.cli.search import add_search, make_sampler, too_many
 from keras_encdec.files import new_file
 from keras_encdec.interrupts import check_interrupt
 
 if TYPE_CHECKING:
-    from keras_encdec.generation import Sampler
     from keras_encdec.text_to_text import EncodedTexts, TextToText
 
 
@@ -34,6 +35,7 @@ def add_commands(commands: Commands) -> None:
         "score generated texts against true ones",
         "runs/en-de --source test.en --target test.de --beams 5",
         "runs/words --source test.tsv --output generated.txt",
+        check=check_evaluate,
     )
     add_saved(added)
     add_pairs(added)
@@ -45,6 +47,7 @@ def add_commands(commands: Commands) -> None:
     added.add_argument(
         "--bleu-tokenize",
         dest="tokenize",
+        type=_bleu_tokenizer,
         default="13a",
         help="sacrebleu's tokenizer; none for texts that are tokenized already",
     )
@@ -59,6 +62,7 @@ def add_commands(commands: Commands) -> None:
         "generate a text for each line",
         "runs/en-de --beams 5 < test.en",
         "runs/en-de --source test.en --output test.de --n-best 4 --beams 5",
+        check=check_generate,
     )
     add_saved(added)
     added.add_argument(
@@ -78,6 +82,16 @@ def add_commands(commands: Commands) -> None:
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
     )
     add_search(added)
+
+
+def _bleu_tokenizer(name: str) -> str:
+    from sacrebleu import BLEU
+
+    if name not in BLEU.TOKENIZERS:
+        raise argparse.ArgumentTypeError(
+            f"must be one of {', '.join(BLEU.TOKENIZERS)}; received {name!r}"
+        )
+    return name
 
 
 def evaluate(
@@ -170,9 +184,6 @@ def _searching(
 ) -> tuple["TextToText", dict[str, Any]]:
     """The saved model with the sampler asked for, and the options of its call."""
     sampler = make_sampler(**options)
-    if sampler is not None:
-        # Before the model is loaded, not after it.
-        _check_n_best(sampler, n_best)
     text_to_text = load_model(saved, modules)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler,
@@ -180,24 +191,16 @@ def _searching(
         # At once if so many texts are worth the seconds it takes.
         jit_compile=True if number > 200 else "auto",
     )
-    _check_n_best(text_to_text.generator.sampler, n_best)
+    try:
+        text_to_text.sampler.rows_per_source(n_best)
+    except ValueError as error:
+        raise too_many(n_best, repr(text_to_text.sampler)) from error
     # With no source a call checks its options, and no more.
     text_to_text.generator([], text_to_text.max_length)
     call: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
     if n_best > 1:
         call.update(num_return_sequences=n_best, return_scores=True)
     return text_to_text, call
-
-
-def _check_n_best(sampler: "Sampler", n_best: int) -> None:
-    try:
-        sampler.rows_per_source(n_best)
-    except ValueError as error:
-        raise ValueError(
-            "--n-best is at most the number of --beams, or of what --sampler random, "
-            f"top-k, top-p, min-p or typical draw; received {n_best} with {sampler!r}. "
-            f"Give --beams {n_best} too, or --sampler random."
-        ) from error
 
 
 def _checked(

@@ -313,13 +313,12 @@ def test_what_a_trained_model_has_already_is_not_asked_of_it(
         *("--initial", tmp_path / "first", *SMALL),
         *("--num-heads", 8, "--dtype", "mixed_bfloat16"),
         # Of these, given as they are when they are not given, one agrees.
-        *("--hidden-dim", 256, "--dropout", 0.1, "--tokenizer", "sentencepiece"),
+        *("--hidden-dim", 256, "--dropout", 0.1),
     )
     # What agrees is no contradiction, and what is not given is none.
     assert (
         "received --hidden-dim=256 where it has 16; --num-heads=8 where it has 2; "
-        "--dtype='mixed_bfloat16' where it has 'float32'; --tokenizer='sentencepiece' "
-        "where it has one. Leave that out"
+        "--dtype='mixed_bfloat16' where it has 'float32'. Leave that out"
     ) in line
 
 
@@ -374,7 +373,7 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
         (["--hidden-dim", 10, "--num-heads", 4], "--num-heads=4"),
         (["--activation", "gelo"], "received --activation='gelo', which Keras does "),
         (["--schedule", "noam", "--learning-rate", 0.1], "Leave it out, or"),
-        (["--sampling", 0.1], "Only a SentencePieceTokenizer"),
+        (["--sampling", 0.1], "Only SentencePiece draws"),
         (["--batch-tokens", 2], "--batch-tokens is 2"),
         (["--accumulate", 9], "accumulate=9"),
         (["--monitor", "chrf"], "validation texts"),
@@ -651,14 +650,14 @@ def test_demo_passes_its_options_on(monkeypatch, run):
         lambda *args, **kwargs: given.append((args, kwargs)),
     )
     run(
-        *("demo", "--output", "x", "--size", "base", "--epochs", 3, "--words", 4),
+        *("demo", "--output", "x", "--size", "base", "--epochs", 3, "--words", 9),
         *("--held-out", 5, "--batch-tokens", 6, "--learning-rate", 7, "--seed", 8),
         "--overwrite",
     )
     options = {
         "size": "base",
         "epochs": 3,
-        "words": 4,
+        "words": 9,
         "held_out": 5,
         "batch_tokens": 6,
         "learning_rate": 7.0,
