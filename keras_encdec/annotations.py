@@ -18,5 +18,8 @@ Ids: TypeAlias = Sequence[Sequence[int]] | Tensor
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
+# For each row what it must hold: ids in turn, or alternatives of which one is enough.
+Phrases: TypeAlias = Sequence[Sequence[Sequence[int] | Sequence[Sequence[int]]]]
+
 # Sources and their targets.
 Pairs: TypeAlias = tuple[Sequence[str], Sequence[str]]

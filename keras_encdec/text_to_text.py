@@ -4,7 +4,7 @@ import importlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Any, Literal, NamedTuple, Self, TypedDict, Unpack, overload
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ import keras_encdec.training  # noqa: F401
 from keras_encdec.annotations import AnyPath, KerasModel, Text
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import Generator, Sampler, row_seeds
+from keras_encdec.generation import Generated, Generator, Sampler, row_seeds
 from keras_encdec.length_checks import check_lengths
 from keras_encdec.option_checks import require_positive
 from keras_encdec.pretrained.text_parts import text_parts
@@ -43,6 +43,15 @@ class Alignment(NamedTuple):
 
 class EncodedTexts(list[np.ndarray]):
     """What `TextToText.encode` returns: rows of ids, none longer than the positions."""
+
+
+class _CallOptions(TypedDict, total=False):
+    """Arguments of a call that do not change what it returns."""
+
+    max_length: int | None
+    seed: int
+    batch_size: int
+    progress: Callable[[int, int], None] | None
 
 
 class TextToText:
@@ -221,12 +230,9 @@ class TextToText:
         self,
         texts: Sequence[Text] | EncodedTexts,
         *,
-        max_length: int | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
         num_return_sequences: None = None,
         return_scores: Literal[False] = False,
-        progress: Callable[[int, int], None] | None = None,
+        **options: Unpack[_CallOptions],
     ) -> list[str]: ...
 
     @overload
@@ -234,12 +240,39 @@ class TextToText:
         self,
         texts: Sequence[Text] | EncodedTexts,
         *,
-        max_length: int | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
+        num_return_sequences: None = None,
+        return_scores: Literal[True],
+        **options: Unpack[_CallOptions],
+    ) -> list[tuple[str, float]]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Sequence[Text] | EncodedTexts,
+        *,
+        num_return_sequences: int,
+        return_scores: Literal[False] = False,
+        **options: Unpack[_CallOptions],
+    ) -> list[list[str]]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Sequence[Text] | EncodedTexts,
+        *,
+        num_return_sequences: int,
+        return_scores: Literal[True],
+        **options: Unpack[_CallOptions],
+    ) -> list[list[tuple[str, float]]]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Sequence[Text] | EncodedTexts,
+        *,
         num_return_sequences: int | None = None,
         return_scores: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        **options: Unpack[_CallOptions],
     ) -> list[Any]: ...
 
     def __call__(
@@ -273,9 +306,9 @@ class TextToText:
                 num_return_sequences=number,
                 return_scores=return_scores,
             )
-            ids = found.ids if return_scores else found
+            ids = found.ids if isinstance(found, Generated) else found
             given: list[Any] = self._decode(ids.reshape(-1, max_length))
-            if return_scores:
+            if isinstance(found, Generated):
                 given = list(zip(given, found.scores.ravel().tolist(), strict=True))
             for place, i in enumerate(batch):
                 answers = given[place * number : (place + 1) * number]
