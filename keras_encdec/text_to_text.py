@@ -4,7 +4,7 @@ import importlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Self, TypedDict, Unpack, overload
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, Unpack, overload
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 # They register what `load` reads, also what a model was compiled with.
 import keras_encdec.model
 import keras_encdec.training  # noqa: F401
-from keras_encdec.annotations import AnyPath, KerasModel, Text
+from keras_encdec.annotations import AnyPath, CallArgs, KerasModel, Text
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generated, Generator, Sampler, row_seeds
@@ -45,13 +45,7 @@ class EncodedTexts(list[np.ndarray]):
     """What `TextToText.encode` returns: rows of ids, none longer than the positions."""
 
 
-class _CallOptions(TypedDict, total=False):
-    """Arguments of a call that do not change what it returns."""
-
-    max_length: int | None
-    seed: int
-    batch_size: int
-    progress: Callable[[int, int], None] | None
+Sources: TypeAlias = Sequence[Text] | EncodedTexts
 
 
 class TextToText:
@@ -226,58 +220,49 @@ class TextToText:
         return f"TextToText({', '.join(f'{x}={getattr(self, x)!r}' for x in parts)})"
 
     @overload
-    def __call__(
-        self,
-        texts: Sequence[Text] | EncodedTexts,
-        *,
-        num_return_sequences: None = None,
-        return_scores: Literal[False] = False,
-        **options: Unpack[_CallOptions],
-    ) -> list[str]: ...
+    def __call__(self, texts: Sources, **more: Unpack[CallArgs]) -> list[str]: ...
 
     @overload
     def __call__(
         self,
-        texts: Sequence[Text] | EncodedTexts,
+        texts: Sources,
         *,
-        num_return_sequences: None = None,
         return_scores: Literal[True],
-        **options: Unpack[_CallOptions],
+        **more: Unpack[CallArgs],
     ) -> list[tuple[str, float]]: ...
 
     @overload
     def __call__(
         self,
-        texts: Sequence[Text] | EncodedTexts,
+        texts: Sources,
         *,
         num_return_sequences: int,
-        return_scores: Literal[False] = False,
-        **options: Unpack[_CallOptions],
+        **more: Unpack[CallArgs],
     ) -> list[list[str]]: ...
 
     @overload
     def __call__(
         self,
-        texts: Sequence[Text] | EncodedTexts,
+        texts: Sources,
         *,
         num_return_sequences: int,
         return_scores: Literal[True],
-        **options: Unpack[_CallOptions],
+        **more: Unpack[CallArgs],
     ) -> list[list[tuple[str, float]]]: ...
 
     @overload
     def __call__(
         self,
-        texts: Sequence[Text] | EncodedTexts,
+        texts: Sources,
         *,
         num_return_sequences: int | None = None,
         return_scores: bool = False,
-        **options: Unpack[_CallOptions],
+        **more: Unpack[CallArgs],
     ) -> list[Any]: ...
 
     def __call__(
         self,
-        texts: Sequence[Text] | EncodedTexts,
+        texts: Sources,
         *,
         max_length: int | None = None,
         seed: int = 0,

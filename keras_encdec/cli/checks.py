@@ -137,10 +137,10 @@ def _check_vocabulary_options(
     source_tokenizer: str | None,
     target_tokenizer: str | None,
     vocabulary: str | None,
+    vocabulary_size: int,
     shared_vocabulary: bool,
     continuation: str | None,
     sampling: float | None,
-    **options: Any,
 ) -> None:
     kinds = [kind or tokenizer for kind in (source_tokenizer, target_tokenizer)]
     if vocabulary is not None and {*kinds} != {"sentencepiece"}:
@@ -154,6 +154,14 @@ def _check_vocabulary_options(
             "A shared vocabulary is of one kind of tokens; received "
             f"{kinds[0]!r} and {kinds[1]!r}. Leave out --shared-vocabulary."
         )
+    if "byte-level-bpe" in kinds:
+        require_packages("--tokenizer byte-level-bpe", "byte-level-bpe", "tokenizers")
+        if vocabulary_size < 260:
+            raise ValueError(
+                "A vocabulary of byte-level BPE must have room for 256 bytes and 4 "
+                f"special ids; received vocabulary_size={vocabulary_size}. Give more, "
+                "or choose --tokenizer byte."
+            )
     for kind in kinds:
         if continuation is not None and kind != "word":
             raise ValueError(

@@ -1,7 +1,7 @@
 """CTranslate2 export: the model for a small, fast engine that needs no Keras."""
 
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import keras
@@ -9,6 +9,11 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.annotations import AnyPath, KerasModel, Tensor
+from keras_encdec.export.ctranslate2_vocabularies import (
+    register_vocabularies,
+    tokenizers_of,
+    tokens_of,
+)
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.files import new_folder
 from keras_encdec.layers import (
@@ -18,15 +23,7 @@ from keras_encdec.layers import (
 )
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
-from keras_encdec.text import (
-    ByteLevelBPETokenizer,
-    ByteTokenizer,
-    CharacterTokenizer,
-    PieceTableTokenizer,
-    SentencePieceTokenizer,
-    Tokenizer,
-    WordTokenizer,
-)
+from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 
 # CTranslate2's module of specifications, and a specification of it.
@@ -127,7 +124,7 @@ def export_ctranslate2(
         specification.validate()
         specification.optimize(quantization=quantization)
         specification.save(str(folder))
-        for side, tokenizer in _tokenizers(text_to_text).items():
+        for side, tokenizer in tokenizers_of(text_to_text).items():
             if isinstance(tokenizer, SentencePieceTokenizer):
                 (folder / f"{side}.model").write_bytes(tokenizer.proto)
     return pathlib.Path(path)
@@ -144,13 +141,6 @@ def _import_specs() -> Specs:
     return specs
 
 
-def _tokenizers(text_to_text: TextToText) -> dict[str, Tokenizer]:
-    return {
-        "source": text_to_text.source_tokenizer,
-        "target": text_to_text.target_tokenizer,
-    }
-
-
 # What cannot be written
 
 
@@ -161,8 +151,8 @@ def _unsupported(
     types = specs.model_spec.ACCEPTED_MODEL_TYPES
     if quantization is not None and quantization not in types:
         yield f"quantization={quantization!r}; it knows None, {', '.join(types)}"
-    for side, tokenizer in _tokenizers(text_to_text).items():
-        if _tokens(tokenizer) is None:
+    for side, tokenizer in tokenizers_of(text_to_text).items():
+        if tokens_of(tokenizer) is None:
             yield (
                 f"{side}_tokenizer={type(tokenizer).__name__}; it knows SentencePiece, "
                 "words, characters and bytes"
@@ -221,81 +211,6 @@ def _activation(stack: KerasModel) -> str | None:
     return None
 
 
-# The vocabularies
-
-
-def _tokens(tokenizer: Tokenizer) -> dict[int, str] | None:
-    """Returns the regular tokens by their ids, a dict; None of an unknown kind."""
-    if isinstance(tokenizer, SentencePieceTokenizer):
-        import sentencepiece
-
-        processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.proto)
-        pieces = processor.id_to_piece([*range(processor.get_piece_size())])
-        return {
-            number: token
-            for number, token in enumerate(pieces)
-            if number not in tokenizer.special_ids
-        }
-    if isinstance(tokenizer, (ByteLevelBPETokenizer, PieceTableTokenizer)):
-        table = {i: token for token, i in tokenizer.vocabulary.items()}
-        return {i: table[i] for i in table.keys() - tokenizer.special_ids}
-    tokens: Iterable[str]
-    if isinstance(tokenizer, ByteTokenizer):
-        tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    elif isinstance(tokenizer, (WordTokenizer, CharacterTokenizer)):
-        tokens = tokenizer.vocabulary
-    else:
-        return None
-    return dict(zip(tokenizer.regular_ids(len(tokens)), tokens, strict=True))
-
-
-def _register_vocabularies(specification: Spec, text_to_text: TextToText) -> None:
-    tokenizers = _tokenizers(text_to_text)
-    # Another kind of tokenizer, which has none, was refused before.
-    tokens = {side: _tokens(each) or {} for side, each in tokenizers.items()}
-    taken = {token for known in tokens.values() for token in known.values()}
-
-    def free(name: str) -> str:
-        # A regular token may be spelled like a special one, and both must be told.
-        while name in taken:
-            name = f"<{name}>"
-        return name
-
-    model, names = text_to_text.model, {}
-    for side, register, embedding in (
-        (
-            "source",
-            specification.register_source_vocabulary,
-            model.source_embedding,
-        ),
-        (
-            "target",
-            specification.register_target_vocabulary,
-            model.target_embedding,
-        ),
-    ):
-        tokenizer = tokenizers[side]
-        # Names that both sides share; the start may be the padding or the end.
-        names[side] = {
-            tokenizer.start_id: free("<s>"),
-            tokenizer.padding_id: free("<pad>"),
-            tokenizer.end_id: free("</s>"),
-            tokenizer.unknown_id: free("<unk>"),
-        }
-        known = {**tokens[side], **names[side]}
-        # A model may have more ids than its tokenizer.
-        size = embedding.vocabulary_size
-        register([known.get(i) or free(f"<unused_{i}>") for i in range(size)])
-    source, target = tokenizers["source"], tokenizers["target"]
-    config = specification.config
-    config.bos_token = names["source"][source.start_id]
-    config.decoder_start_token = names["target"][target.start_id]
-    config.eos_token = names["target"][target.end_id]
-    config.unk_token = names["target"][target.unknown_id]
-    config.add_source_bos = source.prefix_ids != ()
-    config.add_source_eos = source.suffix_ids != ()
-
-
 # The weights
 
 
@@ -323,7 +238,7 @@ def _specification(specs: Specs, text_to_text: TextToText) -> Spec:
     _fill_projection(decoder, model, weights)
     specification = specs.TransformerSpec(encoder, decoder)
     specification.config.layer_norm_epsilon = model.decoder.blocks[0].epsilon
-    _register_vocabularies(specification, text_to_text)
+    register_vocabularies(specification, text_to_text)
     return specification
 
 

@@ -1,6 +1,7 @@
 """What is told before Keras is imported: in a process that cannot import it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -70,6 +71,7 @@ WRONG = {
     f"{TRAIN} --vocabulary one.txt --source-tokenizer word": "'word' and 'sentence",
     f"{TRAIN} --shared-vocabulary --source-tokenizer word": "of one kind",
     f"{TRAIN} --vocabulary-size 4": "--vocabulary-size: must be",
+    f"{TRAIN} --vocabulary-size 259 --tokenizer byte-level-bpe": "and 4 special ids",
     f"{TRAIN} --hidden-dim 10 --num-heads 4": "--hidden-dim=10, --num-heads=4",
     f"{TRAIN} --hidden-dim 9 --num-heads 3": "need an even --hidden-dim",
     f"{TRAIN} --hidden-dim 9 --num-heads 3 --positions relative": "reached",
@@ -120,6 +122,8 @@ def answers(tmp_path_factory):
         [sys.executable, "-c", PROGRAM],
         input=json.dumps([words.split() for words in WRONG]),
         cwd=folder,
+        # Of another backend Keras is looked for before.
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
         capture_output=True,
         text=True,
     )
@@ -132,7 +136,7 @@ def answers(tmp_path_factory):
 def test_what_is_wrong_is_told_without_keras(words, answers):
     line = answers[words].splitlines()[-1]
     assert WRONG[words] in line, line
-    assert line.startswith(("keras-encdec", "reached keras")), line
+    assert line.startswith(("keras-encdec", "reached ")), line
 
 
 def test_missing_packages_are_told_without_keras(tmp_path, monkeypatch, error_of):
@@ -152,6 +156,7 @@ def test_missing_packages_are_told_without_keras(tmp_path, monkeypatch, error_of
     for arguments, extra in (
         (["demo", "--output", new], "demo"),
         ([*train, "--tensorboard"], "tensorboard"),
+        ([*train, "--target-tokenizer", "byte-level-bpe"], "byte-level-bpe"),
         ([*train, "--initial", "hf://owner/name"], "hub"),
         (["export", tmp_path, new, "--warm-up"], "serving"),
         (["export", tmp_path, new, "--format", "onnx"], "onnx"),
@@ -164,7 +169,7 @@ def test_missing_packages_are_told_without_keras(tmp_path, monkeypatch, error_of
 def test_what_is_told_of_others_is_so():
     assert DEMO_FOLDERS == demo.FOLDERS
     for kind in TOKENIZERS:
-        tokenizer = make_tokenizer(kind, ["one two", "three"] * 20, 20)
+        tokenizer = make_tokenizer(kind, ["one two", "three"] * 20, 300)
         try:
             tokenizer.sample(["one"], alpha=0.1, seed=1)
             draws = True
