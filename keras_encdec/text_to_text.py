@@ -16,10 +16,8 @@ from keras_encdec.annotations import AnyPath, CallArgs, KerasModel, Text
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generated, Generator, Sampler, row_seeds
-from keras_encdec.length_checks import check_lengths
 from keras_encdec.option_checks import require_positive
 from keras_encdec.pretrained.text_parts import text_parts
-from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -31,6 +29,7 @@ from keras_encdec.saved_parts import (
     take_search_from_config,
 )
 from keras_encdec.text import Tokenizer
+from keras_encdec.text_checks import check_lengths, check_tokenizers
 
 
 class Alignment(NamedTuple):
@@ -118,40 +117,7 @@ class TextToText:
         self.model = model
         require_positive(max_length=max_length)
         self.max_length = max_length
-        facts = facts_of(model)
-        if facts.source_features is not None:
-            raise ValueError(
-                "The model of a TextToText must take ids; received one of "
-                f"{facts.source_features} features for each position of its source. "
-                "Call its Generator, and decode what it returns."
-            )
-        if facts.masks_padding is False:
-            raise ValueError(
-                "The model of a TextToText must mask padding, for texts have several "
-                f"lengths; received {model!r}, which does not mask padding_id="
-                f"{facts.padding_id} in its source. Build one whose encoder's output "
-                "carries a mask."
-            )
-        padding_id = facts.padding_id
-        if padding_id is None:
-            padding_id = target_tokenizer.padding_id
-        for side, tokenizer, size in (
-            ("source", source_tokenizer, facts.source_vocabulary_size),
-            ("target", target_tokenizer, facts.target_vocabulary_size),
-        ):
-            if size is not None and tokenizer.vocabulary_size > size:
-                raise ValueError(
-                    f"The {side} tokenizer must not have more ids than the model's "
-                    f"{side} vocabulary; received {tokenizer.vocabulary_size} and "
-                    f"{size}. Build the model with the tokenizer's vocabulary_size."
-                )
-            if tokenizer.padding_id != padding_id:
-                raise ValueError(
-                    f"The {side} tokenizer must pad with the id that the model masks "
-                    f"out; received padding_id={tokenizer.padding_id}, and the model's "
-                    f"is {padding_id}. Build the model with the tokenizer's "
-                    "padding_id, or the tokenizer with the model's."
-                )
+        check_tokenizers(model, source_tokenizer, target_tokenizer)
         self.generator = Generator(
             model,
             sampler,
