@@ -2,6 +2,9 @@
 
 import json
 import os
+import pathlib
+import re
+import shlex
 import subprocess
 import sys
 
@@ -164,6 +167,54 @@ def test_missing_packages_are_told_without_keras(tmp_path, monkeypatch, error_of
         (["export", tmp_path, new, "--format", "ctranslate2"], "ctranslate2"),
     ):
         assert f"pip install 'keras-encdec[{extra}]'" in error_of(*arguments)
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "saved_models/README.md"]
+READ = ("--source", "--target", "--validation-source", "--validation-target")
+READ += ("--input", "--texts", "--vocabulary")
+
+
+def documented(page):
+    """The words of each command on a page, as a shell splits them."""
+    text = page.read_text("utf-8")
+    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r"[|<>]", line.partition(" #")[0]):
+                if words := re.match(r"\s*keras-encdec (.*)", part):
+                    yield shlex.split(words[1])
+
+
+def prepare(words):
+    """Makes what a command reads, in the current folder; it is looked at, not read."""
+    command, option = words[0], None
+    folders = [words[1]] if command in ("evaluate", "generate", "export") else []
+    for word in words:
+        option = word if word.startswith("--") else option
+        if option in READ and word != option:
+            pathlib.Path(word).write_text("one\teno\n")
+        if option in ("--initial", "--teacher") and word != option:
+            folders.append(word)
+    for folder in folders:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in ("model.keras", "text_to_text.json"):
+            (pathlib.Path(folder) / name).touch()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
+    import keras_encdec.cli
+
+    called = []
+    monkeypatch.setattr(keras_encdec.cli, "_run", lambda *given: called.append(given))
+    for number, words in enumerate(documented(page)):
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        prepare(words)
+        assert keras_encdec.cli.main(words) == 0, (words, capsys.readouterr().err)
+        assert len(called) == number + 1
+    commands = {"README": 4, "training": 4, "recipes": 9, "export": 3}
+    assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 
 def test_what_is_told_of_others_is_so():
