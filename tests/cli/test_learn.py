@@ -210,9 +210,6 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
         "accumulate": 3,
         "label_smoothing": 0.2,
         "r_drop": 5.0,
-        "teacher_weight": 0.3,
-        "temperature": 2.0,
-        "sampling": 0.1,
         "ema": 0.99,
         "average": 4,
         "monitor": "bleu",
@@ -241,6 +238,9 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
     )
     assert training.options == {
         **options,
+        # Of a teacher, and of SentencePiece.
+        **{name: DEFAULTS[name] for name in ("teacher_weight", "temperature")},
+        "sampling": None,
         "validation": (training.targets, training.sources),
         "folder": tmp_path / "run",
         "overwrite": False,
@@ -292,7 +292,7 @@ def test_train_starts_from_a_trained_model_and_takes_a_teacher(
     run(
         *("train", "--source", pairs, "--output", tmp_path / "second"),
         *("--initial", tmp_path / "first", "--teacher", tmp_path / "first"),
-        *("--seed", 4),
+        *("--teacher-weight", 0.3, "--temperature", 2, "--seed", 4),
     )
     for one, other in zip(
         first, training.text_to_text.model.get_weights(), strict=True
@@ -300,6 +300,8 @@ def test_train_starts_from_a_trained_model_and_takes_a_teacher(
         np.testing.assert_array_equal(one, other)
     teacher = training.options["teacher"]
     assert teacher is not training.text_to_text.model
+    assert training.options["teacher_weight"] == 0.3
+    assert training.options["temperature"] == 2.0
     np.testing.assert_array_equal(teacher.get_weights()[0], first[0])
     assert training.recipe["initial"] == str(tmp_path / "first" / "best")
 
@@ -612,8 +614,9 @@ def test_a_vocabulary_is_learned_and_shared(kind, tmp_path, training, run):
     assert printed.endswith(f" ids from 12 lines: {model}\n")
     run(
         *("train", "--source", english, "--target", german, "--vocabulary", model),
-        *("--output", tmp_path / "run", *SMALL),
+        *("--output", tmp_path / "run", "--sampling", 0.1, *SMALL),
     )
+    assert training.options["sampling"] == 0.1
     text_to_text = training.text_to_text
     assert text_to_text.source_tokenizer.proto == model.read_bytes()
     assert text_to_text.target_tokenizer.proto == model.read_bytes()
