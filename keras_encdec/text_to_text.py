@@ -12,10 +12,16 @@ import numpy as np
 # They register what `load` reads, also what a model was compiled with.
 import keras_encdec.model
 import keras_encdec.training  # noqa: F401
-from keras_encdec.annotations import AnyPath, CallArgs, KerasModel, Text
+from keras_encdec.annotations import AnyPath, CallArgs, Ids, KerasModel, Text
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import Generated, Generator, Sampler, row_seeds
+from keras_encdec.generation import (
+    Generated,
+    Generator,
+    Sampler,
+    row_seeds,
+)
+from keras_encdec.generation.task import LogitsProcessor
 from keras_encdec.option_checks import require_positive
 from keras_encdec.pretrained.text_parts import text_parts
 from keras_encdec.saved_parts import (
@@ -108,7 +114,7 @@ class TextToText:
         model: KerasModel,
         sampler: Sampler | str | None = None,
         *,
-        processors: Iterable[Any] = (),
+        processors: Iterable[LogitsProcessor] = (),
         max_length: int = 64,
         jit_compile: bool | Literal["auto"] = "auto",
     ) -> None:
@@ -432,7 +438,7 @@ class TextToText:
         *,
         tokenize: str = "13a",
         lowercase: bool = False,
-        **call: Any,
+        **call: Unpack[CallArgs],
     ) -> Evaluation:
         """Generates a text for each source, and scores them against the true ones.
 
@@ -518,7 +524,7 @@ class TextToText:
         check_lengths(self.model, side, [*map(len, rows)], texts)
         return rows
 
-    def _decode(self, ids: Any) -> list[str]:
+    def _decode(self, ids: Ids) -> list[str]:
         texts = self.target_tokenizer.decode(ids).numpy()
         return [text.decode("utf-8", "replace") for text in texts]
 

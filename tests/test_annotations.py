@@ -65,6 +65,7 @@ WRONG = {
     'TextToText.load(["folder"])': "arg-type",
     'TextToText.load("folder").stream(["a text"])': "arg-type",
     'TextToText.load("folder")(["one"], max_len=8)': "call-overload",
+    'text_to_text.evaluate(["a"], ["b"], max_len=8)': "call-arg",
     'TextToText.load("folder").encode(["one"], side="left")': "arg-type",
     'train(TextToText.load("folder"), ["one"], None)': "arg-type",
     'BeamSampler(4, length_normalization="googol")': "arg-type",
