@@ -8,6 +8,7 @@ works on text. Where Keras is there already, `import keras_encdec` is enough for
 import importlib
 import re
 import sys
+from typing import Any
 
 __version__ = "0.2.0"
 
@@ -20,7 +21,7 @@ _places = {
 __all__ = sorted(_places)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _places:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _register()
@@ -31,11 +32,11 @@ def __getattr__(name):
     return found
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def _register():
+def _register() -> None:
     """Imports what is registered with Keras and needs no TensorFlow."""
     # The first of them looks for the backend.
     for room in ("backend", "generation", "model", "training"):

@@ -11,12 +11,14 @@ from typing import Any
 from keras_encdec.annotations import AnyPath
 from keras_encdec.backend import running_backend
 from keras_encdec.export import export_saved_model
-from keras_encdec.files import new_folder
+from keras_encdec.files import new_folder, require_place_of_folder
 from keras_encdec.printing import tell
 from keras_encdec.recipe import build, make_tokenizer
 from keras_encdec.run import train
 from keras_encdec.text import sequence_error_rate, token_error_rate
 
+# What it writes: for Python, and for TF Serving.
+FOLDERS = ("saved", "1")
 SIZES = {
     "tiny": {
         "hidden_dim": 64,
@@ -122,7 +124,8 @@ def run_demo(
         ```
     """
     output = pathlib.Path(output)
-    _check_output(output, overwrite)
+    # Before the work, not after it.
+    require_place_of_folder(output, overwrite=overwrite, only=FOLDERS)
     known = pronunciations()
     names = sorted(known)
     random.Random(seed).shuffle(names)
@@ -182,23 +185,6 @@ def run_demo(
         text_to_text.save(new / "saved")
         export_saved_model(text_to_text, new / "1")
     return results
-
-
-def _check_output(output: pathlib.Path, overwrite: bool) -> None:
-    # Before the work, not after it.
-    if output.exists() and not overwrite:
-        raise FileExistsError(
-            f"The demo writes a new folder; {str(output)!r} is there already. Choose "
-            "another `output`, or give `overwrite`."
-        )
-    if output.exists():
-        others = [output] if not output.is_dir() else output.iterdir()
-        names = sorted(x.name for x in others if x.name not in ("saved", "1"))
-        if names:
-            raise FileExistsError(
-                f"The demo replaces only what it wrote; {str(output)!r} holds "
-                f"{names[0]!r} too. Choose another `output`."
-            )
 
 
 def _print_table(

@@ -15,7 +15,7 @@ import shutil
 import stat
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from keras_encdec.annotations import AnyPath
@@ -26,15 +26,15 @@ FORMAT = 2
 
 @contextlib.contextmanager
 def new_folder(
-    path: AnyPath, *, overwrite: bool = False, mark: str | None = None
+    path: AnyPath, *, overwrite: bool = False, holds: str | None = None
 ) -> Iterator[pathlib.Path]:
     """Gives a folder to write in, which takes its place when all is written.
 
     Args:
         path: The place of the folder, `str` or `Path`.
         overwrite: Whether to replace a folder that is there already.
-        mark: The name of a file that is written in it. If it is given, a folder without
-            one is not replaced, unless it is empty: it is something else.
+        holds: The name of a file that is written in it. If it is given, a folder
+            without one is not replaced, unless it is empty: it is something else.
 
     Yields:
         The `Path` of an empty folder beside the place. When the block ends it is
@@ -43,7 +43,7 @@ def new_folder(
 
     Raises:
         FileExistsError: If there is something at `path`, and `overwrite` is False or
-            it is no folder that can be renamed, or one without the `mark`.
+            it is no folder that can be renamed, or one that does not hold such a file.
         OSError: If the folder cannot be written. Should the folder that was there not
             come back to its place, the error names where it is.
 
@@ -59,7 +59,7 @@ def new_folder(
         print(list(place.iterdir()))
         ```
     """
-    require_place_of_folder(path, overwrite=overwrite, mark=mark)
+    require_place_of_folder(path, overwrite=overwrite, holds=holds)
     place = _end_of_links(path)
     missing = [parent for parent in place.parents if not parent.exists()]
     work = _beside(place)
@@ -90,17 +90,25 @@ def new_folder(
 
 
 def require_place_of_folder(
-    path: AnyPath, *, overwrite: bool = False, mark: str | None = None
+    path: AnyPath,
+    *,
+    overwrite: bool = False,
+    holds: str | None = None,
+    only: Collection[str] | None = None,
 ) -> None:
     """Raises where `new_folder` would, before what is to be written is made.
 
     Args:
         path: As in `new_folder`.
         overwrite: As in `new_folder`.
-        mark: As in `new_folder`.
+        holds: The name of a file that a folder to be replaced must hold, if anything;
+            by default it may be any folder.
+        only: The names of all that it may hold, likewise.
 
     Raises:
-        FileExistsError: As in `new_folder`.
+        FileExistsError: As in `new_folder`, or if the folder is another one.
+        NotADirectoryError: If there is a file on the way.
+        PermissionError: If no folder may be written there.
 
     Example:
         ```python
@@ -111,21 +119,32 @@ def require_place_of_folder(
     """
     place = _end_of_links(path)
     there = _status(place)
-    if there is not None and not (overwrite and stat.S_ISDIR(there.st_mode)):
+    if there is not None and not stat.S_ISDIR(there.st_mode):
+        raise FileExistsError(
+            f"A new folder needs a free place; {str(path)!r} is there already, and no "
+            "folder. Choose another place."
+        )
+    if there is not None and not overwrite:
         raise _taken(path)
     if os.path.ismount(place):
         raise FileExistsError(
             f"A folder is replaced as a whole; {str(path)!r} is where a disk is "
             "mounted. Choose a place in it."
         )
-    if there is not None and mark is not None and not (place / mark).exists():
-        others = sorted(os.listdir(place))
-        if others:
-            raise FileExistsError(
-                f"Only what was written by the same way is replaced; {str(path)!r} "
-                f"holds {others[0]!r} and no {mark!r}. Choose another place, or remove "
-                "it yourself."
-            )
+    found = sorted(os.listdir(place)) if there is not None else []
+    others = [x for x in found if only is not None and x not in only]
+    if others or (found and holds is not None and holds not in found):
+        kind = f"that holds {holds}" if only is None else "that was written here before"
+        raise FileExistsError(
+            f"Only a folder {kind} is replaced; {str(path)!r} holds "
+            f"{(others or found)[0]!r}{' too' if only else ''}. Choose another place."
+        )
+    parent = next(x for x in place.parents if x.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"A new folder needs one that may be written; received {str(path)!r}, and "
+            f"{str(parent)!r} may not. Change its permissions, or choose another place."
+        )
 
 
 def recover(path: AnyPath) -> None:

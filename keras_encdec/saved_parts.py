@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_encdec.annotations import AnyPath
-from keras_encdec.files import new_folder, whole_folder
+from keras_encdec.files import new_folder, require_place_of_folder, whole_folder
 
 MODEL_FILE = "model.keras"
 CONFIG_FILE = "text_to_text.json"
+# What a training was begun with.
+RECORD_FILE = "options.json"
 # By which the folder of an export is known, of each format.
 EXPORT_FILES = {
     "saved-model": "saved_model.pb",
@@ -40,7 +42,7 @@ def new_export(
     Raises:
         FileExistsError: As in `new_folder`.
     """
-    return new_folder(path, overwrite=overwrite, mark=EXPORT_FILES[format])
+    return new_folder(path, overwrite=overwrite, holds=EXPORT_FILES[format])
 
 
 def saved_folder(folder: AnyPath) -> pathlib.Path:
@@ -87,6 +89,41 @@ def saved_folder(folder: AnyPath) -> pathlib.Path:
                 "of a training that has finished an epoch."
             )
     return folder
+
+
+def require_place_of_run(folder: AnyPath) -> None:
+    """Raises unless a training may begin or go on in a folder, which is only read.
+
+    Args:
+        folder: The folder, `str` or `Path`; it need not be there yet.
+
+    Raises:
+        FileExistsError: If something else is there.
+        NotADirectoryError: If there is a file on the way.
+        PermissionError: If no folder may be written there.
+
+    Example:
+        ```python
+        import tempfile
+        from keras_encdec.saved_parts import require_place_of_run
+
+        require_place_of_run(tempfile.mkdtemp() + "/run")
+        ```
+    """
+    folder = pathlib.Path(folder)
+    if not folder.exists():
+        require_place_of_folder(folder)
+        return
+    if folder.is_dir():
+        ours = (folder / name for name in (RECORD_FILE, ASIDE, MOVING))
+        # Version 0.1.0 wrote no record for a training in Python.
+        epochs = (folder / "checkpoints").glob("epoch-*.safetensors")
+        if any(x.exists() for x in ours) or any(epochs) or not any(folder.iterdir()):
+            return
+    raise FileExistsError(
+        "A training takes a new folder, or that of a training to go on with; "
+        f"{str(folder)!r} is something else. Choose another."
+    )
 
 
 def part_from_config(config: Any) -> Any:

@@ -4,7 +4,7 @@ import importlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, Unpack, overload
 
 import keras
 import numpy as np
@@ -12,14 +12,18 @@ import numpy as np
 # They register what `load` reads, also what a model was compiled with.
 import keras_encdec.model
 import keras_encdec.training  # noqa: F401
-from keras_encdec.annotations import AnyPath, KerasModel, Text
+from keras_encdec.annotations import AnyPath, CallArgs, Ids, KerasModel, Text
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import Generator, Sampler, row_seeds
-from keras_encdec.length_checks import check_lengths
+from keras_encdec.generation import (
+    Generated,
+    Generator,
+    Sampler,
+    row_seeds,
+)
+from keras_encdec.generation.task import LogitsProcessor
 from keras_encdec.option_checks import require_positive
 from keras_encdec.pretrained.text_parts import text_parts
-from keras_encdec.protocol import facts_of
 from keras_encdec.saved_parts import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -31,6 +35,7 @@ from keras_encdec.saved_parts import (
     take_search_from_config,
 )
 from keras_encdec.text import Tokenizer
+from keras_encdec.text_checks import check_lengths, check_tokenizers
 
 
 class Alignment(NamedTuple):
@@ -43,6 +48,9 @@ class Alignment(NamedTuple):
 
 class EncodedTexts(list[np.ndarray]):
     """What `TextToText.encode` returns: rows of ids, none longer than the positions."""
+
+
+Sources: TypeAlias = Sequence[Text] | EncodedTexts
 
 
 class TextToText:
@@ -106,7 +114,7 @@ class TextToText:
         model: KerasModel,
         sampler: Sampler | str | None = None,
         *,
-        processors: Iterable[Any] = (),
+        processors: Iterable[LogitsProcessor] = (),
         max_length: int = 64,
         jit_compile: bool | Literal["auto"] = "auto",
     ) -> None:
@@ -115,40 +123,7 @@ class TextToText:
         self.model = model
         require_positive(max_length=max_length)
         self.max_length = max_length
-        facts = facts_of(model)
-        if facts.source_features is not None:
-            raise ValueError(
-                "The model of a TextToText must take ids; received one of "
-                f"{facts.source_features} features for each position of its source. "
-                "Call its Generator, and decode what it returns."
-            )
-        if facts.masks_padding is False:
-            raise ValueError(
-                "The model of a TextToText must mask padding, for texts have several "
-                f"lengths; received {model!r}, which does not mask padding_id="
-                f"{facts.padding_id} in its source. Build one whose encoder's output "
-                "carries a mask."
-            )
-        padding_id = facts.padding_id
-        if padding_id is None:
-            padding_id = target_tokenizer.padding_id
-        for side, tokenizer, size in (
-            ("source", source_tokenizer, facts.source_vocabulary_size),
-            ("target", target_tokenizer, facts.target_vocabulary_size),
-        ):
-            if size is not None and tokenizer.vocabulary_size > size:
-                raise ValueError(
-                    f"The {side} tokenizer must not have more ids than the model's "
-                    f"{side} vocabulary; received {tokenizer.vocabulary_size} and "
-                    f"{size}. Build the model with the tokenizer's vocabulary_size."
-                )
-            if tokenizer.padding_id != padding_id:
-                raise ValueError(
-                    f"The {side} tokenizer must pad with the id that the model masks "
-                    f"out; received padding_id={tokenizer.padding_id}, and the model's "
-                    f"is {padding_id}. Build the model with the tokenizer's "
-                    "padding_id, or the tokenizer with the model's."
-                )
+        check_tokenizers(model, source_tokenizer, target_tokenizer)
         self.generator = Generator(
             model,
             sampler,
@@ -217,34 +192,49 @@ class TextToText:
         return f"TextToText({', '.join(f'{x}={getattr(self, x)!r}' for x in parts)})"
 
     @overload
-    def __call__(
-        self,
-        texts: Sequence[Text] | EncodedTexts,
-        *,
-        max_length: int | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
-        num_return_sequences: None = None,
-        return_scores: Literal[False] = False,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> list[str]: ...
+    def __call__(self, texts: Sources, **more: Unpack[CallArgs]) -> list[str]: ...
 
     @overload
     def __call__(
         self,
-        texts: Sequence[Text] | EncodedTexts,
+        texts: Sources,
         *,
-        max_length: int | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
+        return_scores: Literal[True],
+        **more: Unpack[CallArgs],
+    ) -> list[tuple[str, float]]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Sources,
+        *,
+        num_return_sequences: int,
+        **more: Unpack[CallArgs],
+    ) -> list[list[str]]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Sources,
+        *,
+        num_return_sequences: int,
+        return_scores: Literal[True],
+        **more: Unpack[CallArgs],
+    ) -> list[list[tuple[str, float]]]: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: Sources,
+        *,
         num_return_sequences: int | None = None,
         return_scores: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        **more: Unpack[CallArgs],
     ) -> list[Any]: ...
 
     def __call__(
         self,
-        texts: Sequence[Text] | EncodedTexts,
+        texts: Sources,
         *,
         max_length: int | None = None,
         seed: int = 0,
@@ -273,9 +263,9 @@ class TextToText:
                 num_return_sequences=number,
                 return_scores=return_scores,
             )
-            ids = found.ids if return_scores else found
+            ids = found.ids if isinstance(found, Generated) else found
             given: list[Any] = self._decode(ids.reshape(-1, max_length))
-            if return_scores:
+            if isinstance(found, Generated):
                 given = list(zip(given, found.scores.ravel().tolist(), strict=True))
             for place, i in enumerate(batch):
                 answers = given[place * number : (place + 1) * number]
@@ -448,7 +438,7 @@ class TextToText:
         *,
         tokenize: str = "13a",
         lowercase: bool = False,
-        **call: Any,
+        **call: Unpack[CallArgs],
     ) -> Evaluation:
         """Generates a text for each source, and scores them against the true ones.
 
@@ -534,7 +524,7 @@ class TextToText:
         check_lengths(self.model, side, [*map(len, rows)], texts)
         return rows
 
-    def _decode(self, ids: Any) -> list[str]:
+    def _decode(self, ids: Ids) -> list[str]:
         texts = self.target_tokenizer.decode(ids).numpy()
         return [text.decode("utf-8", "replace") for text in texts]
 
@@ -557,7 +547,7 @@ class TextToText:
             **search_config(self.generator),
             "max_length": self.max_length,
         }
-        with new_folder(folder, overwrite=overwrite, mark=CONFIG_FILE) as new:
+        with new_folder(folder, overwrite=overwrite, holds=CONFIG_FILE) as new:
             self.model.save(new / MODEL_FILE)
             (new / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
 

@@ -18,6 +18,7 @@ from keras_encdec.files import (
     new_file,
     new_folder,
     recover,
+    require_place_of_folder,
 )
 
 pytestmark = pytest.mark.once
@@ -95,14 +96,14 @@ def test_refuses_to_replace_what_it_must_not(tmp_path, overwrite):
     assert contents(tmp_path) == before
 
 
-def test_only_what_bears_the_mark_is_replaced(tmp_path):
-    place, options = tmp_path / "run", {"overwrite": True, "mark": "note.txt"}
+def test_only_what_holds_its_file_is_replaced(tmp_path):
+    place, options = tmp_path / "run", {"overwrite": True, "holds": "note.txt"}
     place.mkdir()
     write_folder(place, "into an empty one", **options)
     write_folder(place, "over its like", **options)
     (place / "note.txt").rename(place / "thesis.txt")
     before = contents(tmp_path)
-    with pytest.raises(FileExistsError, match="holds 'sub' and no 'note.txt'"):
+    with pytest.raises(FileExistsError, match="holds note.txt is .* holds 'sub'"):
         write_folder(place, "over something else", **options)
     assert contents(tmp_path) == before
 
@@ -533,3 +534,36 @@ def test_who_replaces_the_file_that_is_given_replaces_no_device(tmp_path):
     (tmp_path / ".plain.0123abcd.part.weights.h5").touch()
     recover(plain)
     assert sorted(os.listdir(tmp_path)) == ["pipe", "plain"]
+
+
+def test_only_a_folder_that_is_known_is_replaced(tmp_path):
+    def check(**which):
+        require_place_of_folder(tmp_path / "it", overwrite=True, **which)
+
+    check(holds="index")
+    (tmp_path / "it").mkdir()
+    check(holds="index")
+    (tmp_path / "it" / "mine").touch()
+    check()
+    check(only=["mine", "index"])
+    with pytest.raises(FileExistsError, match="that holds index is .*holds 'mine'. "):
+        check(holds="index")
+    (tmp_path / "it" / "index").touch()
+    check(holds="index")
+    with pytest.raises(FileExistsError, match="here before is .*holds 'mine' too"):
+        check(only=["index"])
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_the_work(
+    tmp_path, monkeypatch
+):
+    asked = []
+
+    def access(path, mode):
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", access)
+    with pytest.raises(PermissionError, match="may be written; received .*new/it"):
+        require_place_of_folder(tmp_path / "new" / "it")
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]

@@ -13,7 +13,7 @@ BACKENDS = {
 }
 
 
-def check_backend():
+def check_backend() -> None:
     """Checks that there is a backend of the name in `KERAS_BACKEND`, if that is set.
 
     Raises:

@@ -2,11 +2,15 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.jax import functions as jax_functions
 from keras_encdec.backend.jax import loops as jax_loops
 from keras_encdec.backend.tensorflow.functions import tensorflow_function
@@ -14,7 +18,12 @@ from keras_encdec.backend.torch import steps as torch_steps
 from keras_encdec.backend.torch import tracing as torch_tracing
 
 
-def compile_function(function, inputs, variables=(), jit=False):
+def compile_function(
+    function: Callable[..., Nested],
+    inputs: Sequence[Any] | None,
+    variables: Sequence[Any] = (),
+    jit: bool | Literal["auto"] = False,
+) -> Callable[..., Nested]:
     """Compiles a function of tensors for the running backend.
 
     The function becomes a `tf.function` on TensorFlow, traced once for all shapes, and
@@ -54,18 +63,25 @@ def compile_function(function, inputs, variables=(), jit=False):
 
     traces = torch_tracing.Traces(variables)
 
-    def under_inference_mode(*args):
-        args = (
+    def under_inference_mode(*args: Nested) -> Nested:
+        tensors = (
             ops.convert_to_tensor(x, x.dtype.name) if isinstance(x, np.ndarray) else x
             for x in args
         )
         with traces.kept(), inference_mode():
-            return function(*args)
+            return function(*tensors)
 
     return under_inference_mode
 
 
-def compile_train_step(step, loss, log, optimizer, variables, jit=False):
+def compile_train_step(
+    step: Callable[[Any], dict[str, Tensor]],
+    loss: Callable[[Nested, Nested, Nested], Sequence[Tensor]],
+    log: Callable[..., dict[str, Tensor]],
+    optimizer: Any,
+    variables: Sequence[Any],
+    jit: bool = False,
+) -> Callable[[Any], dict[str, Tensor]]:
     """Compiles the training step of a model.
 
     On TensorFlow and JAX this is the step, which `fit` compiles. On PyTorch the step is
@@ -113,7 +129,12 @@ def compile_train_step(step, loss, log, optimizer, variables, jit=False):
     return torch_steps.TrainStep(step, loss, log, optimizer, variables, jit)
 
 
-def while_loop(condition, step, state, constants=()):
+def while_loop(
+    condition: Callable[[Nested, Nested], Tensor],
+    step: Callable[[Nested, Nested], Nested],
+    state: Nested,
+    constants: Nested = (),
+) -> Nested:
     """Repeats a step while a condition holds.
 
     On TensorFlow this is `keras.ops.while_loop`, on JAX `jax.lax.while_loop`, which
@@ -158,7 +179,12 @@ def while_loop(condition, step, state, constants=()):
     )[0]
 
 
-def _loop_of_fields(condition, step, state, constants):
+def _loop_of_fields(
+    condition: Callable[[Nested, Nested], Tensor],
+    step: Callable[[Nested, Nested], Nested],
+    state: Nested,
+    constants: Any,
+) -> Nested:
     """A loop whose constants are a dataclass: what of it are tensors is given to steps.
 
     Of those that steps are made of it has none, for loops are found by what they are
@@ -179,7 +205,7 @@ def _loop_of_fields(condition, step, state, constants):
     )
 
 
-def traced_call(function, *args):
+def traced_call(function: Callable[..., Nested], *args: Nested) -> Nested:
     """Calls a function of tensors, which PyTorch may trace.
 
     On TensorFlow and JAX this is the call. On PyTorch a part of a compiled function
@@ -208,7 +234,7 @@ def traced_call(function, *args):
     return torch_tracing.traced_call(function, *args)
 
 
-def inference_mode():
+def inference_mode() -> AbstractContextManager[Any]:
     """Returns a context in which PyTorch records no gradients; elsewhere an empty one.
 
     Example:

@@ -9,10 +9,14 @@ import dataclasses
 import functools
 import operator
 import types
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 import keras
 import numpy as np
+
+from keras_encdec.annotations import Tensor
 
 # The lists in which a layer keeps what is its own: `variables` asks all layers in it.
 _OWN = operator.attrgetter(
@@ -22,7 +26,12 @@ _OWN = operator.attrgetter(
 _PLAIN = {type(None), bool, int, float, complex, str, bytes, type(...)}
 
 
-def key_of(parts, depth=1, is_tensor=keras.ops.is_tensor, of_tensor=None):
+def key_of(
+    parts: Any,
+    depth: int = 1,
+    is_tensor: Callable[[Any], bool] = keras.ops.is_tensor,
+    of_tensor: Callable[[Tensor], Hashable] | None = None,
+) -> Hashable:
     """Returns what stands for functions and objects while they compute the same.
 
     Compared by their values are numbers, strings, arrays, containers of these,
@@ -55,22 +64,26 @@ def key_of(parts, depth=1, is_tensor=keras.ops.is_tensor, of_tensor=None):
 class _Same:
     """An object that is compared by whether it is the same one."""
 
-    def __init__(self, value):
+    def __init__(self, value: object) -> None:
         self._value = value
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return id(self._value)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and self._value is other._value
 
 
 class _Keys:
-    def __init__(self, is_tensor, of_tensor):
+    def __init__(
+        self,
+        is_tensor: Callable[[Any], bool],
+        of_tensor: Callable[[Tensor], Hashable],
+    ) -> None:
         self._is_tensor, self._of_tensor = is_tensor, of_tensor
-        self._inside = set()
+        self._inside: set[int] = set()
 
-    def of(self, value, depth=0):
+    def of(self, value: Any, depth: int = 0) -> Hashable:
         kind = type(value)
         if kind in _PLAIN:
             return kind, value
@@ -82,7 +95,7 @@ class _Keys:
         finally:
             self._inside.discard(id(value))
 
-    def _of(self, value, depth):
+    def _of(self, value: Any, depth: int) -> Hashable:
         if isinstance(value, (keras.Variable, keras.layers.Layer, type)):
             return _Same(value)
         if self._is_tensor(value):
@@ -100,7 +113,7 @@ class _Keys:
         if isinstance(value, types.MethodType):
             return _Same(value.__func__), self.of(value.__self__, depth)
         if isinstance(value, types.FunctionType):
-            inner = _surroundings(value)
+            inner: Sequence[Any] = _surroundings(value)
             if depth < 1:
                 mutable = list, dict, set
                 inner = [_Same(x) if isinstance(x, mutable) else x for x in inner]
@@ -115,14 +128,14 @@ class _Keys:
         return _Same(value)
 
 
-def _values(tensor):
+def _values(tensor: Tensor) -> Hashable:
     array = keras.ops.convert_to_numpy(tensor)
     if array.dtype == object:
         return _Same(tensor)
     return array.shape, str(array.dtype), array.tobytes()
 
 
-def _surroundings(function):
+def _surroundings(function: types.FunctionType) -> tuple[Any, ...]:
     """Returns what a function refers to in the functions around it, a tuple."""
     contents = []
     for cell in function.__closure__ or ():
@@ -133,7 +146,7 @@ def _surroundings(function):
     return tuple(contents)
 
 
-def _attributes(value):
+def _attributes(value: object) -> dict[str, Any] | None:
     """Returns the attributes of an object by name, or None where it can have none."""
     found = getattr(value, "__dict__", None)
     for kind in type(value).__mro__:
@@ -147,7 +160,7 @@ def _attributes(value):
     return found
 
 
-def variables_of(parts):
+def variables_of(parts: Iterable[Any]) -> list[Any]:
     """Returns the Keras variables of models and other objects.
 
     Args:
@@ -166,7 +179,7 @@ def variables_of(parts):
         print(len(variables_of([model])))
         ```
     """
-    found = {}
+    found: dict[int, Any] = {}
     for part in _keras_parts(parts):
         several = [part] if isinstance(part, keras.Variable) else part.variables
         found.update((id(variable), variable) for variable in several)
@@ -194,7 +207,7 @@ class Structure:
         ```
     """
 
-    def __init__(self, parts):
+    def __init__(self, parts: Iterable[Any]) -> None:
         self._parts = [*_keras_parts(parts)]
         # Looking at each of hundreds of layers takes as long as some steps of decoding,
         # so they are looked for once: their own lists tell of others.
@@ -206,14 +219,14 @@ class Structure:
         ]
         self._contents = self._read()
 
-    def is_of(self, parts):
+    def is_of(self, parts: Iterable[Any]) -> bool:
         """Returns whether the parts have the same objects now."""
         parts = [*_keras_parts(parts)]
         return are_the_same(self._parts, parts) and are_the_same(
             self._contents, self._read()
         )
 
-    def _read(self):
+    def _read(self) -> list[Any]:
         policies = map(operator.attrgetter("dtype_policy"), self._layers)
         lists = [*chain.from_iterable(map(_OWN, self._layers))]
         others = (
@@ -224,7 +237,7 @@ class Structure:
         return [*policies, *lists, *chain(*lists), *chain(*others)]
 
 
-def are_the_same(these, those):
+def are_the_same(these: Sequence[Any], those: Sequence[Any]) -> bool:
     """Returns whether two lists hold the same objects, not only equal ones.
 
     Example:
@@ -237,9 +250,10 @@ def are_the_same(these, those):
     return len(these) == len(those) and all(map(operator.is_, these, those))
 
 
-def _keras_parts(parts):
+def _keras_parts(parts: Iterable[Any]) -> Iterator[Any]:
     """Yields layers, variables, and other objects that have `variables`."""
-    seen, waiting = {}, [(part, 2) for part in parts]
+    seen: dict[int, tuple[Any, int]] = {}
+    waiting: list[tuple[Any, int]] = [(part, 2) for part in parts]
     while waiting:
         value, depth = waiting.pop()
         kind = type(value)

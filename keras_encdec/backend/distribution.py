@@ -2,8 +2,10 @@
 
 import keras
 
+from keras_encdec.annotations import KerasModel
 
-def refuse_replicas(*models):
+
+def refuse_replicas(*models: KerasModel) -> None:
     """Raises if a training would be split among replicas with a wrong result.
 
     Under TensorFlow's strategies Keras averages the means of the replicas, in which a

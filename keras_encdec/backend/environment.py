@@ -3,14 +3,17 @@
 import contextlib
 import contextvars
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-_COMPILER = contextvars.ContextVar("compiler", default=None)
+_COMPILER: contextvars.ContextVar[str | None] = contextvars.ContextVar(
+    "compiler", default=None
+)
 
 
-def running_backend():
+def running_backend() -> str:
     """Returns the name of the running backend, to be shown to people.
 
     Example:
@@ -23,14 +26,14 @@ def running_backend():
     return keras.config.backend()
 
 
-def on_cpu():
+def on_cpu() -> bool:
     """Whether the backend computes on CPUs."""
     if keras.config.backend() == "torch":  # Of whose devices Keras knows no list.
         return keras.ops.convert_to_tensor(0).is_cpu
     return keras.distribution.list_devices()[0].startswith("cpu")
 
 
-def usable_cores():
+def usable_cores() -> int:
     """Returns the number of cores that this process may use, an int.
 
     Example:
@@ -45,7 +48,7 @@ def usable_cores():
     return os.cpu_count() or 1
 
 
-def by_xla():
+def by_xla() -> bool:
     """Whether XLA compiles what runs: on JAX, and on TensorFlow where it is asked to.
 
     Example:
@@ -58,7 +61,7 @@ def by_xla():
     return keras.config.backend() == "jax" or _COMPILER.get() == "xla"
 
 
-def by_tensorflow():
+def by_tensorflow() -> bool:
     """Whether TensorFlow alone runs what is traced: no XLA, nor a converter's runtime.
 
     Example:
@@ -72,7 +75,7 @@ def by_tensorflow():
 
 
 @contextlib.contextmanager
-def compiled_by(compiler):
+def compiled_by(compiler: str) -> Iterator[None]:
     """Says what compiles the functions that TensorFlow traces in this context.
 
     Args:

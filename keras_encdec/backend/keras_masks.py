@@ -2,8 +2,10 @@
 
 from keras.src.backend import get_keras_mask
 
+from keras_encdec.annotations import Tensor
 
-def carried_mask(x):
+
+def carried_mask(x: Tensor) -> Tensor | None:
     """Returns the mask that a tensor carries, or None.
 
     JAX's arrays take no attributes: of them Keras keeps a table.

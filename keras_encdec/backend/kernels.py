@@ -1,12 +1,17 @@
 """Operations for which each backend has its own."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.environment import by_tensorflow, by_xla, on_cpu
 
 
-def write_at(cache, index, entry, axis=1):
+def write_at(
+    cache: Tensor, index: int | Tensor, entry: Tensor, axis: int = 1
+) -> Tensor:
     """Writes one time step, or several in turn, into a cache.
 
     On PyTorch the cache is written in place; the other backends return a new tensor,
@@ -75,7 +80,7 @@ def write_at(cache, index, entry, axis=1):
     return ops.where(here, entry, cache)
 
 
-def move_rows(cache, sources):
+def move_rows(cache: Nested, sources: Tensor) -> Nested:
     """Copies rows of a cache to the places of others.
 
     On CPUs PyTorch and XLA copy in place, and the rows that move alone.
@@ -101,17 +106,17 @@ def move_rows(cache, sources):
         moved = (sources != places).nonzero()[:, 0]
         given = sources.index_select(0, moved)
 
-        def copy_moved(x):
+        def copy_moved(x: Tensor) -> Tensor:
             return x.contiguous().index_copy_(0, moved, x.index_select(0, given))
 
         return keras.tree.map_structure(copy_moved, cache)
     if by_xla() and on_cpu():
 
-        def move(cache, sources):
+        def move(cache: Nested, sources: Tensor) -> tuple[Nested, Tensor]:
             moves = ops.cast(sources != places, "int32")
             place = ops.cast(ops.argmax(moves), "int32")
 
-            def copy(x):
+            def copy(x: Tensor) -> Tensor:
                 rest = [0] * (len(x.shape) - 1)
                 row = ops.slice(x, [sources[place], *rest], (1, *ops.shape(x)[1:]))
                 return ops.slice_update(x, [place, *rest], row)
@@ -125,7 +130,7 @@ def move_rows(cache, sources):
     return keras.tree.map_structure(lambda x: ops.take(x, sources, axis=0), cache)
 
 
-def take_of_each(x, places):
+def take_of_each(x: Tensor, places: Tensor) -> Tensor:
     """Takes entries of each of several sequences.
 
     Args:
@@ -161,7 +166,7 @@ def take_of_each(x, places):
     return torch.gather(x, axis, index.expand(*places.shape, *x.shape[axis + 1 :]))
 
 
-def first_true(flags):
+def first_true(flags: Tensor) -> Tensor:
     """Returns the place of the first True, 0 if there is none.
 
     Args:
@@ -183,7 +188,7 @@ def first_true(flags):
     return ops.cast(ops.argmax(ops.cast(flags, "int32"), axis=-1), "int32")
 
 
-def first_of_largest(x, largest):
+def first_of_largest(x: Tensor, largest: Tensor) -> Tensor:
     """Returns the places of the largest values, of equals the first.
 
     Args:
@@ -208,7 +213,13 @@ def first_of_largest(x, largest):
     return first_true(x == largest)
 
 
-def fused_attention(queries, keys, values, mask=None, bias=None):
+def fused_attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
     """Attends by the fastest kernel of the running backend.
 
     Args:
@@ -279,7 +290,14 @@ def fused_attention(queries, keys, values, mask=None, bias=None):
     return _attention(*tensors)
 
 
-def _attention(queries, keys, values, mask, bias, few_queries=False):
+def _attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    few_queries: bool = False,
+) -> Tensor:
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
     if few_queries:
@@ -305,7 +323,7 @@ def _attention(queries, keys, values, mask, bias, few_queries=False):
     return y / ops.cast(ops.sum(weights, axis=-1, keepdims=True), y.dtype)
 
 
-def drop_out(x, rate, seed):
+def drop_out(x: Tensor, rate: float, seed: Any) -> Tensor:
     """Sets elements to 0 with a probability, and scales the others so that means stay.
 
     Where it is faster, a draw of 16 bits decides, and the probability is rounded to a

@@ -1,9 +1,11 @@
 """What is inside of Keras's optimizers: one that is wrapped, averages of weights."""
 
+from typing import Any
+
 import keras
 
 
-def inner_optimizer(optimizer):
+def inner_optimizer(optimizer: Any) -> Any:
     """Returns the optimizer that accumulates and averages: mixed precision wraps it.
 
     Args:
@@ -21,7 +23,7 @@ def inner_optimizer(optimizer):
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def part_averages(optimizer):
+def part_averages(optimizer: Any) -> None:
     """Parts the moving averages of an optimizer from the weights they became.
 
     At the end of `fit` Keras gives the weights their averages, under JAX in the same

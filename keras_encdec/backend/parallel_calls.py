@@ -3,14 +3,16 @@
 import contextlib
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
 
 import keras
 
 from keras_encdec.backend.environment import on_cpu, usable_cores
 
 
-def calls_at_a_time(variables):
+def calls_at_a_time(variables: Iterable[Any]) -> int:
     """Returns how many calls of a compiled function at a time take less than one.
 
     On CPUs every backend leaves cores idle in a small model's program, or has them wait
@@ -40,7 +42,7 @@ def calls_at_a_time(variables):
 
 
 @contextlib.contextmanager
-def threads_sharing_cores(number):
+def threads_sharing_cores(number: int) -> Iterator[Executor]:
     """Gives threads to call functions in, each of which has its share of the cores.
 
     The calls of TensorFlow and XLA take their threads from one pool. On PyTorch each
@@ -80,10 +82,11 @@ class _SharedCores:
     whoever they are: it has to be brought back, by the last of calls that overlap too.
     """
 
-    def __init__(self):
-        self._lock, self._calls, self._cores = threading.Lock(), 0, None
+    def __init__(self) -> None:
+        self._lock, self._calls = threading.Lock(), 0
+        self._cores = 0  # While no call shares them.
 
-    def cores(self):
+    def cores(self) -> int:
         """Returns the number."""
         import torch
 
@@ -91,7 +94,7 @@ class _SharedCores:
             return self._cores if self._calls else torch.get_num_threads()
 
     @contextlib.contextmanager
-    def by_a_call(self):
+    def by_a_call(self) -> Iterator[int]:
         """Lets a call change the number; yields it."""
         import torch
 

@@ -1,9 +1,12 @@
 """The random numbers that a backend keeps to itself."""
 
+from collections.abc import Mapping
+
 import keras
+import numpy as np
 
 
-def random_state():
+def random_state() -> dict[str, np.ndarray]:
     """Returns the state of the random numbers that the backend keeps to itself.
 
     PyTorch draws dropout from generators of its own; elsewhere all state is in Keras
@@ -29,7 +32,7 @@ def random_state():
     return {name: state.numpy() for name, state in states.items()}
 
 
-def set_random_state(states):
+def set_random_state(states: Mapping[str, np.ndarray]) -> None:
     """Brings random numbers to a state that `random_state` returned.
 
     Args:

@@ -4,10 +4,12 @@ import contextlib
 import importlib
 import re
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras_encdec
 from keras_encdec.cli import export, learn, use
-from keras_encdec.cli.arguments import Parser
+from keras_encdec.cli.arguments import Commands, Parser
 from keras_encdec.cli.process import set_environment
 from keras_encdec.interrupts import interrupts_kept
 
@@ -28,7 +30,7 @@ exit status:
 """
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
@@ -57,7 +59,7 @@ def main(arguments=None):
     )
     version = f"%(prog)s {keras_encdec.__version__}"
     parser.add_argument("--version", action="version", version=version)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
     parser.commands = commands.choices
     learn.add_commands(commands)
     use.add_commands(commands)
@@ -80,7 +82,7 @@ def main(arguments=None):
     return 0
 
 
-def _run(command, options, quiet):
+def _run(command: Callable[..., None], options: dict[str, Any], quiet: bool) -> None:
     # The first that imports Keras: it tells of a backend that is not there.
     importlib.import_module("keras_encdec.backend")
     from keras_encdec.printing import silent
@@ -89,12 +91,12 @@ def _run(command, options, quiet):
         command(**options)
 
 
-def _failed(status, words):
+def _failed(status: int, words: str) -> int:
     print(f"keras-encdec: {words}", file=sys.stderr)
     return status
 
 
-def _as_typed(error, names):
+def _as_typed(error: BaseException, names: Mapping[str, str]) -> str:
     """The message of an error, with options named as they are given here."""
     # A word in backticks; or one with underscores, or before a value that was received,
     # if it is no part of a path or a name.

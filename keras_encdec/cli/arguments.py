@@ -8,11 +8,22 @@ import inspect
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.files import require_file, require_place_of_file
-from keras_encdec.pretrained.hub import is_remote, parts_of
+from keras_encdec.pretrained.hub import is_remote, parts_of, require_downloader
 from keras_encdec.saved_parts import CONFIG_FILE, saved_folder
-from keras_encdec.training_options import POSITIVE, SHARE, Numbers
+from keras_encdec.training_options import POSITIVE, SHARE, Names, Numbers
+
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import TextToText
+
+# What `add_subparsers` returns, which has no public name.
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+# What makes the value of an argument of its word.
+Reader: TypeAlias = Callable[[str], Any]
 
 
 class _Help(
@@ -20,7 +31,7 @@ class _Help(
 ):
     """Tells the defaults that say something: no False of a switch, and no None."""
 
-    def _get_help_string(self, action):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or isinstance(action.default, (bool, list)):
             return action.help
         return super()._get_help_string(action)
@@ -43,12 +54,13 @@ class Parser(argparse.ArgumentParser):
         ```
     """
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Help, **options)
-        self.commands, self.given = {}, set()
+        self.commands: dict[str, Parser] = {}
+        self.given: set[str] = set()
 
     @property
-    def names(self):
+    def names(self) -> dict[str, str]:
         """For each argument the name that it has on the command line."""
         return {
             action.dest: action.option_strings[-1]
@@ -56,7 +68,11 @@ class Parser(argparse.ArgumentParser):
             if action.option_strings
         }
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(  # type: ignore[override]  # One case of its overloads.
+        self,
+        args: Iterable[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
         """Parses; what is unknown is told before what is missing."""
         args = sys.argv[1:] if args is None else list(args)
         self.given = set()
@@ -76,35 +92,41 @@ class Parser(argparse.ArgumentParser):
             found.given = frozenset(self.given)
         return found, rest
 
-    def _get_values(self, action, arg_strings):
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         self.given.add(action.dest)
         return super()._get_values(action, arg_strings)
 
-    def _refuse(self, kind, name, known):
+    def _refuse(self, kind: str, name: str, known: Iterable[str]) -> NoReturn:
         if any(name in each._option_string_actions for each in self.commands.values()):
             self.error(f"{name} is an option of a command; it stands behind its name")
         self.error(f"there is no {kind} {name}{_meant(name, known)}")
 
-    def _check_value(self, action, value):
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            error.message += _meant(value, action.choices)
+            error.message += _meant(value, action.choices or ())
             raise
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         """Ends the program with status 2, and one line."""
         if self.commands:
             message = message.replace("COMMAND", f"COMMAND, {' '.join(self.commands)}")
         self.exit(2, f"{self.prog}: error: {message} (--help tells all)\n")
 
 
-def _meant(name, known):
-    near = difflib.get_close_matches(name, known, 1)
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, [*known], 1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def add_command(commands, function, summary, *examples, check=None):
+def add_command(
+    commands: Commands,
+    function: Callable[..., None],
+    summary: str,
+    *examples: str,
+    check: Callable[..., None] | None = None,
+) -> Parser:
     """Adds the command of a function, under its name, described by its docstring.
 
     Args:
@@ -131,11 +153,11 @@ def add_command(commands, function, summary, *examples, check=None):
     return added
 
 
-def _while_it_is_read(command):
+def _while_it_is_read(command: Callable[..., None]) -> Callable[..., None]:
     """Ends a command with status 141, as a shell does, when nobody reads it further."""
 
     @functools.wraps(command)
-    def run(**options):
+    def run(**options: Any) -> None:
         try:
             command(**options)
             sys.stdout.flush()
@@ -152,7 +174,7 @@ def _while_it_is_read(command):
     return run
 
 
-def checked_by(check):
+def checked_by(check: Callable[[str], object]) -> Reader:
     """Returns the type of an argument that is a path, or - where a command takes it.
 
     Args:
@@ -167,7 +189,7 @@ def checked_by(check):
         ```
     """
 
-    def read(text):
+    def read(text: str) -> str:
         try:
             if text != "-":
                 check(text)
@@ -184,27 +206,28 @@ file_of_texts = checked_by(
 saved_model = checked_by(saved_folder)
 
 
-def is_checkpoint(place):
+def is_checkpoint(place: AnyPath) -> bool:
     """Returns whether a place is a checkpoint of transformers, here or on the hub."""
     folder = pathlib.Path(place)
     ours = (folder / CONFIG_FILE).is_file()
     return is_remote(place) or (folder / "config.json").is_file() and not ours
 
 
-def _require_model(place):
+def _require_model(place: str) -> None:
     if not is_checkpoint(place):
         saved_folder(place)
     elif is_remote(place):
         try:
             parts_of(place)
-        except ValueError as error:
+            require_downloader(place)
+        except (ImportError, ValueError) as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
 
 saved_or_checkpoint = checked_by(_require_model)
 
 
-def load_model(place, modules=()):
+def load_model(place: AnyPath, modules: Iterable[str] = ()) -> "TextToText":
     """Returns the `TextToText` of a saved folder, or of a checkpoint.
 
     Args:
@@ -221,7 +244,7 @@ def load_model(place, modules=()):
 new_file_place = checked_by(require_place_of_file)
 
 
-def _module(name):
+def _module(name: str) -> str:
     try:
         found = importlib.util.find_spec(name.partition(".")[0])
     except ValueError:  # No name at all.
@@ -234,7 +257,7 @@ def _module(name):
     return name
 
 
-def add_pairs(parser):
+def add_pairs(parser: argparse.ArgumentParser) -> None:
     """Adds the files of source and target texts."""
     parser.add_argument(
         "--source",
@@ -249,11 +272,13 @@ def add_pairs(parser):
     )
 
 
-def read_some_pairs(purpose, source, target):
+def read_some_pairs(
+    purpose: str, source: AnyPath, target: AnyPath | None
+) -> tuple[list[str], list[str]]:
     """Reads pairs of texts, at least one.
 
     Args:
-        purpose: What they are for, as "a training".
+        purpose: What they are for, as "A training".
         source: What `add_pairs` calls so.
         target: Likewise.
 
@@ -267,14 +292,36 @@ def read_some_pairs(purpose, source, target):
 
     pairs = read_pairs(source, target)
     if not pairs[0]:
-        raise ValueError(
-            f"{purpose} needs at least one line; received none in {source}. Check the "
-            "file."
-        )
+        raise _no_line(purpose, source)
     return pairs
 
 
-def add_saved(parser):
+def require_some_line(purpose: str, path: str) -> None:
+    """Raises if a file has not even a byte; what it has is looked at later.
+
+    Args:
+        purpose: What it is for, as "A training".
+        path: The path of the file, or -.
+
+    Raises:
+        ValueError: If it is empty.
+    """
+    if is_empty(path):
+        raise _no_line(purpose, path)
+
+
+def is_empty(path: str) -> bool:
+    """Whether a path is that of a file without a byte; pipes are not known to be."""
+    return os.path.isfile(path) and not os.path.getsize(path)
+
+
+def _no_line(purpose: str, path: AnyPath) -> ValueError:
+    return ValueError(
+        f"{purpose} needs at least one line; received none in {path}. Check the file."
+    )
+
+
+def add_saved(parser: argparse.ArgumentParser) -> None:
     """Adds the folder of a trained model."""
     parser.add_argument(
         "saved",
@@ -293,7 +340,7 @@ def add_saved(parser):
     )
 
 
-def within(bounds):
+def within(bounds: Numbers | Names) -> Reader:
     """Returns the type of an argument that lies within bounds.
 
     Args:
@@ -308,7 +355,7 @@ def within(bounds):
         ```
     """
 
-    def read(text):
+    def read(text: str) -> Any:
         value = bounds.read(text)
         if value not in bounds:
             raise argparse.ArgumentTypeError(f"must be {bounds}; received {text!r:.30}")
@@ -317,6 +364,8 @@ def within(bounds):
     return read
 
 
+# Four ids are special.
+vocabulary_size = within(Numbers(kind=int, least=5, below=2**31))
 # Larger ones would fit into no array of ids.
 positive = within(Numbers(kind=int, least=1, below=2**31))
 int32 = within(Numbers(kind=int, least=-(2**31), below=2**31))

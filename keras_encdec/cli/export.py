@@ -2,22 +2,57 @@
 
 import json
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_encdec.cli.arguments import (
+    Commands,
     add_command,
     add_saved,
     file_of_texts,
     load_model,
     positive,
+    require_some_line,
 )
+from keras_encdec.cli.checks import require_packages
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
 from keras_encdec.saved_parts import EXPORT_FILES
 
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import TextToText
+
+# What each needs beside TensorFlow, installed by an extra of its name.
+PACKAGES = {
+    "ctranslate2": ("ctranslate2",),
+    "onnx": ("onnx", "tf2onnx"),
+    "openvino": ("openvino",),
+}
+# Those of `export.SIGNATURES`, which cannot be imported without TensorFlow.
+SIGNATURES = (
+    "serving_default",
+    "generate",
+    "beam",
+    "sample",
+    "score",
+    "logits",
+    "encode",
+)
+# Those of CTranslate2.
+QUANTIZATIONS = (
+    "int8",
+    "int8_float32",
+    "int8_float16",
+    "int8_bfloat16",
+    "int16",
+    "float16",
+    "bfloat16",
+    "float32",
+)
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
 
 
-def add_commands(commands):
+def add_commands(commands: Commands) -> None:
     """Adds this command to a parser."""
     added = add_command(
         commands,
@@ -35,7 +70,7 @@ def add_commands(commands):
     )
     added.add_argument(
         "--format",
-        choices=[*EXPORT_FILES],
+        choices=tuple(EXPORT_FILES),
         default="saved-model",
         help="what to write; all but saved-model take ids or tokens, not strings",
     )
@@ -54,8 +89,8 @@ def add_commands(commands):
     added.add_argument(
         "--signatures",
         nargs="+",
-        help="which of serving_default, generate, beam, sample, score, logits, encode; "
-        "all if not given",
+        choices=SIGNATURES,
+        help="which to write; all if not given",
     )
     added.add_argument(
         "--jit",
@@ -77,12 +112,22 @@ def add_commands(commands):
     )
     added.add_argument(
         "--quantization",
-        help="of the weights of ctranslate2: int8, float16 ...; none if not given",
+        choices=QUANTIZATIONS,
+        help="of the weights of ctranslate2; none if not given",
     )
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
 
-def export(saved, modules, path, format, max_length, beams, length_penalty, **options):
+def export(
+    saved: str,
+    modules: Iterable[str],
+    path: str,
+    format: str,
+    max_length: int | None,
+    beams: int | None,
+    length_penalty: float | None,
+    **options: Any,
+) -> None:
     """Writes a SavedModel for TF Serving, and proves it; or another format.
 
     A fresh process with TensorFlow alone must answer some texts as Python does, before
@@ -102,7 +147,14 @@ def export(saved, modules, path, format, max_length, beams, length_penalty, **op
         _export_other(text_to_text, modules, path, format, **options)
 
 
-def check_export(path, format, beams, length_penalty, overwrite, **options):
+def check_export(
+    path: str,
+    format: str,
+    beams: int | None,
+    length_penalty: float | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
     """Refuses options that do not fit, and a place that is taken."""
     if length_penalty is not None and beams is None:
         raise ValueError(
@@ -114,6 +166,7 @@ def check_export(path, format, beams, length_penalty, overwrite, **options):
             f"Only ctranslate2 takes --quantization; received --format {format}. Leave "
             "it out."
         )
+    folder = pathlib.Path(path)
     if format != "saved-model":
         for name in OF_SAVED_MODELS:
             if options[name]:
@@ -122,20 +175,33 @@ def check_export(path, format, beams, length_penalty, overwrite, **options):
                     f"--format {format}. Leave it out."
                 )
     else:
-        path = _version_folder(path, options["version"])
-    require_place_of_folder(path, overwrite=overwrite, mark=EXPORT_FILES[format])
+        folder = _version_folder(path, options["version"])
+    if options["warm_up"]:
+        require_packages("--warm-up", "serving", "tensorflow_serving")
+    require_packages(f"--format {format}", format, *PACKAGES.get(format, ()))
+    if options["texts"] is not None:
+        require_some_line("A proof", options["texts"])
+    holds = EXPORT_FILES[format]
+    require_place_of_folder(folder, overwrite=overwrite, holds=holds)
 
 
-def _version_folder(path, version):
+def _version_folder(path: str, version: int | None) -> pathlib.Path:
     return pathlib.Path(path, str(version or 1))
 
 
-def _export_other(text_to_text, modules, path, format, quantization, overwrite):
+def _export_other(
+    text_to_text: "TextToText",
+    modules: Iterable[str],
+    path: str,
+    format: str,
+    quantization: str | None,
+    overwrite: bool,
+) -> None:
     from keras_encdec import export
     from keras_encdec.export.hugging_face import export_hugging_face
     from keras_encdec.printing import tell
 
-    options = {"overwrite": overwrite}
+    options: dict[str, Any] = {"overwrite": overwrite}
     if format == "ctranslate2":
         # It reads weights, and no code has to be found again.
         options["quantization"] = quantization
@@ -151,17 +217,17 @@ def _export_other(text_to_text, modules, path, format, quantization, overwrite):
 
 
 def _export_saved_model(
-    text_to_text,
-    modules,
-    path,
-    version,
-    signatures,
-    jit,
-    warm_up,
-    texts,
-    overwrite,
-):
-    from keras_encdec.export import SIGNATURES, export_saved_model
+    text_to_text: "TextToText",
+    modules: Iterable[str],
+    path: str,
+    version: int | None,
+    signatures: Sequence[str] | None,
+    jit: bool,
+    warm_up: bool,
+    texts: str | None,
+    overwrite: bool,
+) -> None:
+    from keras_encdec.export import export_saved_model
     from keras_encdec.export.proof import REPORT, TEXTS
     from keras_encdec.printing import tell
     from keras_encdec.text import read_sources

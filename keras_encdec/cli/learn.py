@@ -1,9 +1,11 @@
 """The commands that train: demo, vocabulary, train."""
 
-import importlib.util
 import shlex
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_encdec.cli.arguments import (
+    Commands,
     add_command,
     file_of_texts,
     is_checkpoint,
@@ -12,6 +14,14 @@ from keras_encdec.cli.arguments import (
     portion,
     positive,
     read_some_pairs,
+    vocabulary_size,
+)
+from keras_encdec.cli.checks import (
+    check_demo,
+    check_train,
+    check_vocabulary,
+    no_lines,
+    refuse_with_initial,
 )
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
@@ -22,10 +32,12 @@ from keras_encdec.cli.training_arguments import (
     add_training_option,
 )
 from keras_encdec.files import new_file
-from keras_encdec.training_options import TrainingOptions
+
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import TextToText
 
 
-def add_commands(commands):
+def add_commands(commands: Commands) -> None:
     """Adds these commands to a parser."""
     added = add_command(
         commands,
@@ -33,6 +45,7 @@ def add_commands(commands):
         "learn to pronounce English words, from data to SavedModel",
         "",
         "--size tiny --words 5000 --held-out 500",
+        check=check_demo,
     )
     added.add_argument("--output", default="saved_models/g2p", help="folder to write")
     added.add_argument(
@@ -59,6 +72,7 @@ def add_commands(commands):
         "learn subwords from raw text files",
         "--input train.en train.de --output vocabulary.model",
         "--input train.ja --output ja.model --size 4000 --character-coverage 0.9995",
+        check=check_vocabulary,
     )
     added.add_argument(
         "--input",
@@ -74,7 +88,10 @@ def add_commands(commands):
         help="file to write: vocabulary.model",
     )
     added.add_argument(
-        "--size", type=positive, default=8000, help="number of ids, 4 special ones too"
+        "--size",
+        type=vocabulary_size,
+        default=8000,
+        help="number of ids, 4 special ones too",
     )
     added.add_argument(
         "--type",
@@ -95,11 +112,12 @@ def add_commands(commands):
         "train a model on pairs of texts",
         "--source train.en --target train.de --output runs/en-de",
         "--source words.tsv --tokenizer character --output runs/words --epochs 20",
+        check=check_train,
     )
     add_training(added)
 
 
-def demo(output, **options):
+def demo(output: str, **options: Any) -> None:
     """Learns to pronounce English words from CMUdict, and exports the model."""
     from keras_encdec.demo import run_demo
     from keras_encdec.printing import tell
@@ -116,7 +134,9 @@ def demo(output, **options):
     )
 
 
-def vocabulary(input, output, size, type, character_coverage):
+def vocabulary(
+    input: Sequence[str], output: str, size: int, type: str, character_coverage: float
+) -> None:
     """Learns a SentencePiece vocabulary from raw text files, joint if several."""
     from keras_encdec.printing import tell
     from keras_encdec.recipe import learn_subwords
@@ -125,10 +145,7 @@ def vocabulary(input, output, size, type, character_coverage):
     with new_file(output) as file:
         texts = [line for path in input for line in read_lines(path)]
         if not texts:
-            raise ValueError(
-                "Subwords are learned from at least one line; received none in "
-                f"{', '.join(map(repr, input))}. Check the file, or give more text."
-            )
+            raise no_lines(input)
         tokenizer = learn_subwords(
             texts, size, model_type=type, character_coverage=character_coverage
         )
@@ -137,18 +154,18 @@ def vocabulary(input, output, size, type, character_coverage):
 
 
 def train(
-    source,
-    target,
-    validation_source,
-    validation_target,
-    output,
-    overwrite,
-    tensorboard,
-    initial,
-    teacher,
-    given,
-    **options,
-):
+    source: str,
+    target: str | None,
+    validation_source: str | None,
+    validation_target: str | None,
+    output: str,
+    overwrite: bool,
+    tensorboard: bool,
+    initial: str | None,
+    teacher: str | None,
+    given: Collection[str],
+    **options: Any,
+) -> None:
     """Trains a model on pairs of texts, in a folder that holds all of the run.
 
     Interrupted, even by a kill, it goes on from its last epoch when the same command is
@@ -165,17 +182,7 @@ def train(
 
     # What can be seen at once, before texts are read and subwords learned.
     recipe = {name: options.pop(name) for name in (*VOCABULARY_OPTIONS, *MODEL_OPTIONS)}
-    TrainingOptions(**options).check_company(
-        validation=validation_source is not None, teacher=teacher is not None
-    )
     get_activation(recipe["activation"])
-    if validation_source is None and validation_target is not None:
-        raise ValueError(
-            "--validation-target needs --validation-source beside it; received "
-            f"{validation_target!r} alone. Give both, or leave it out."
-        )
-    if tensorboard:
-        _check_tensorboard()
     with run.RunFolder(output).held() as folder:
         folder.check_place()
     # A record tells the folder itself.
@@ -183,7 +190,7 @@ def train(
         x if x is None or is_checkpoint(x) else str(saved_folder(x))
         for x in (initial, teacher)
     )
-    pairs = read_some_pairs("A training", source, target)
+    sources, targets = read_some_pairs("A training", source, target)
     validation = None
     if validation_source is not None:
         validation = read_some_pairs(
@@ -196,9 +203,9 @@ def train(
         _check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(
-            *pairs, options["max_length"], options["seed"], **recipe
+            sources, targets, options["max_length"], options["seed"], **recipe
         )
-    more = {}
+    more: dict[str, Any] = {}
     if teacher is not None:
         more["teacher"] = TextToText.load(teacher).model
     if tensorboard:
@@ -217,7 +224,8 @@ def train(
     keras.utils.set_random_seed(options["seed"])
     run.train(
         text_to_text,
-        *pairs,
+        sources,
+        targets,
         validation=validation,
         folder=folder.path,
         overwrite=overwrite,
@@ -236,13 +244,13 @@ def train(
     )
 
 
-def _longer(output, done, schedule):
+def _longer(output: str, done: int, schedule: str) -> str:
     if schedule == "cosine":
         return f"{program()} train --initial {output} --output ANOTHER --source FILE"
     return f"the same command, with --epochs above {done}."
 
 
-def _check_initial(text_to_text, recipe):
+def _check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
     """Refuses what is asked of a model that has it already, and otherwise."""
     from keras_encdec.text import SentencePieceTokenizer
 
@@ -255,57 +263,37 @@ def _check_initial(text_to_text, recipe):
         for name in MODEL_OPTIONS
         if name in recipe and name in its and recipe[name] != its[name]
     ]
-    wrong += [
-        f"{name}={recipe[name]!r} where it has one"
-        for name in VOCABULARY_OPTIONS
-        if name in recipe and name != "vocabulary"
-    ]
     if "vocabulary" in recipe:
         proto = SentencePieceTokenizer(recipe["vocabulary"]).proto
         sides = text_to_text.source_tokenizer, text_to_text.target_tokenizer
         if any(getattr(each, "proto", None) != proto for each in sides):
             wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
-    if wrong:
-        raise ValueError(
-            "The model of --initial keeps its vocabulary, sizes and dropout; received "
-            f"{'; '.join(wrong)}. Leave that out, or begin without --initial."
-        )
+    refuse_with_initial(wrong)
 
 
 def _untrained(
-    sources,
-    targets,
-    max_length,
-    seed,
+    sources: list[str],
+    targets: list[str],
+    max_length: int,
+    seed: int,
     *,
-    tokenizer,
-    source_tokenizer,
-    target_tokenizer,
-    vocabulary,
-    vocabulary_size,
-    shared_vocabulary,
-    continuation,
-    **model,
-):
+    tokenizer: str,
+    source_tokenizer: str | None,
+    target_tokenizer: str | None,
+    vocabulary: str | None,
+    vocabulary_size: int,
+    shared_vocabulary: bool,
+    continuation: str | None,
+    **model: Any,
+) -> "TextToText":
     from keras_encdec.recipe import build, make_tokenizer
     from keras_encdec.text import SentencePieceTokenizer
 
     kinds = [kind or tokenizer for kind in (source_tokenizer, target_tokenizer)]
     more = vocabulary_size, continuation
     if vocabulary is not None:
-        if {*kinds} != {"sentencepiece"}:
-            raise ValueError(
-                "--vocabulary is a SentencePiece model, for both sides; received it "
-                f"with the tokenizers {kinds[0]!r} and {kinds[1]!r}. Leave out one or "
-                "the other."
-            )
         tokenizers = [SentencePieceTokenizer(vocabulary)] * 2
     elif shared_vocabulary:
-        if kinds[0] != kinds[1]:
-            raise ValueError(
-                "A shared vocabulary is of one kind of tokens; received "
-                f"{kinds[0]!r} and {kinds[1]!r}. Leave out --shared-vocabulary."
-            )
         tokenizers = [make_tokenizer(kinds[0], sources + targets, *more)] * 2
     else:
         tokenizers = [
@@ -313,12 +301,3 @@ def _untrained(
             for kind, texts in zip(kinds, (sources, targets), strict=True)
         ]
     return build(*tokenizers, max_length=max_length, seed=seed, **model)
-
-
-def _check_tensorboard():
-    # Before the work: TensorFlow misses it only when there is something to log.
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError(
-            "--tensorboard needs the package tensorboard, which is not installed. "
-            "Install it with `pip install 'keras-encdec[tensorboard]'`."
-        )

@@ -14,7 +14,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 MOST = 2**31 - 1
 
 
-def set_environment():
+def set_environment() -> None:
     """Sets what is read when a backend is imported, if it is not set already.
 
     Example:
@@ -30,7 +30,7 @@ def set_environment():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Has the C library keep what a step frees for the next one, as GPUs' memory is.
 
     By default glibc gives hundreds of MB back to the system after each step, and the

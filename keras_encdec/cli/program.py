@@ -9,7 +9,7 @@ import sys
 NAME = "keras-encdec"
 
 
-def program():
+def program() -> str:
     """Returns how to call this program again, quoted for a shell.
 
     Its name where the shell finds it, else its path, or Python with its module.

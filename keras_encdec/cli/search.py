@@ -1,10 +1,16 @@
 """The options of a generation: the sampler and its numbers, lengths, batches."""
 
+import argparse
+from typing import TYPE_CHECKING
+
 from keras_encdec.cli.arguments import finite, int32, portion, positive, positive_real
+
+if TYPE_CHECKING:
+    from keras_encdec.generation import Sampler
 
 # For each sampler its options, by the names of its class's arguments.
 _TEMPERATURE = {"temperature": "temperature"}
-SAMPLERS = {
+SAMPLERS: dict[str, dict[str, str]] = {
     "greedy": {},
     "beam": {"beams": "num_beams", "length_penalty": "length_penalty"},
     "random": _TEMPERATURE,
@@ -14,8 +20,12 @@ SAMPLERS = {
     "typical": {**_TEMPERATURE, "p": "p"},
 }
 
+SAMPLING_OPTIONS = ("sampler", "beams", "length_penalty", "temperature", "k", "p")
+# Of beam search, where no number is given.
+BEAMS = 4
 
-def add_search(parser):
+
+def add_search(parser: argparse.ArgumentParser) -> None:
     """Adds all options of a generation."""
     parser.add_argument(
         "--sampler",
@@ -23,7 +33,7 @@ def add_search(parser):
         help="how to choose tokens; if not given beam with --beams, else as saved: "
         "greedy after train",
     )
-    add_beams(parser, "of beam: the number of hypotheses, 4 if not given")
+    add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(
         "--temperature",
         type=positive_real,
@@ -46,7 +56,7 @@ def add_search(parser):
     )
 
 
-def add_beams(parser, words):
+def add_beams(parser: argparse.ArgumentParser, words: str) -> None:
     """Adds the options of beam search."""
     parser.add_argument("--beams", type=positive, help=words)
     parser.add_argument(
@@ -56,8 +66,8 @@ def add_beams(parser, words):
     )
 
 
-def make_sampler(sampler=None, **options):
-    """Returns the sampler asked for, or None if none is.
+def check_sampler(sampler: str | None = None, **options: int | float | None) -> None:
+    """Refuses an option that the sampler does not take.
 
     Args:
         sampler: Its name, a key of `SAMPLERS`, or None.
@@ -65,7 +75,71 @@ def make_sampler(sampler=None, **options):
             for those that are not given.
 
     Raises:
-        ValueError: If an option is given that the sampler does not take.
+        ValueError: If one is given that it does not take.
+
+    Example:
+        ```python
+        from keras_encdec.cli.search import check_sampler
+
+        check_sampler("top-k", k=8)
+        ```
+    """
+    name = _name_of(sampler, options.get("beams"))
+    takes = SAMPLERS[name] if name else {}
+    for option, value in options.items():
+        if value is not None and option not in takes:
+            samplers = [name for name in SAMPLERS if option in SAMPLERS[name]]
+            raise ValueError(
+                f"--{option.replace('_', '-')} is an option of --sampler "
+                f"{' or '.join(samplers)}; received it with "
+                f"{f'--sampler {name}' if name else 'no --sampler'}. Give that "
+                "sampler, or leave the option out."
+            )
+
+
+def check_n_best(n_best: int, sampler: str | None, beams: int | None) -> None:
+    """Refuses more texts for a line than a sampler gives; the saved one may be any.
+
+    Args:
+        n_best: The number of texts.
+        sampler: As in `check_sampler`.
+        beams: The number of beams, or None.
+
+    Raises:
+        ValueError: If there cannot be as many.
+    """
+    name = _name_of(sampler, beams)
+    most = {"greedy": 1, "beam": beams or BEAMS}.get(name or "", n_best)
+    if n_best > most:
+        said = f"--sampler {name}" + (f" --beams {most}" if name == "beam" else "")
+        raise too_many(n_best, said)
+
+
+def too_many(n_best: int, sampler: str) -> ValueError:
+    """Returns the error of more texts for a line than a sampler gives.
+
+    Args:
+        n_best: The number of texts.
+        sampler: What the sampler is called.
+    """
+    return ValueError(
+        "--n-best is at most the number of --beams, or of what --sampler random, "
+        f"top-k, top-p, min-p or typical draw; received {n_best} with {sampler}. "
+        f"Give --beams {n_best} too, or --sampler random."
+    )
+
+
+def make_sampler(
+    sampler: str | None = None, **options: int | float | None
+) -> "Sampler | None":
+    """Returns the sampler asked for, or None if none is.
+
+    Args:
+        sampler: As in `check_sampler`.
+        **options: Likewise.
+
+    Raises:
+        ValueError: Likewise.
 
     Example:
         ```python
@@ -76,20 +150,17 @@ def make_sampler(sampler=None, **options):
     """
     from keras_encdec.generation.samplers.names import sampler_of
 
-    given = {name: value for name, value in options.items() if value is not None}
-    if sampler is None and "beams" in given:
-        sampler = "beam"
-    takes = SAMPLERS.get(sampler, {})
-    for option in given:
-        if option not in takes:
-            samplers = [name for name in SAMPLERS if option in SAMPLERS[name]]
-            raise ValueError(
-                f"--{option.replace('_', '-')} is an option of --sampler "
-                f"{' or '.join(samplers)}; received it with "
-                f"{f'--sampler {sampler}' if sampler else 'no --sampler'}. Give that "
-                "sampler, or leave the option out."
-            )
-    if sampler is None:
+    check_sampler(sampler, **options)
+    name = _name_of(sampler, options.get("beams"))
+    if name is None:
         return None
-    arguments = {takes[option]: value for option, value in given.items()}
-    return sampler_of(sampler, **arguments)
+    given = {
+        argument: options[option]
+        for option, argument in SAMPLERS[name].items()
+        if options.get(option) is not None
+    }
+    return sampler_of(name, **given)
+
+
+def _name_of(sampler: str | None, beams: int | float | None) -> str | None:
+    return "beam" if sampler is None and beams is not None else sampler

@@ -1,6 +1,8 @@
 """The arguments of a training."""
 
+import argparse
 import functools
+from typing import Any
 
 from keras_encdec.cli.arguments import (
     add_pairs,
@@ -10,6 +12,7 @@ from keras_encdec.cli.arguments import (
     saved_model,
     saved_or_checkpoint,
     share,
+    vocabulary_size,
     within,
 )
 from keras_encdec.files import require_file
@@ -40,7 +43,9 @@ VOCABULARY_OPTIONS = (
 )
 
 
-def add_training_option(parser, name, words, **changes):
+def add_training_option(
+    parser: argparse._ActionsContainer, name: str, words: str, **changes: Any
+) -> None:
     """Adds an option of a training, with its bounds and its default.
 
     Args:
@@ -57,7 +62,7 @@ def add_training_option(parser, name, words, **changes):
     parser.add_argument(f"--{name.replace('_', '-')}", **options)
 
 
-def add_training(parser):
+def add_training(parser: argparse.ArgumentParser) -> None:
     """Adds all arguments of the command train."""
     add_pairs(parser)
     parser.set_defaults(given=())
@@ -99,7 +104,10 @@ def add_training(parser):
         "learned from the texts if not given",
     )
     group.add_argument(
-        "--vocabulary-size", type=positive, default=8000, help="largest number of ids"
+        "--vocabulary-size",
+        type=vocabulary_size,
+        default=8000,
+        help="largest number of ids",
     )
     group.add_argument(
         "--shared-vocabulary",

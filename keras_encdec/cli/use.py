@@ -1,10 +1,14 @@
 """The commands that use a trained model: evaluate, generate."""
 
+import argparse
 import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_encdec.cli.arguments import (
+    Commands,
     add_command,
     add_pairs,
     add_saved,
@@ -14,12 +18,16 @@ from keras_encdec.cli.arguments import (
     positive,
     read_some_pairs,
 )
-from keras_encdec.cli.search import add_search, make_sampler
+from keras_encdec.cli.checks import check_evaluate, check_generate
+from keras_encdec.cli.search import add_search, make_sampler, too_many
 from keras_encdec.files import new_file
 from keras_encdec.interrupts import check_interrupt
 
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import EncodedTexts, TextToText
 
-def add_commands(commands):
+
+def add_commands(commands: Commands) -> None:
     """Adds these commands to a parser."""
     added = add_command(
         commands,
@@ -27,6 +35,7 @@ def add_commands(commands):
         "score generated texts against true ones",
         "runs/en-de --source test.en --target test.de --beams 5",
         "runs/words --source test.tsv --output generated.txt",
+        check=check_evaluate,
     )
     add_saved(added)
     add_pairs(added)
@@ -38,6 +47,7 @@ def add_commands(commands):
     added.add_argument(
         "--bleu-tokenize",
         dest="tokenize",
+        type=_bleu_tokenizer,
         default="13a",
         help="sacrebleu's tokenizer; none for texts that are tokenized already",
     )
@@ -52,6 +62,7 @@ def add_commands(commands):
         "generate a text for each line",
         "runs/en-de --beams 5 < test.en",
         "runs/en-de --source test.en --output test.de --n-best 4 --beams 5",
+        check=check_generate,
     )
     add_saved(added)
     added.add_argument(
@@ -73,7 +84,26 @@ def add_commands(commands):
     add_search(added)
 
 
-def evaluate(saved, modules, source, target, output, tokenize, lowercase, **search):
+def _bleu_tokenizer(name: str) -> str:
+    from sacrebleu import BLEU
+
+    if name not in BLEU.TOKENIZERS:
+        raise argparse.ArgumentTypeError(
+            f"must be one of {', '.join(BLEU.TOKENIZERS)}; received {name!r}"
+        )
+    return name
+
+
+def evaluate(
+    saved: str,
+    modules: Iterable[str],
+    source: str,
+    target: str | None,
+    output: str | None,
+    tokenize: str,
+    lowercase: bool,
+    **search: Any,
+) -> None:
     """Scores the texts generated for some sources against the true ones.
 
     BLEU and chrF are sacrebleu's, with its signatures. In the error rates, lines with
@@ -99,7 +129,14 @@ def evaluate(saved, modules, source, target, output, tokenize, lowercase, **sear
         print(line)
 
 
-def generate(saved, modules, source, output, n_best, **search):
+def generate(
+    saved: str,
+    modules: Iterable[str],
+    source: str,
+    output: str,
+    n_best: int,
+    **search: Any,
+) -> None:
     """Generates a text for each line of a file or of standard input.
 
     With --n-best each text has a line `line number<tab>score<tab>text`.
@@ -135,13 +172,18 @@ def generate(saved, modules, source, output, n_best, **search):
 
 
 def _searching(
-    saved, modules, number, n_best=1, *, max_length, seed, batch_size, **sampler
-):
+    saved: str,
+    modules: Iterable[str],
+    number: int,
+    n_best: int = 1,
+    *,
+    max_length: int | None,
+    seed: int,
+    batch_size: int,
+    **options: Any,
+) -> tuple["TextToText", dict[str, Any]]:
     """The saved model with the sampler asked for, and the options of its call."""
-    sampler = make_sampler(**sampler)
-    if sampler is not None:
-        # Before the model is loaded, not after it.
-        _check_n_best(sampler, n_best)
+    sampler = make_sampler(**options)
     text_to_text = load_model(saved, modules)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler,
@@ -149,27 +191,21 @@ def _searching(
         # At once if so many texts are worth the seconds it takes.
         jit_compile=True if number > 200 else "auto",
     )
-    _check_n_best(text_to_text.generator.sampler, n_best)
+    try:
+        text_to_text.sampler.rows_per_source(n_best)
+    except ValueError as error:
+        raise too_many(n_best, repr(text_to_text.sampler)) from error
     # With no source a call checks its options, and no more.
     text_to_text.generator([], text_to_text.max_length)
-    call = {"seed": seed, "batch_size": batch_size}
+    call: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
     if n_best > 1:
         call.update(num_return_sequences=n_best, return_scores=True)
     return text_to_text, call
 
 
-def _check_n_best(sampler, n_best):
-    try:
-        sampler.rows_per_source(n_best)
-    except ValueError as error:
-        raise ValueError(
-            "--n-best is at most the number of --beams, or of what --sampler random, "
-            f"top-k, top-p, min-p or typical draw; received {n_best} with {sampler!r}. "
-            f"Give --beams {n_best} too, or --sampler random."
-        ) from error
-
-
-def _checked(text_to_text, sources, references=()):
+def _checked(
+    text_to_text: "TextToText", sources: Sequence[str], references: Sequence[str] = ()
+) -> "EncodedTexts":
     """The ids of the sources; tells what of the texts the model does not know."""
     from keras_encdec.printing import tell
     from keras_encdec.text import unknown_tokens
@@ -187,7 +223,7 @@ def _checked(text_to_text, sources, references=()):
 
 
 @contextlib.contextmanager
-def _writer(output):
+def _writer(output: str | None) -> Iterator[Callable[[Iterable[str]], object]]:
     """Gives a function that writes texts, a line each; checks before that it can."""
     if output is None:
         yield lambda texts: None
@@ -198,19 +234,19 @@ def _writer(output):
             yield lambda texts: file.write_bytes(_lines(texts))
 
 
-def _write_to_stdout(texts):
+def _write_to_stdout(texts: Iterable[str]) -> None:
     # Bytes, for the terminal's encoding may lack a character.
     sys.stdout.flush()
     sys.stdout.buffer.write(_lines(texts))
     sys.stdout.buffer.flush()
 
 
-def _lines(texts):
+def _lines(texts: Iterable[str]) -> bytes:
     # A generated line break would shift all lines after it.
     return "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode()
 
 
-def _show_progress(done, total):
+def _show_progress(done: int, total: int) -> None:
     import keras
 
     check_interrupt()  # If a library lost the one that came.

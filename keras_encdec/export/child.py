@@ -9,12 +9,16 @@ import importlib
 import json
 import os
 import pathlib
+import pkgutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.generation import Generator
 from keras_encdec.generation.samplers.keras_hub import KerasHubSampler
@@ -39,7 +43,13 @@ child._main(*sys.argv[2:])
 """
 
 
-def run_python(rule, code, *arguments, last=(), **variables):
+def run_python(
+    rule: str,
+    code: str,
+    *arguments: str,
+    last: Iterable[str] = (),
+    **variables: str,
+) -> None:
     """Runs Python code in a child process, which imports what this process does.
 
     Args:
@@ -81,7 +91,14 @@ def run_python(rule, code, *arguments, last=(), **variables):
         )
 
 
-def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **options):
+def run_under_tensorflow(
+    function: Callable[..., None],
+    text_to_text: TextToText | Generator,
+    folder: AnyPath,
+    *,
+    modules: Iterable[str] = (),
+    **options: Any,
+) -> None:
     """Calls a function of what generates where the TensorFlow backend runs.
 
     Args:
@@ -151,14 +168,14 @@ def run_under_tensorflow(function, text_to_text, folder, *, modules=(), **option
         )
 
 
-def _save_generator(generator, folder):
+def _save_generator(generator: Generator, folder: pathlib.Path) -> None:
     config = {name: getattr(generator, name) for name in _IDS}
     config |= search_config(generator)
     generator.model.save(folder / MODEL_FILE)
     (folder / _GENERATOR_FILE).write_text(json.dumps(config), encoding="utf-8")
 
 
-def _load(folder, modules):
+def _load(folder: pathlib.Path, modules: Iterable[str]) -> TextToText | Generator:
     file = folder / _GENERATOR_FILE
     if not file.exists():
         return TextToText.load(folder, modules)
@@ -172,8 +189,7 @@ def _load(folder, modules):
     )
 
 
-def _main(name, saved, folder, arguments):
-    module, function = name.split(":")
-    function = getattr(importlib.import_module(module), function)
+def _main(name: str, saved: str, folder: str, arguments: str) -> None:
+    function = pkgutil.resolve_name(name)
     modules, options = json.loads(arguments)
     function(_load(pathlib.Path(saved), modules), pathlib.Path(folder), **options)

@@ -1,11 +1,19 @@
 """CTranslate2 export: the model for a small, fast engine that needs no Keras."""
 
 import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import AnyPath, KerasModel, Tensor
+from keras_encdec.export.ctranslate2_vocabularies import (
+    register_vocabularies,
+    tokenizers_of,
+    tokens_of,
+)
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.layers import (
     LearnedPosition,
@@ -15,14 +23,13 @@ from keras_encdec.layers import (
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
 from keras_encdec.saved_parts import new_export
-from keras_encdec.text import (
-    ByteLevelBPETokenizer,
-    ByteTokenizer,
-    CharacterTokenizer,
-    PieceTableTokenizer,
-    SentencePieceTokenizer,
-    WordTokenizer,
-)
+from keras_encdec.text import SentencePieceTokenizer
+from keras_encdec.text_to_text import TextToText
+
+# CTranslate2's module of specifications, and a specification of it.
+Specs: TypeAlias = Any
+Spec: TypeAlias = Any
+Weights: TypeAlias = Mapping[str, np.ndarray]
 
 # CTranslate2 takes positions as a table; by itself it cuts sources at 1,024 tokens.
 NUM_POSITIONS = 4096
@@ -31,7 +38,7 @@ NUM_POSITIONS = 4096
 NEVER = -65504.0
 
 # The formulas of CTranslate2's feed-forward networks, by the names it gives them.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "RELU": ops.relu,
     "GELU": lambda x: ops.gelu(x, approximate=False),
     "GELUTanh": lambda x: ops.gelu(x, approximate=True),
@@ -42,7 +49,13 @@ ACTIVATIONS = {
 }
 
 
-def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False):
+def export_ctranslate2(
+    text_to_text: TextToText,
+    path: AnyPath,
+    *,
+    quantization: str | None = None,
+    overwrite: bool = False,
+) -> pathlib.Path:
     """Writes a folder that `ctranslate2.Translator` loads.
 
     The model keeps its ids, never generates padding, and puts the start token before
@@ -112,13 +125,13 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
         specification.validate()
         specification.optimize(quantization=quantization)
         specification.save(str(folder))
-        for side, tokenizer in _tokenizers(text_to_text).items():
+        for side, tokenizer in tokenizers_of(text_to_text).items():
             if isinstance(tokenizer, SentencePieceTokenizer):
                 (folder / f"{side}.model").write_bytes(tokenizer.proto)
     return pathlib.Path(path)
 
 
-def _import_specs():
+def _import_specs() -> Specs:
     try:
         from ctranslate2 import specs
     except ImportError as error:
@@ -129,23 +142,18 @@ def _import_specs():
     return specs
 
 
-def _tokenizers(text_to_text):
-    return {
-        "source": text_to_text.source_tokenizer,
-        "target": text_to_text.target_tokenizer,
-    }
-
-
 # What cannot be written
 
 
-def _unsupported(specs, text_to_text, quantization):
+def _unsupported(
+    specs: Specs, text_to_text: TextToText, quantization: str | None
+) -> Iterator[str]:
     """Yields each option that CTranslate2 does not know, with those it knows."""
     types = specs.model_spec.ACCEPTED_MODEL_TYPES
     if quantization is not None and quantization not in types:
         yield f"quantization={quantization!r}; it knows None, {', '.join(types)}"
-    for side, tokenizer in _tokenizers(text_to_text).items():
-        if _tokens(tokenizer) is None:
+    for side, tokenizer in tokenizers_of(text_to_text).items():
+        if tokens_of(tokenizer) is None:
             yield (
                 f"{side}_tokenizer={type(tokenizer).__name__}; it knows SentencePiece, "
                 "words, characters and bytes"
@@ -193,7 +201,7 @@ def _unsupported(specs, text_to_text, quantization):
         )
 
 
-def _activation(stack):
+def _activation(stack: KerasModel) -> str | None:
     """Returns CTranslate2's name of a stack's activation, None if it has none."""
     # By its values: there are functions of one name, and names of one function.
     x = ops.linspace(-6.0, 6.0, 64)[None]
@@ -204,83 +212,10 @@ def _activation(stack):
     return None
 
 
-# The vocabularies
-
-
-def _tokens(tokenizer):
-    """Returns the regular tokens by their ids, a dict; None of an unknown kind."""
-    if isinstance(tokenizer, SentencePieceTokenizer):
-        import sentencepiece
-
-        processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.proto)
-        tokens = processor.id_to_piece([*range(processor.get_piece_size())])
-        return {
-            number: token
-            for number, token in enumerate(tokens)
-            if number not in tokenizer.special_ids
-        }
-    if isinstance(tokenizer, (ByteLevelBPETokenizer, PieceTableTokenizer)):
-        table = {i: token for token, i in tokenizer.vocabulary.items()}
-        return {i: table[i] for i in table.keys() - tokenizer.special_ids}
-    if isinstance(tokenizer, ByteTokenizer):
-        tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    elif isinstance(tokenizer, (WordTokenizer, CharacterTokenizer)):
-        tokens = tokenizer.vocabulary
-    else:
-        return None
-    return dict(zip(tokenizer.regular_ids(len(tokens)), tokens, strict=True))
-
-
-def _register_vocabularies(specification, text_to_text):
-    tokenizers = _tokenizers(text_to_text)
-    tokens = {side: _tokens(tokenizer) for side, tokenizer in tokenizers.items()}
-    taken = {token for known in tokens.values() for token in known.values()}
-
-    def free(name):
-        # A regular token may be spelled like a special one, and both must be told.
-        while name in taken:
-            name = f"<{name}>"
-        return name
-
-    model, names = text_to_text.model, {}
-    for side, register, embedding in (
-        (
-            "source",
-            specification.register_source_vocabulary,
-            model.source_embedding,
-        ),
-        (
-            "target",
-            specification.register_target_vocabulary,
-            model.target_embedding,
-        ),
-    ):
-        tokenizer = tokenizers[side]
-        # Names that both sides share; the start may be the padding or the end.
-        names[side] = {
-            tokenizer.start_id: free("<s>"),
-            tokenizer.padding_id: free("<pad>"),
-            tokenizer.end_id: free("</s>"),
-            tokenizer.unknown_id: free("<unk>"),
-        }
-        known = {**tokens[side], **names[side]}
-        # A model may have more ids than its tokenizer.
-        size = embedding.vocabulary_size
-        register([known.get(i) or free(f"<unused_{i}>") for i in range(size)])
-    source, target = tokenizers["source"], tokenizers["target"]
-    config = specification.config
-    config.bos_token = names["source"][source.start_id]
-    config.decoder_start_token = names["target"][target.start_id]
-    config.eos_token = names["target"][target.end_id]
-    config.unk_token = names["target"][target.unknown_id]
-    config.add_source_bos = source.prefix_ids != ()
-    config.add_source_eos = source.suffix_ids != ()
-
-
 # The weights
 
 
-def _specification(specs, text_to_text):
+def _specification(specs: Specs, text_to_text: TextToText) -> Spec:
     model = text_to_text.model
     weights = canonical_weights(model)
     encoder = specs.TransformerEncoderSpec(
@@ -304,11 +239,11 @@ def _specification(specs, text_to_text):
     _fill_projection(decoder, model, weights)
     specification = specs.TransformerSpec(encoder, decoder)
     specification.config.layer_norm_epsilon = model.decoder.blocks[0].epsilon
-    _register_vocabularies(specification, text_to_text)
+    register_vocabularies(specification, text_to_text)
     return specification
 
 
-def _options(specs, stack):
+def _options(specs: Specs, stack: KerasModel) -> dict[str, Any]:
     block = stack.blocks[0]
     return {
         "num_heads": block.num_heads,
@@ -326,7 +261,9 @@ def _options(specs, stack):
     }
 
 
-def _fill_stack(spec, stack, num_positions, weights, name):
+def _fill_stack(
+    spec: Spec, stack: KerasModel, num_positions: int, weights: Weights, name: str
+) -> None:
     spec.scale_embeddings = stack.embedding.scale
     if hasattr(spec, "position_encodings"):
         if isinstance(stack.embedding.position_layer, LearnedPosition):
@@ -359,7 +296,7 @@ def _fill_stack(spec, stack, num_positions, weights, name):
         _fill_norm(spec.layer_norm, weights, f"{name}.norm")
 
 
-def _positions(embedding, number):
+def _positions(embedding: Any, number: int) -> np.ndarray:
     layer = embedding.position_layer
     if layer is None:
         return np.zeros((number, embedding.hidden_dim), "float32")
@@ -372,7 +309,7 @@ def _positions(embedding, number):
     return np.array(ops.convert_to_numpy(positions), "float32")
 
 
-def _fill_projection(decoder, model, weights):
+def _fill_projection(decoder: Spec, model: KerasModel, weights: Weights) -> None:
     spec = decoder.projection
     if "logits.kernel" in weights:
         _fill_dense(spec, weights, "logits")
@@ -384,7 +321,7 @@ def _fill_projection(decoder, model, weights):
     spec.bias[model.padding_id] = NEVER
 
 
-def _fill_attention(spec, weights, name):
+def _fill_attention(spec: Spec, weights: Weights, name: str) -> None:
     _fill_norm(spec.layer_norm, weights, f"{name}.norm")
     query, key, value, output = (
         f"{name}.{part}" for part in ("query", "key", "value", "output")
@@ -395,13 +332,13 @@ def _fill_attention(spec, weights, name):
         _fill_dense(linear, weights, *names)
 
 
-def _fill_dense(spec, weights, *names):
+def _fill_dense(spec: Spec, weights: Weights, *names: str) -> None:
     spec.weight = np.concatenate([weights[f"{name}.kernel"].T for name in names])
     if f"{names[0]}.bias" in weights:
         spec.bias = np.concatenate([weights[f"{name}.bias"] for name in names])
 
 
-def _fill_norm(spec, weights, name):
+def _fill_norm(spec: Spec, weights: Weights, name: str) -> None:
     spec.gamma = weights[f"{name}.scale"]
     # RMS normalization has a scale alone.
     if f"{name}.bias" in weights:

@@ -9,9 +9,11 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 
-def main(folder, work):
+def main(folder: str, work: str) -> None:
     """Answers the requests of `proof.prove`."""
     # Here, for the file is imported with the package too.
     import tensorflow as tf
@@ -19,8 +21,8 @@ def main(folder, work):
 
     start = time.perf_counter()
     loaded = tf.saved_model.load(folder)
-    report = {"load_seconds": time.perf_counter() - start, "signatures": {}}
-    report["answers"] = []
+    load_seconds = time.perf_counter() - start
+    signatures, answers = {}, []
     for name, inputs in json.loads(pathlib.Path(work, "requests").read_text()):
         function = loaded.signatures[name]
         specs = function.structured_input_signature[1]
@@ -29,14 +31,14 @@ def main(folder, work):
             for key, value in inputs.items()
         }
         answer = function(**inputs)
-        report["answers"].append(
+        answers.append(
             {
                 key: base64.b64encode(tf.io.serialize_tensor(value).numpy()).decode()
                 for key, value in answer.items()
             }
         )
         one = {key: value[:1] for key, value in inputs.items()}
-        report["signatures"][name] = {
+        signatures[name] = {
             "inputs": {key: _describe(spec) for key, spec in specs.items()},
             "outputs": {
                 key: _describe(spec)
@@ -47,15 +49,22 @@ def main(folder, work):
         }
     if "keras_encdec" in sys.modules:
         raise ImportError("The process must be fresh; keras_encdec was imported.")
+    report = {
+        "load_seconds": load_seconds,
+        "signatures": signatures,
+        "answers": answers,
+    }
     pathlib.Path(work, "answers").write_text(json.dumps(report))
 
 
-def _describe(spec):
+def _describe(spec: Any) -> str:
     shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
     return f"{spec.dtype.name} ({shape})"
 
 
-def _milliseconds(function, inputs, times=5):
+def _milliseconds(
+    function: Callable[..., object], inputs: dict[str, Any], times: int = 5
+) -> float:
     function(**inputs)
     taken = []
     for _ in range(times):

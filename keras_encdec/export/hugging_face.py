@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.layers import LearnedPosition, SinusoidalPosition
 from keras_encdec.model import Encoder, EncoderDecoder
@@ -27,7 +28,9 @@ _UNSAID = {
 }
 
 
-def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False):
+def export_hugging_face(
+    model: TextToText | EncoderDecoder, path: AnyPath, *, overwrite: bool = False
+) -> Path:
     """Writes a folder that transformers loads by `AutoModelForSeq2SeqLM`.
 
     A model that came from one goes back as what it was. Others go as the family that
@@ -71,9 +74,10 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
     text_to_text = model if isinstance(model, TextToText) else None
     ids = {"start_id": 1, "end_id": 2}
     if text_to_text is not None:
-        model, tokenizer = text_to_text.model, text_to_text.target_tokenizer
+        tokenizer = text_to_text.target_tokenizer
         ids = {"start_id": tokenizer.start_id, "end_id": tokenizer.end_id}
-    problems, config = _config(model, ids)
+    written = model.model if isinstance(model, TextToText) else model
+    problems, config = _config(written, ids)
     files: dict[str, bytes] = {}
     if text_to_text is not None and config:
         config["decoder_start_token_id"] = ids["start_id"]
@@ -87,13 +91,13 @@ def export_hugging_face(model: Any, path: str | Path, *, overwrite: bool = False
             + "\nChoose options that it knows, or write the model by "
             "export_saved_model, which takes all of them."
         )
-    refuse_nan(model)
+    refuse_nan(written)
     with new_export(path, "hugging-face", overwrite=overwrite) as folder:
-        for name, text in (model.origin or {}).items():
+        for name, text in (written.origin or {}).items():
             (folder / name).write_text(text, "utf-8")
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        _write_model(model, config, folder)
+        _write_model(written, config, folder)
     return Path(path)
 
 

@@ -8,7 +8,11 @@ import importlib
 import json
 import pathlib
 import pkgutil
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, TypedDict
 
+from keras_encdec.annotations import AnyPath, KerasModel, TensorFunction
 from keras_encdec.export.child import run_under_tensorflow
 from keras_encdec.export.id_functions import id_functions
 from keras_encdec.files import FORMAT
@@ -17,19 +21,32 @@ from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.option_checks import require_positive
 from keras_encdec.saved_parts import new_export
-from keras_encdec.text import SentencePieceTokenizer
+from keras_encdec.text import SentencePieceTokenizer, Tokenizer
+from keras_encdec.text_to_text import TextToText
+
+# Of a model, a name, a `tf.function` and a folder, makes the file of that name there.
+Writer: TypeAlias = Callable[[KerasModel, str, TensorFunction, pathlib.Path], None]
+
+
+class IdOptions(TypedDict, total=False):
+    """The options that `export_ids` takes by their names."""
+
+    max_length: int | None
+    num_return_sequences: int
+    modules: Iterable[str]
+    overwrite: bool
 
 
 def export_ids(
-    write,
-    text_to_text,
-    path,
+    write: Writer,
+    text_to_text: TextToText | Generator,
+    path: AnyPath,
     *,
-    max_length=None,
-    num_return_sequences=1,
-    modules=(),
-    overwrite=False,
-):
+    max_length: int | None = None,
+    num_return_sequences: int = 1,
+    modules: Iterable[str] = (),
+    overwrite: bool = False,
+) -> pathlib.Path:
     """Writes a model from ids to ids, for batches and lengths of any size.
 
     | file | inputs | outputs |
@@ -94,8 +111,6 @@ def export_ids(
         ```
     """
     model, sampler = text_to_text.model, text_to_text.sampler
-    if max_length is None:
-        max_length = getattr(text_to_text, "max_length", None)
     if not isinstance(model, EncoderDecoder):
         raise TypeError(
             f"Only an EncoderDecoder can be exported; received {model!r}. Build one of "
@@ -106,6 +121,13 @@ def export_ids(
             "A draft model cannot be exported; received a Generator with one. Give a "
             "Generator without draft_model, whose ids are the same."
         )
+    if max_length is None:
+        if isinstance(text_to_text, Generator):
+            raise ValueError(
+                "A Generator is exported with a largest number of tokens, for it has "
+                "none of its own; received max_length=None. Give max_length too."
+            )
+        max_length = text_to_text.max_length
     require_positive(max_length=max_length, num_return_sequences=num_return_sequences)
     sampler.rows_per_source(num_return_sequences)
     dtype = model.dtype_policy.compute_dtype
@@ -133,7 +155,14 @@ def export_ids(
     return pathlib.Path(path)
 
 
-def write_files(text_to_text, folder, *, write, max_length, num_return_sequences):
+def write_files(
+    text_to_text: TextToText | Generator,
+    folder: pathlib.Path,
+    *,
+    write: str,
+    max_length: int,
+    num_return_sequences: int,
+) -> None:
     """Writes the files of `export_ids`, under the TensorFlow backend.
 
     Args:
@@ -143,13 +172,14 @@ def write_files(text_to_text, folder, *, write, max_length, num_return_sequences
         max_length: The largest number of tokens of `generate`.
         num_return_sequences: The number of sequences for each source.
     """
-    write = pkgutil.resolve_name(write)
+    writer: Writer = pkgutil.resolve_name(write)
     functions = id_functions(text_to_text, max_length, num_return_sequences)
     for name, function in functions.items():
-        write(text_to_text.model, name, function, folder)
-    ids = {"format": FORMAT}
+        writer(text_to_text.model, name, function, folder)
+    ids: dict[str, Any] = {"format": FORMAT}
+    tokenizers: dict[str, Tokenizer] = {}
     if isinstance(text_to_text, Generator):
-        generator, tokenizers = text_to_text, {}
+        generator = text_to_text
     else:
         generator, source = text_to_text.generator, text_to_text.source_tokenizer
         tokenizers = {"source": source, "target": text_to_text.target_tokenizer}
@@ -164,7 +194,7 @@ def write_files(text_to_text, folder, *, write, max_length, num_return_sequences
             (folder / f"{side}.model").write_bytes(tokenizer.proto)
 
 
-def import_packages(extra, *packages):
+def import_packages(extra: str, *packages: str) -> list[types.ModuleType]:
     """Imports what a format needs, or says how to install it.
 
     Args:
@@ -193,7 +223,7 @@ def import_packages(extra, *packages):
         ) from error
 
 
-def unknown_ops(format, name, said):
+def unknown_ops(format: str, name: str, said: str | Exception) -> RuntimeError:
     """Returns the error of a function that a format cannot hold.
 
     Args:

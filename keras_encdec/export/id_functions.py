@@ -1,12 +1,18 @@
 """What generates as three TensorFlow functions of ids, for runtimes beside TF."""
 
+from collections.abc import Sequence
+
+from keras_encdec.annotations import AnyPath, KerasModel, Tensor, TensorFunction
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.generation import Generator, RandomSampler
+from keras_encdec.text_to_text import TextToText
 
 tf = import_tensorflow()
 
 
-def id_functions(text_to_text, max_length, num_return_sequences=1):
+def id_functions(
+    text_to_text: TextToText | Generator, max_length: int, num_return_sequences: int = 1
+) -> dict[str, TensorFunction]:
     """Returns the functions that need no strings, with a name for every tensor.
 
     They are `encoder`, `step` and `generate`; their inputs and outputs are those of
@@ -21,11 +27,13 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         A dict from names to `tf.function`s, each with an input signature and a dict of
         outputs.
     """
-    is_generator = isinstance(text_to_text, Generator)
-    generator = text_to_text if is_generator else text_to_text.generator
+    if isinstance(text_to_text, Generator):
+        generator = text_to_text
+    else:
+        generator = text_to_text.generator
     model = generator.model
     source_spec = tf.TensorSpec((None, None), tf.int32, "source")
-    padding = generator.padding_id
+    padding: float = generator.padding_id
     if model.source_features is not None:
         shape = None, None, model.source_features
         source_spec, padding = tf.TensorSpec(shape, tf.float32, "source"), 0.0
@@ -34,7 +42,7 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         rows_spec.append(tf.TensorSpec((None,), tf.int32, "seed"))
 
     @tf.function(autograph=False, input_signature=[source_spec])
-    def encoder(source):
+    def encoder(source: Tensor) -> dict[str, Tensor]:
         pairs, mask = model.encode(source)
         return {"mask": mask, **_named("", pairs)}
 
@@ -57,7 +65,9 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
             *past_spec,
         ],
     )
-    def step(tokens, index, mask, *tensors):
+    def step(
+        tokens: Tensor, index: Tensor, mask: Tensor, *tensors: Tensor
+    ) -> dict[str, Tensor]:
         pairs = list(zip(tensors[::2], tensors[1::2], strict=True))
         half = len(pairs) // 2
         logits, present = model.step(
@@ -66,7 +76,9 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
         return {"logits": logits, **_named("present_", present)}
 
     @tf.function(autograph=False, input_signature=[source_spec, *rows_spec])
-    def generate_ids(source, limits, seeds=None):
+    def generate_ids(
+        source: Tensor, limits: Tensor, seeds: Tensor | None = None
+    ) -> dict[str, Tensor]:
         rows = tf.shape(source)[0]
         limits = never_empty(limits)
         generated = generator.search(
@@ -83,7 +95,7 @@ def id_functions(text_to_text, max_length, num_return_sequences=1):
     return {"encoder": encoder, "step": step, "generate": generate_ids}
 
 
-def never_empty(tensor, padding=0):
+def never_empty(tensor: Tensor, padding: float = 0) -> Tensor:
     """Returns a tensor with at least one of everything, of nothing one of padding.
 
     A step needs a row, and few runtimes can reshape none.
@@ -96,16 +108,18 @@ def never_empty(tensor, padding=0):
     return tf.pad(tensor, [[0, n] for n in lacking], constant_values=padding)
 
 
-def _names(prefix, number):
+def _names(prefix: str, number: int) -> list[str]:
     return [f"{prefix}{part}_{i}" for i in range(number) for part in ("keys", "values")]
 
 
-def _named(prefix, pairs):
+def _named(prefix: str, pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     tensors = [tensor for pair in pairs for tensor in pair]
     return dict(zip(_names(prefix, len(pairs)), tensors, strict=True))
 
 
-def save_function(model, name, function, folder):
+def save_function(
+    model: KerasModel, name: str, function: TensorFunction, folder: AnyPath
+) -> None:
     """Writes a SavedModel of one of `id_functions`, for converters that read it.
 
     Args:

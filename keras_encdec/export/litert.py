@@ -1,16 +1,22 @@
 """LiteRT export: the encoder, one step and the whole loop, from ids to ids."""
 
+import pathlib
 import tempfile
+from typing import Unpack
 
+from keras_encdec.annotations import AnyPath, KerasModel, TensorFunction
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.export.id_formats import export_ids, unknown_ops
+from keras_encdec.export.id_formats import IdOptions, export_ids, unknown_ops
 from keras_encdec.export.id_functions import save_function
-from keras_encdec.generation import RandomSampler
+from keras_encdec.generation import Generator, RandomSampler
+from keras_encdec.text_to_text import TextToText
 
 tf = import_tensorflow()
 
 
-def export_litert(text_to_text, path, **options):
+def export_litert(
+    text_to_text: TextToText | Generator, path: AnyPath, **options: Unpack[IdOptions]
+) -> pathlib.Path:
     """Writes LiteRT models from ids to ids, for batches and lengths of any size.
 
     The files are `encoder.tflite`, `step.tflite` and `generate.tflite`, each with one
@@ -57,7 +63,9 @@ def export_litert(text_to_text, path, **options):
     return export_ids(write_litert, text_to_text, path, **options)
 
 
-def write_litert(model, name, function, folder):
+def write_litert(
+    model: KerasModel, name: str, function: TensorFunction, folder: pathlib.Path
+) -> None:
     """Writes a LiteRT file of a `tf.function` with an input signature.
 
     Args:

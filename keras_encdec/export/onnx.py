@@ -4,8 +4,20 @@ The graphs are TensorFlow's, under any backend: JAX's lose the mask of the paddi
 their way to ONNX.
 """
 
+import pathlib
+from collections.abc import Iterator
+from typing import Any, Unpack
+
+from keras_encdec.annotations import AnyPath, KerasModel, TensorFunction
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.export.id_formats import export_ids, import_packages, unknown_ops
+from keras_encdec.export.id_formats import (
+    IdOptions,
+    export_ids,
+    import_packages,
+    unknown_ops,
+)
+from keras_encdec.generation import Generator
+from keras_encdec.text_to_text import TextToText
 
 tf = import_tensorflow()
 
@@ -14,7 +26,9 @@ OPSET = 18
 PACKAGES = "onnx", "tf2onnx"
 
 
-def export_onnx(text_to_text, path, **options):
+def export_onnx(
+    text_to_text: TextToText | Generator, path: AnyPath, **options: Unpack[IdOptions]
+) -> pathlib.Path:
     """Writes ONNX models from ids to ids, for batches and lengths of any size.
 
     The files are `encoder.onnx`, `step.onnx` and `generate.onnx`; their inputs and
@@ -54,7 +68,9 @@ def export_onnx(text_to_text, path, **options):
     return export_ids(write_onnx, text_to_text, path, **options)
 
 
-def write_onnx(model, name, function, folder):
+def write_onnx(
+    model: KerasModel, name: str, function: TensorFunction, folder: pathlib.Path
+) -> None:
     """Writes an ONNX file of a `tf.function` with an input signature.
 
     Args:
@@ -105,14 +121,14 @@ def write_onnx(model, name, function, folder):
     onnx.save(converted, folder / f"{name}.onnx")
 
 
-def _as_where(context, node, name, arguments):
+def _as_where(context: Any, node: Any, name: str, arguments: Any) -> Any:
     # Otherwise a select becomes `condition * x + (1 - condition) * y`, which is NaN
     # where the other of the two is infinite, as logits and scores are.
     node.type = "Where"
     return node
 
 
-def _ops_of(onnx, graph):
+def _ops_of(onnx: Any, graph: Any) -> Iterator[tuple[str, str]]:
     for node in graph.node:
         yield node.domain, node.op_type
         for attribute in node.attribute:

@@ -1,12 +1,24 @@
 """OpenVINO export: the encoder, one step and the whole loop, from ids to ids."""
 
+import pathlib
 import tempfile
+from typing import Unpack
 
-from keras_encdec.export.id_formats import export_ids, import_packages, unknown_ops
+from keras_encdec.annotations import AnyPath, KerasModel, TensorFunction
+from keras_encdec.export.id_formats import (
+    IdOptions,
+    export_ids,
+    import_packages,
+    unknown_ops,
+)
 from keras_encdec.export.id_functions import save_function
+from keras_encdec.generation import Generator
+from keras_encdec.text_to_text import TextToText
 
 
-def export_openvino(text_to_text, path, **options):
+def export_openvino(
+    text_to_text: TextToText | Generator, path: AnyPath, **options: Unpack[IdOptions]
+) -> pathlib.Path:
     """Writes OpenVINO models from ids to ids, for batches and lengths of any size.
 
     The files are `encoder.xml`, `step.xml` and `generate.xml`, each with its weights
@@ -47,7 +59,9 @@ def export_openvino(text_to_text, path, **options):
     return export_ids(write_openvino, text_to_text, path, **options)
 
 
-def write_openvino(model, name, function, folder):
+def write_openvino(
+    model: KerasModel, name: str, function: TensorFunction, folder: pathlib.Path
+) -> None:
     """Writes the two OpenVINO files of a `tf.function` with an input signature.
 
     Args:

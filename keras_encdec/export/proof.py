@@ -4,16 +4,23 @@ import base64
 import json
 import pathlib
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+from keras_encdec.annotations import AnyPath, Tensor, Text
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.export.child import run_python
 from keras_encdec.files import FORMAT
-from keras_encdec.generation import RandomSampler
+from keras_encdec.generation import BeamSampler, RandomSampler
+from keras_encdec.text_to_text import TextToText
 
 tf = import_tensorflow()
+
+# A signature's name, and its inputs by their names.
+Request: TypeAlias = tuple[str, dict[str, np.ndarray]]
 
 REPORT = pathlib.Path("assets.extra", "report.json")
 TOLERANCE = 1e-4
@@ -28,7 +35,12 @@ TEXTS = (
 )
 
 
-def example_requests(text_to_text, signatures, max_length, texts=TEXTS):
+def example_requests(
+    text_to_text: TextToText,
+    signatures: Iterable[str],
+    max_length: int,
+    texts: Sequence[Text] = TEXTS,
+) -> list[Request]:
     """Returns a request for each signature: pairs of its name and its inputs.
 
     Args:
@@ -84,7 +96,13 @@ def example_requests(text_to_text, signatures, max_length, texts=TEXTS):
     ]
 
 
-def answer(text_to_text, signature, inputs, max_length, beams):
+def answer(
+    text_to_text: TextToText,
+    signature: str,
+    inputs: dict[str, np.ndarray],
+    max_length: int,
+    beams: BeamSampler,
+) -> dict[str, np.ndarray]:
     """Returns what a signature of the SavedModel must answer, by Python.
 
     Args:
@@ -130,7 +148,9 @@ def answer(text_to_text, signature, inputs, max_length, beams):
         targets = target_tokenizer.encode(inputs["reference"].tolist()).to_list()
         total, _ = generator.score(sources, targets)
         return {"score": total, "length": np.array([len(row) for row in targets])}
-    limits, seeds, number = max_length, 0, None
+    limits: int | np.ndarray = max_length
+    seeds: int | np.ndarray = 0
+    number = None
     if signature == "generate":
         limits = inputs["max_length"]
     elif signature == "beam":
@@ -146,7 +166,14 @@ def answer(text_to_text, signature, inputs, max_length, beams):
     return {"text": texts} | ({"score": found.scores} if signature == "beam" else {})
 
 
-def prove(text_to_text, folder, texts, signatures, max_length, beams):
+def prove(
+    text_to_text: TextToText,
+    folder: AnyPath,
+    texts: Sequence[Text],
+    signatures: Iterable[str],
+    max_length: int,
+    beams: BeamSampler,
+) -> dict[str, Any]:
     """Compares a SavedModel in a fresh process with Python, and writes a report.
 
     The process has TensorFlow and tensorflow-text, and neither Keras nor this library.
@@ -188,7 +215,7 @@ def prove(text_to_text, folder, texts, signatures, max_length, beams):
     """
     folder = pathlib.Path(folder)
     requests = example_requests(text_to_text, signatures, max_length, texts)
-    report = {
+    report: dict[str, Any] = {
         "format": FORMAT,
         "texts": len(texts),
         "parameters": text_to_text.model.count_params(),
@@ -196,9 +223,9 @@ def prove(text_to_text, folder, texts, signatures, max_length, beams):
             file.stat().st_size for file in folder.rglob("*") if file.is_file()
         )
         / 1e6,
-        **_ask(folder, requests),
     }
-    answers = report.pop("answers")
+    asked, answers = _ask(folder, requests)
+    report |= asked
     for (signature, inputs), received in zip(requests, answers, strict=True):
         expected = answer(text_to_text, signature, inputs, max_length, beams)
         rounded = _compare(signature, expected, received)
@@ -208,9 +235,12 @@ def prove(text_to_text, folder, texts, signatures, max_length, beams):
     return report
 
 
-def _ask(folder, requests):
-    with tempfile.TemporaryDirectory() as work:
-        work = pathlib.Path(work)
+def _ask(
+    folder: pathlib.Path, requests: Iterable[Request]
+) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
+    """What a fresh process tells of a SavedModel, and its answers."""
+    with tempfile.TemporaryDirectory() as temporary:
+        work = pathlib.Path(temporary)
         question = [[name, encode_tensors(inputs)] for name, inputs in requests]
         (work / "requests").write_text(json.dumps(question))
         run_python(
@@ -221,11 +251,10 @@ def _ask(folder, requests):
             str(work),
         )
         report = json.loads((work / "answers").read_text())
-    report["answers"] = [decode_tensors(answer) for answer in report["answers"]]
-    return report
+    return report, [decode_tensors(answer) for answer in report.pop("answers")]
 
 
-def encode_tensors(tensors):
+def encode_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Returns tensors by name as text: serialized `TensorProto`s in base64."""
     return {
         name: base64.b64encode(tf.io.serialize_tensor(tensor).numpy()).decode()
@@ -233,7 +262,7 @@ def encode_tensors(tensors):
     }
 
 
-def decode_tensors(tensors):
+def decode_tensors(tensors: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Returns what `encode_tensors` made texts of, as NumPy arrays by name."""
     from tensorflow.core.framework import tensor_pb2
 
@@ -245,7 +274,11 @@ def decode_tensors(tensors):
     }
 
 
-def _compare(signature, expected, received):
+def _compare(
+    signature: str,
+    expected: Mapping[str, np.ndarray],
+    received: Mapping[str, np.ndarray],
+) -> int:
     """Raises if answers differ; returns how many texts rounding may have changed."""
     same = None
     for name, value in expected.items():

@@ -2,16 +2,19 @@
 
 import pathlib
 import re
+from collections.abc import Collection, Iterable, Sequence
 
+from keras_encdec.annotations import AnyPath, Text
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.export.child import run_under_tensorflow
 from keras_encdec.export.proof import example_requests, prove
 from keras_encdec.export.signatures import SIGNATURES, Signatures
 from keras_encdec.export.warm_up import write_warm_up
-from keras_encdec.generation import BeamSampler
+from keras_encdec.generation import BeamSampler, Sampler
 from keras_encdec.option_checks import require_positive
 from keras_encdec.saved_parts import new_export
 from keras_encdec.serving.grpc import import_serving_api
+from keras_encdec.text_to_text import TextToText
 
 tf = import_tensorflow()
 
@@ -21,19 +24,19 @@ XLA_OPS = ("Xla",)
 
 
 def export_saved_model(
-    text_to_text,
-    path,
+    text_to_text: TextToText,
+    path: AnyPath,
     *,
-    signatures=SIGNATURES,
-    max_length=None,
-    num_beams=5,
-    length_penalty=1.0,
-    jit=False,
-    warm_up=False,
-    proof_texts=None,
-    modules=(),
-    overwrite=False,
-):
+    signatures: Collection[str] = SIGNATURES,
+    max_length: int | None = None,
+    num_beams: int = 5,
+    length_penalty: float = 1.0,
+    jit: bool = False,
+    warm_up: bool = False,
+    proof_texts: Sequence[Text] | None = None,
+    modules: Iterable[str] = (),
+    overwrite: bool = False,
+) -> pathlib.Path:
     """Writes a SavedModel that takes strings and returns strings.
 
     Tokenizers, encoder and the whole loop are in the graph, for batches and texts of
@@ -152,8 +155,15 @@ def export_saved_model(
 
 
 def write_saved_model(
-    text_to_text, folder, *, signatures, max_length, num_beams, length_penalty, jit
-):
+    text_to_text: TextToText,
+    folder: pathlib.Path,
+    *,
+    signatures: Iterable[str],
+    max_length: int,
+    num_beams: int,
+    length_penalty: float,
+    jit: bool,
+) -> None:
     """Writes the SavedModel of `export_saved_model`, under the TensorFlow backend."""
     beams = _beams(text_to_text.sampler, num_beams, length_penalty)
     served = Signatures(text_to_text, max_length, beams, jit)
@@ -162,14 +172,14 @@ def write_saved_model(
     _refuse_ops(folder, PYTHON_OPS if jit else PYTHON_OPS + XLA_OPS)
 
 
-def _beams(sampler, num_beams, length_penalty):
+def _beams(sampler: Sampler, num_beams: int, length_penalty: float) -> BeamSampler:
     """The sampler of the signature `beam`."""
     if isinstance(sampler, BeamSampler):
         return sampler
     return BeamSampler(num_beams, length_penalty)
 
 
-def operation_names(folder):
+def operation_names(folder: AnyPath) -> set[str]:
     """Returns the names of the ops in the graph of a SavedModel, a set.
 
     Args:
@@ -197,7 +207,7 @@ def operation_names(folder):
     return {node.op for node in nodes}
 
 
-def _refuse_ops(folder, refused):
+def _refuse_ops(folder: AnyPath, refused: tuple[str, ...]) -> None:
     found = sorted(op for op in operation_names(folder) if op.startswith(refused))
     if found:
         raise RuntimeError(

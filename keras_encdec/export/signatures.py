@@ -5,10 +5,13 @@ is the first dimension of every input and output, so that a server may join requ
 """
 
 import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
+from keras_encdec.annotations import Tensor, TensorFunction
 from keras_encdec.backend import (
     calls_at_a_time,
     compile_function,
@@ -19,10 +22,13 @@ from keras_encdec.export.id_functions import never_empty
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
+    Sampler,
     row_seeds,
     score,
 )
 from keras_encdec.generation.side_by_side import FEWEST
+from keras_encdec.text import Tokenizer
+from keras_encdec.text_to_text import TextToText
 
 tf = import_tensorflow()
 
@@ -35,6 +41,8 @@ SIGNATURES = (
     "logits",
     "encode",
 )
+# From source, limits, seeds and options to ids and scores.
+Search: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 # The inputs of the signatures: the types and shapes without the batch.
 _INPUTS = {
     "text": (tf.string, ()),
@@ -82,19 +90,25 @@ class Signatures:
         ```
     """
 
-    def __init__(self, text_to_text, max_length, beams, jit):
+    def __init__(
+        self,
+        text_to_text: TextToText,
+        max_length: int,
+        beams: BeamSampler,
+        jit: bool,
+    ) -> None:
         self._model = text_to_text.model
         self._generator = text_to_text.generator
         self._max_length = max_length
         self._beams = beams
         self._jit = jit
-        self._searches = {}
+        self._searches: dict[Any, Search] = {}
         self._tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
         self.module = tf.Module()
         self.module.tokenizers = self._tokenizers
         self.module.parameters = [variable.value for variable in self._model.variables]
 
-    def functions(self, names):
+    def functions(self, names: Iterable[str]) -> dict[str, TensorFunction]:
         """Returns the named signatures, a dict of `tf.function`s."""
         methods = {name: getattr(self, name) for name in names}
         return {
@@ -104,11 +118,11 @@ class Signatures:
             for name, method in methods.items()
         }
 
-    def serving_default(self, text):
+    def serving_default(self, text: Tensor) -> dict[str, Tensor]:
         """Texts `(B,)` to texts `(B,)`, by the sampler that the `TextToText` has."""
         return self.generate(text, tf.fill(tf.shape(text), self._max_length))
 
-    def generate(self, text, max_length):
+    def generate(self, text: Tensor, max_length: Tensor) -> dict[str, Tensor]:
         """The same, with a largest number of tokens for each row, int32 `(B,)`."""
         limits = tf.clip_by_value(max_length, 0, self._max_length)
         seeds = row_seeds(0, ops.shape(text)[0])
@@ -116,7 +130,7 @@ class Signatures:
         ids, _ = self._search(sampler, self._encode(text), limits, seeds)
         return {"text": self._decode(ids[:, 0])}
 
-    def beam(self, text):
+    def beam(self, text: Tensor) -> dict[str, Tensor]:
         """Texts `(B,)` to the K best texts and their scores, float32, `(B, K)`."""
         source = self._encode(text)
         limits = tf.fill(tf.shape(text), self._max_length)
@@ -124,7 +138,14 @@ class Signatures:
         texts = self._decode(tf.reshape(ids, (-1, self._max_length)))
         return {"text": tf.reshape(texts, tf.shape(scores)), "score": scores}
 
-    def sample(self, text, seed, temperature, top_k, top_p):
+    def sample(
+        self,
+        text: Tensor,
+        seed: Tensor,
+        temperature: Tensor,
+        top_k: Tensor,
+        top_p: Tensor,
+    ) -> dict[str, Tensor]:
         """Texts `(B,)` to texts drawn by the options of each row, `(B,)`.
 
         A temperature of 0 takes the most likely token; `top_k` 0 and `top_p` 1 are no
@@ -135,7 +156,7 @@ class Signatures:
         ids, _ = self._search(PerRowSampler, self._encode(text), limits, seed, *options)
         return {"text": self._decode(ids[:, 0])}
 
-    def score(self, text, reference):
+    def score(self, text: Tensor, reference: Tensor) -> dict[str, Tensor]:
         """The log-probability of given targets, float32, and their lengths, `(B,)`.
 
         Lengths are in tokens, int32; the end counts in both.
@@ -155,7 +176,7 @@ class Signatures:
             "length": lengths,
         }
 
-    def logits(self, source, target):
+    def logits(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Ids `(B, S)` and `(B, T)`, int32, to logits `(B, T, V)`, float32.
 
         The target begins with the start id; rows are padded.
@@ -165,7 +186,7 @@ class Signatures:
         padded = [never_empty(ids, padding_id) for ids in (source, target)]
         return {"logits": self._model(padded)[:rows, :length]}
 
-    def encode(self, text):
+    def encode(self, text: Tensor) -> dict[str, Tensor]:
         """What the encoder makes of texts `(B,)`.
 
         `hidden` `(B, S, D)`; which of the S are tokens, `mask`, bool; and the mean over
@@ -183,16 +204,23 @@ class Signatures:
         )
         return {"hidden": hidden, "mask": mask, "pooled": pooled}
 
-    def _ids(self, tokenizer, texts):
+    def _ids(self, tokenizer: Tokenizer, texts: Tensor) -> Tensor:
         return tokenizer.encode(texts).to_tensor(tokenizer.padding_id)
 
-    def _encode(self, texts):
+    def _encode(self, texts: Tensor) -> Tensor:
         return self._ids(self._tokenizers[0], texts)
 
-    def _decode(self, ids):
+    def _decode(self, ids: Tensor) -> Tensor:
         return self._tokenizers[1].decode(ids)
 
-    def _search(self, sampler, source, limits, seeds, *options):
+    def _search(
+        self,
+        sampler: Sampler | type[PerRowSampler],
+        source: Tensor,
+        limits: Tensor,
+        seeds: Tensor,
+        *options: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """The ids `(B, K, L)` and scores `(B, K)` that a sampler finds."""
         key = key_of(sampler)
         if key not in self._searches:
@@ -209,18 +237,22 @@ class Signatures:
         rest = (tf.pad(x, [[0, more]]) for x in (limits, seeds, *options))
         return tuple(x[:rows] for x in search(source, *rest))
 
-    def _new_search(self, sampler, num_options):
+    def _new_search(
+        self, sampler: Sampler | type[PerRowSampler], num_options: int
+    ) -> Search:
         number = sampler.num_beams if isinstance(sampler, BeamSampler) else 1
         dtypes = ["int32"] * 2 + ["float32", "int32", "float32"][:num_options]
         inputs = [keras.KerasTensor((None, None), "int32")]
         inputs += [keras.KerasTensor((None,), dtype) for dtype in dtypes]
 
-        def search(source, limits, seeds, *options):
+        def search(
+            source: Tensor, limits: Tensor, seeds: Tensor, *options: Tensor
+        ) -> tuple[Tensor, Tensor]:
             found = self._generator.search(
                 source,
                 limits,
                 seeds,
-                sampler=sampler(*options) if options else sampler,
+                sampler=sampler(*options) if isinstance(sampler, type) else sampler,
                 max_length=self._max_length,
                 num_return_sequences=number,
                 return_scores=number > 1,
@@ -235,7 +267,7 @@ class Signatures:
         return compiled
 
 
-def _input_signature(method):
+def _input_signature(method: Callable[..., dict[str, Tensor]]) -> list[Any]:
     specs = []
     for name in inspect.signature(method).parameters:
         dtype, shape = _INPUTS[name]
@@ -243,13 +275,13 @@ def _input_signature(method):
     return specs
 
 
-def _in_halves(search, rows_per_source):
+def _in_halves(search: Search, rows_per_source: int) -> Search:
     """A search whose halves of a batch run at the same time, if it is large enough."""
 
-    def search_halves(*inputs):
+    def search_halves(*inputs: Tensor) -> tuple[Tensor, Tensor]:
         middle = tf.shape(inputs[0])[0] // 2
 
-        def both():
+        def both() -> tuple[Tensor, Tensor]:
             halves = (slice(None, middle), slice(middle, None))
             found = [search(*(x[half] for x in inputs)) for half in halves]
             return tuple(tf.concat(pair, axis=0) for pair in zip(*found, strict=True))
@@ -260,6 +292,6 @@ def _in_halves(search, rows_per_source):
     return search_halves
 
 
-def _power_of_two(size, smallest):
+def _power_of_two(size: Tensor, smallest: int) -> Tensor:
     powers = tf.constant([smallest * 2**i for i in range(20)])
     return tf.reduce_min(tf.where(powers >= size, powers, powers[-1]))

@@ -1,7 +1,10 @@
 """Warm-up requests, which TF Serving answers to itself before it opens a model."""
 
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.files import new_file
 from keras_encdec.serving import cast_inputs, find_signature, predict_request
@@ -13,7 +16,9 @@ tf = import_tensorflow()
 MAX_RECORDS = 1000
 
 
-def write_warm_up(folder, requests):
+def write_warm_up(
+    folder: AnyPath, requests: Iterable[tuple[str, Mapping[str, Any]]]
+) -> pathlib.Path:
     """Adds requests to a SavedModel that TF Serving runs when it loads it.
 
     Without them, the first client of each signature waits for what TensorFlow does only
@@ -79,7 +84,7 @@ def write_warm_up(folder, requests):
     return path
 
 
-def _read_signatures(folder):
+def _read_signatures(folder: AnyPath) -> dict[str, Any]:
     from google.protobuf.json_format import MessageToDict
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 

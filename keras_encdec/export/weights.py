@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 
+from keras_encdec.annotations import KerasModel
 
-def refuse_nan(model):
+
+def refuse_nan(model: KerasModel) -> None:
     """Raises if a weight of a model is nan, of which only nonsense comes.
 
     Args:

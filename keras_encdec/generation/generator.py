@@ -4,13 +4,13 @@ Legend of shapes: B batch, S source, L largest length, P prefix, T target.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_encdec.annotations import Ids, KerasModel, Tensor
+from keras_encdec.annotations import Ids, KerasModel, Phrases, Tensor
 from keras_encdec.generation.checks import (
     require_finite_logits,
     require_generated,
@@ -178,6 +178,7 @@ class Generator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _programs=Programs())
 
+    @overload
     def __call__(
         self,
         source: Ids,
@@ -186,9 +187,47 @@ class Generator:
         *,
         num_return_sequences: int | None = None,
         prefix: Ids | None = None,
-        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
+        phrases: Phrases | None = None,
+        return_scores: Literal[False] = False,
+    ) -> np.ndarray: ...
+
+    @overload
+    def __call__(
+        self,
+        source: Ids,
+        max_length: int | Sequence[int] | np.ndarray,
+        seed: int | Sequence[int] | np.ndarray = 0,
+        *,
+        num_return_sequences: int | None = None,
+        prefix: Ids | None = None,
+        phrases: Phrases | None = None,
+        return_scores: Literal[True],
+    ) -> Generated: ...
+
+    @overload
+    def __call__(
+        self,
+        source: Ids,
+        max_length: int | Sequence[int] | np.ndarray,
+        seed: int | Sequence[int] | np.ndarray = 0,
+        *,
+        num_return_sequences: int | None = None,
+        prefix: Ids | None = None,
+        phrases: Phrases | None = None,
+        return_scores: bool,
+    ) -> np.ndarray | Generated: ...
+
+    def __call__(
+        self,
+        source: Ids,
+        max_length: int | Sequence[int] | np.ndarray,
+        seed: int | Sequence[int] | np.ndarray = 0,
+        *,
+        num_return_sequences: int | None = None,
+        prefix: Ids | None = None,
+        phrases: Phrases | None = None,
         return_scores: bool = False,
-    ) -> Any:
+    ) -> np.ndarray | Generated:
         """Returns the target ids."""
         number = 1 if num_return_sequences is None else num_return_sequences
         arrays, options, longest = self._inputs(
@@ -220,11 +259,11 @@ class Generator:
         limits: Tensor,
         seeds: Tensor,
         prefix: Tensor | None = None,
-        phrases: Any = None,
+        phrases: Tensor | None = None,
         *,
         sampler: Sampler | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> Generated:
         """Generates target ids from tensors, which are not checked, to tensors.
 
         A call compiles it, and so may a program of one's own; exports hold it.
@@ -411,7 +450,7 @@ class Generator:
         seed: Any,
         number: int,
         prefix: Ids | None = None,
-        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
+        phrases: Phrases | None = None,
         return_scores: bool = False,
     ) -> tuple[Any, ...]:
         """Returns a call's checked arrays, its static options, its largest length."""

@@ -44,7 +44,7 @@ class Programs:
         self._lock = threading.RLock()
         self._structure: Structure | None = None
         self._variables: list[Any] = []
-        self._functions = RecentlyUsed(MOST_PROGRAMS)
+        self._functions: RecentlyUsed[Callable[..., Any]] = RecentlyUsed(MOST_PROGRAMS)
         self.calls_at_a_time = 1
 
     def see(self, parts: Sequence[Any]) -> None:

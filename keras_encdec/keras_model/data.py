@@ -4,12 +4,13 @@ Shapes: B batch, T target.
 """
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 
 
-def as_array(x):
+def as_array(x: Any) -> np.ndarray | None:
     """Returns ids as a NumPy array, None if they are not to be looked at.
 
     Args:
@@ -45,7 +46,7 @@ def as_array(x):
         ) from None
 
 
-def source_and_target(x):
+def source_and_target(x: Any) -> tuple[Any, Any]:
     """Returns the source and the target, None each if that is not what it is.
 
     Args:
@@ -54,11 +55,11 @@ def source_and_target(x):
     if isinstance(x, dict):
         return x.get("source"), x.get("target")
     if isinstance(x, tuple | list) and len(x) == 2:
-        return tuple(x)
+        return x[0], x[1]
     return None, None
 
 
-def refuse_nothing(data):
+def refuse_nothing(data: Any) -> None:
     """Refuses no rows and no batches, which Keras misses when it looks for its logs.
 
     Args:
@@ -83,7 +84,7 @@ def refuse_nothing(data):
             )
 
 
-def weights_of_tokens(weights, labels):
+def weights_of_tokens(weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the weight of each token, to be given to Keras as `sample_weight`.
 
     Args:
@@ -112,7 +113,7 @@ def weights_of_tokens(weights, labels):
     return np.broadcast_to(weights, labels.shape)
 
 
-def warn_of_no_shift(target, labels):
+def warn_of_no_shift(target: np.ndarray | None, labels: np.ndarray | None) -> None:
     """Warns of a target that is the labels, which are the target shifted left.
 
     Args:

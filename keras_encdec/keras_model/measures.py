@@ -1,12 +1,16 @@
 """Losses and metrics that cannot be meant for a model of token ids."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import tree
 
+from keras_encdec.annotations import KerasModel
 
-def check_measures(model, arguments):
+
+def check_measures(model: KerasModel, arguments: Mapping[str, Any]) -> None:
     """Refuses losses and metrics of probabilities, and of a padding that is another.
 
     Args:
@@ -32,7 +36,7 @@ def check_measures(model, arguments):
                 _check_measure(model, name, each, measure)
 
 
-def _check_measure(model, name, given, measure):
+def _check_measure(model: KerasModel, name: str, given: Any, measure: Any) -> None:
     ignored = getattr(measure, "ignore_class", None)
     size = model.target_vocabulary_size
     if ignored is not None and ignored != model.padding_id and 0 <= ignored < size:
@@ -50,7 +54,7 @@ def _check_measure(model, name, given, measure):
         )
 
 
-def _takes_probabilities(measure):
+def _takes_probabilities(measure: Any) -> bool:
     """Whether a loss or a metric takes what it is given for probabilities."""
     if inspect.isfunction(measure):
         parameters = inspect.signature(measure).parameters

@@ -1,11 +1,15 @@
 """The optimizer of a model: what it may accumulate, built before its first step."""
 
 import contextlib
+from typing import Any
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.backend import are_the_same, inner_optimizer
 
 
-def check_accumulation(model, *, is_plain, weights_are_shares):
+def check_accumulation(
+    model: KerasModel, *, is_plain: bool, weights_are_shares: bool
+) -> None:
     """Refuses gradients that are accumulated where Keras would weigh tokens unevenly.
 
     Args:
@@ -41,7 +45,7 @@ def check_accumulation(model, *, is_plain, weights_are_shares):
         )
 
 
-def build_optimizer(model):
+def build_optimizer(model: KerasModel) -> None:
     """Builds the optimizer of a built model, if it has one that is not.
 
     TensorFlow would build it within the first step, and trace that step twice.
@@ -58,7 +62,7 @@ def build_optimizer(model):
             model.optimizer.build(model.trainable_variables)
 
 
-def has_optimizer_state(model):
+def has_optimizer_state(model: KerasModel) -> bool:
     """Returns whether the optimizer remembers what a loaded model trains.
 
     Args:
@@ -72,7 +76,7 @@ def has_optimizer_state(model):
     return bool(optimizer.built and fits and not lora)
 
 
-def pass_over_state(optimizer):
+def pass_over_state(optimizer: Any) -> None:
     """Has an optimizer begin anew where a file holds a state that is not its own.
 
     Args:
@@ -80,6 +84,6 @@ def pass_over_state(optimizer):
     """
     # Keras warns of as many as it does not expect, and else loads them or fails.
     for each in {optimizer, inner_optimizer(optimizer)}:
-        each.load_own_variables = lambda store, each=each: vars(each).pop(
+        each.load_own_variables = lambda store, each=each: each.__dict__.pop(
             "load_own_variables"
         )

@@ -6,17 +6,23 @@ Transformer, whatever Keras's layers are called.
 """
 
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.layers import LearnedPosition
 from keras_encdec.model.decoder import Decoder
 from keras_encdec.model.encoder import Encoder
 
+# A layer, and the attribute of it that is the weight.
+Place: TypeAlias = tuple[Any, str]
 
-def canonical_weights(model):
+
+def canonical_weights(model: KerasModel) -> dict[str, np.ndarray]:
     """Returns the weights of a model by their canonical names.
 
     Adapters of LoRA are merged into the matrices they adapt.
@@ -49,7 +55,7 @@ def canonical_weights(model):
     }
 
 
-def set_canonical_weights(model, weights):
+def set_canonical_weights(model: KerasModel, weights: Mapping[str, np.ndarray]) -> None:
     """Sets all weights of a model, given by their canonical names.
 
     Args:
@@ -87,7 +93,7 @@ def set_canonical_weights(model, weights):
     problems = [f"{name} is missing" for name in ours if id(ours[name]) not in given]
     problems += [f"{name} is unknown" for name in shapes if name not in ours]
     problems += [f"{name} is adapted by LoRA" for name in adapted]
-    variables = {}
+    variables: dict[int, tuple[Any, str]] = {}
     for name in (name for name in ours if name in shapes):
         expected, received = tuple(ours[name].shape), tuple(shapes[name])
         if expected != received:
@@ -108,7 +114,7 @@ def set_canonical_weights(model, weights):
         variable.assign(np.asarray(weights[name], "float32"))
 
 
-def canonical_shapes(model):
+def canonical_shapes(model: KerasModel) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights of a model by their canonical names.
 
     Args:
@@ -130,17 +136,17 @@ def canonical_shapes(model):
         print(canonical_shapes(model)["encoder.embedding"])
         ```
     """
-    names = {}
+    names: dict[tuple[int, str], tuple[str, tuple[int, ...]]] = {}
     for name, (layer, kind) in _places(model).items():
         shape = tuple(getattr(layer, kind).shape)
         names.setdefault((id(layer), kind), (name, shape))
     return dict(names.values())
 
 
-def _places(model):
+def _places(model: KerasModel) -> dict[str, Place]:
     """Returns the layer and the attribute of every weight by its name."""
     stacks = [model] if isinstance(model, Encoder | Decoder) else _stacks(model)
-    places = {}
+    places: dict[str, Place] = {}
     for stack in stacks:
         side = "encoder" if isinstance(stack, Encoder) else "decoder"
         places |= {f"{side}.{name}": place for name, place in _of_stack(stack)}
@@ -156,7 +162,7 @@ def _places(model):
     return places
 
 
-def _stacks(model):
+def _stacks(model: KerasModel) -> tuple[KerasModel, KerasModel]:
     if not isinstance(model.encoder, Encoder):
         raise ValueError(
             "Weights have canonical names in an Encoder and a Decoder; received "
@@ -165,7 +171,7 @@ def _stacks(model):
     return model.encoder, model.decoder
 
 
-def _of_stack(stack):
+def _of_stack(stack: KerasModel) -> Iterator[tuple[str, Place]]:
     yield "embedding", (stack.embedding.table, "embeddings")
     if isinstance(stack.embedding.position_layer, LearnedPosition):
         yield "positions", (stack.embedding.position_layer, "position_vectors")
@@ -193,20 +199,20 @@ def _of_stack(stack):
         yield from _of_norm("norm", stack.norm)
 
 
-def _of_logits(decoder):
+def _of_logits(decoder: KerasModel) -> Iterator[tuple[str, Place]]:
     if decoder.logits_dense is not None:
         yield from _of_dense("logits", decoder.logits_dense)
     elif decoder.embedding.output_bias:
         yield "logits.bias", (decoder.embedding, "bias")
 
 
-def _of_dense(name, dense):
+def _of_dense(name: str, dense: Any) -> Iterator[tuple[str, Place]]:
     yield f"{name}.kernel", (dense, "kernel")
     if dense.use_bias:
         yield f"{name}.bias", (dense, "bias")
 
 
-def _of_norm(name, norm):
+def _of_norm(name: str, norm: Any) -> Iterator[tuple[str, Place]]:
     # RMS normalization has a scale alone, under another name.
     attributes = {"scale": "gamma", "bias": "beta"}
     if isinstance(norm, keras.layers.RMSNormalization):

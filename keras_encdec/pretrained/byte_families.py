@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keras_encdec.pretrained.languages import no_languages
@@ -65,7 +66,11 @@ def byt5(
     return tokenizer, tokenizer, DecoderStart(tokenizer.start_id)
 
 
-def _byte_pairs(files, space_before, around_ids):
+def _byte_pairs(
+    files: TokenizerFiles,
+    space_before: bool,
+    around_ids: Callable[[dict[str, int]], tuple[list[int], list[int] | None]],
+) -> Tokenizers:
     if files.description is not None:
         model = files.description["model"]
         table, merges = model["vocab"], model["merges"]

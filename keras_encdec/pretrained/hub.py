@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,9 @@ def local_folder(place: AnyPath) -> Path:
             )
         return Path(place)
     repository, revision, folder = parts_of(str(place))
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ImportError(
-            f"{str(place)!r} is downloaded by the package huggingface_hub, which is "
-            "not installed. Install it with `pip install 'keras-encdec[hub]'`, or give "
-            "a folder."
-        ) from error
+    require_downloader(place)
+    import huggingface_hub
+
     before = f"{folder}/" if folder else ""
     patterns = [f"{before}{name}" for name in _FILES]
     options: dict[str, Any] = {"repo_id": repository, "revision": revision}
@@ -102,6 +98,23 @@ def local_folder(place: AnyPath) -> Path:
             f"{str(place)!r}, which has no {folder}. Look at its files on the hub."
         )
     return path
+
+
+def require_downloader(place: AnyPath) -> None:
+    """Raises unless there is what downloads from the hub, which is not imported.
+
+    Args:
+        place: What is to be downloaded.
+
+    Raises:
+        ImportError: If `huggingface_hub` is not installed.
+    """
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ImportError(
+            f"{str(place)!r} is downloaded by the package huggingface_hub, which is "
+            "not installed. Install it with `pip install 'keras-encdec[hub]'`, or give "
+            "a folder."
+        )
 
 
 def parts_of(place: str) -> tuple[str, str | None, str]:

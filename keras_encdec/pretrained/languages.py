@@ -82,7 +82,7 @@ def nearest(names: Iterable[str], name: str) -> list[str]:
     return list(dict.fromkeys(close))[:5]
 
 
-def no_languages(*given: str | None):
+def no_languages(*given: str | None) -> None:
     """Refuses a language, source or target, for a tokenizer that knows none."""
     for argument, language in zip(
         ("source_language", "target_language"), given, strict=True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from keras_encdec.pretrained import languages
 from keras_encdec.pretrained.byte_families import around, plain_byte_pairs, step_types
@@ -34,7 +35,7 @@ def t5(
     """Those of T5, mT5 and UMT5: sentinels above the pieces."""
     no_languages(source_language, target_language)
 
-    def laid_out(model):
+    def laid_out(model: PieceModel) -> PieceModel:
         number = files.setting("extra_ids", 100)
         sentinels = [f"<extra_id_{i}>" for i in reversed(range(number))]
         missing = [word for word in sentinels if word not in model.ids]
@@ -57,7 +58,7 @@ def pegasus(
             tokens = {files.token(name): None, **tokens}
     masks = list(tokens)[:2]
 
-    def laid_out(model):
+    def laid_out(model: PieceModel) -> PieceModel:
         offset = files.setting("offset", 103)
         names = [files.token("pad_token"), files.token("eos_token"), *masks]
         names += [f"<unk_{i}>" for i in range(2, offset)]
@@ -80,7 +81,7 @@ def mbart(
     source_id, target_id = two_languages(files, ids, source_language, target_language)
     end = model.ids[files.token("eos_token")]
 
-    def of(language):
+    def of(language: int) -> SentinelPieceTokenizer:
         special = special_ids(files, model.ids, language)
         return _pieces(files, model, suffix_ids=[end, language], **special)
 
@@ -118,14 +119,20 @@ def plain_pieces(
     return tokenizer, tokenizer, DecoderStart(tokenizer.start_id)
 
 
-def _language_first(files, names, source_language, target_language, legacy=False):
+def _language_first(
+    files: TokenizerFiles,
+    names: Sequence[str],
+    source_language: str | None,
+    target_language: str | None,
+    legacy: bool = False,
+) -> Tokenizers:
     """Tokenizers of texts that begin with their language."""
     model, ids = _fairseq_pieces(files, names)
     source_id, target_id = two_languages(files, ids, source_language, target_language)
     end = model.ids[files.token("eos_token")]
     special = special_ids(files, model.ids, start_id(files, end))
 
-    def of(language):
+    def of(language: int) -> SentinelPieceTokenizer:
         if legacy:
             around = {"suffix_ids": [end, language]}
         else:
@@ -136,11 +143,13 @@ def _language_first(files, names, source_language, target_language, legacy=False
     return of(source_id), of(target_id), start
 
 
-def _fairseq_pieces(files, names):
+def _fairseq_pieces(
+    files: TokenizerFiles, names: Sequence[str]
+) -> tuple[PieceModel, dict[str, int]]:
     """The pieces of a model whose ids fairseq gave, BOS, padding and EOS first."""
     first = [files.token(f"{name}_token") for name in ("bos", "pad", "eos", "unk")]
 
-    def laid_out(model):
+    def laid_out(model: PieceModel) -> PieceModel:
         behind = [*names, files.token("mask_token")] if names else []
         return model.of_pieces(
             [
@@ -185,7 +194,9 @@ def _piece_model(
     return model.shortened(files.config.get("vocab_size") or len(model.pieces))
 
 
-def _pieces(files, model, **special_ids):
+def _pieces(
+    files: TokenizerFiles, model: PieceModel, **special_ids: Any
+) -> SentinelPieceTokenizer:
     """A tokenizer of pieces."""
     return SentinelPieceTokenizer(
         model.serialized(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from keras_encdec.pretrained import languages
 from keras_encdec.pretrained.languages import two_languages
@@ -37,17 +38,19 @@ def marian(
         languages.language_id({known: 0}, target_language, "target_language")
     close_up = files.setting("clean_up_tokenization_spaces", False)
 
-    def of(name, table, **more):
+    def of(
+        name: str, table: dict[str, int], prefix: Iterable[int] = ()
+    ) -> PieceTableTokenizer:
         return PieceTableTokenizer(
             files.read_bytes(name),
             table,
             marked=True,
             close_up=close_up,
+            prefix_ids=prefix,
             **special_ids(files, table),
-            **more,
         )
 
-    source = of("source.spm", table, prefix_ids=prefix)
+    source = of("source.spm", table, prefix)
     target = of("target.spm", target_table)
     return source, target, DecoderStart(target.start_id)
 
@@ -66,7 +69,7 @@ def m2m_100(
     )
     proto = files.read_bytes("sentencepiece.bpe.model")
 
-    def of(language):
+    def of(language: int) -> PieceTableTokenizer:
         return PieceTableTokenizer(
             proto,
             table,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from typing import Any, NoReturn, TypeAlias
 
 from keras_encdec.pretrained import languages
@@ -10,6 +11,7 @@ from keras_encdec.pretrained.piece_models import (
     CONTROL,
     NORMAL,
     USER_DEFINED,
+    PieceModel,
     charsmap_of_white_space,
     read_piece_model,
 )
@@ -133,7 +135,7 @@ def settings_of(kind: str, tokenizer: Tokenizer, **more: Any) -> dict[str, Any]:
     return {"tokenizer_class": kind, **names, **more}
 
 
-def _named(tokenizer, of_ids):
+def _named(tokenizer: Tokenizer, of_ids: dict[int, str]) -> dict[int, str]:
     """Names of special ids that the vocabulary has no piece for."""
     names = {tokenizer.start_id: "<s>"}
     names |= {number: name for name, number in special_tokens(tokenizer).items()}
@@ -146,7 +148,7 @@ def _named(tokenizer, of_ids):
     }
 
 
-def _token_names(tokenizer, of_ids):
+def _token_names(tokenizer: Tokenizer, of_ids: dict[int, str]) -> dict[str, str]:
     names = {
         "pad_token": of_ids[tokenizer.padding_id],
         "eos_token": of_ids[tokenizer.end_id],
@@ -157,10 +159,14 @@ def _token_names(tokenizer, of_ids):
     return names
 
 
-def _described(of_ids, special, around):
+def _described(
+    of_ids: dict[int, str],
+    special: Iterable[int],
+    around: tuple[tuple[int, ...], tuple[int, ...]],
+) -> dict[str, Any]:
     """What all files `tokenizer.json` say."""
 
-    def part(number):
+    def part(number: int) -> dict[str, Any]:
         return {"SpecialToken": {"id": of_ids[number], "type_id": 0}}
 
     before, behind = around
@@ -202,7 +208,7 @@ def _described(of_ids, special, around):
     }
 
 
-def _model(model, unknown_id):
+def _model(model: PieceModel, unknown_id: int) -> dict[str, Any]:
     if model.kind == "unigram":
         vocabulary = [[piece, score] for piece, score, _ in model.pieces]
         return {"type": "Unigram", "unk_id": unknown_id, "vocab": vocabulary}
@@ -227,7 +233,13 @@ def _model(model, unknown_id):
     }
 
 
-def _kind_of_pieces(source, target, family, model, of_ids):
+def _kind_of_pieces(
+    source: Tokenizer,
+    target: Tokenizer,
+    family: str,
+    model: PieceModel,
+    of_ids: dict[int, str],
+) -> tuple[str, dict[str, Any]]:
     """The class that reads the pieces, and its settings."""
     control = [piece for piece, _, kind in model.pieces if kind == CONTROL]
     sentinels = [p for p, _, kind in model.pieces if kind == USER_DEFINED]
@@ -250,7 +262,7 @@ def _kind_of_pieces(source, target, family, model, of_ids):
     if family in ("mbart", "m2m_100") and spoken:
         *_, source_language = _languages(source, of_ids)
         *_, target_language = _languages(target, of_ids)
-        more = {
+        more: dict[str, Any] = {
             "src_lang": source_language,
             "tgt_lang": target_language,
             "bos_token": of_ids[0],
@@ -267,7 +279,7 @@ def _kind_of_pieces(source, target, family, model, of_ids):
     return "PreTrainedTokenizerFast", {}
 
 
-def _languages(tokenizer, of_ids):
+def _languages(tokenizer: Tokenizer, of_ids: dict[int, str]) -> list[str]:
     around = {*tokenizer.prefix_ids, *tokenizer.suffix_ids}
     found = [of_ids[number] for number in around]
     return [name for name in found if languages.LANGUAGE.fullmatch(name)]

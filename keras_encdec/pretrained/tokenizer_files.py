@@ -6,8 +6,9 @@ import dataclasses
 import functools
 import json
 import pathlib
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.text import Tokenizer
 
 # What special tokens are called where the files do not say it.
@@ -77,7 +78,7 @@ class TokenizerFiles:
         ```
     """
 
-    def __init__(self, folder, config: dict[str, Any]):
+    def __init__(self, folder: AnyPath, config: dict[str, Any]) -> None:
         self.folder = pathlib.Path(folder)
         self.config = config
         self.settings: dict[str, Any] = {
@@ -120,7 +121,7 @@ class TokenizerFiles:
                 f"where it does not ({error}). Copy the file again."
             ) from error
 
-    def _require(self, name):
+    def _require(self, name: str) -> None:
         if not self.has(name):
             raise FileNotFoundError(
                 f"A {self.kind} is read from its files; {name} is missing in "
@@ -128,7 +129,7 @@ class TokenizerFiles:
                 "tokenizer included."
             )
 
-    def _optional_json(self, name):
+    def _optional_json(self, name: str) -> dict[str, Any]:
         found = self.read_json(name) if self.has(name) else {}
         if not isinstance(found, dict):
             raise ValueError(
@@ -173,8 +174,17 @@ class TokenizerFiles:
         return {**self._optional_json("added_tokens.json"), **found}
 
 
-def _content(token):
+def _content(token: Any) -> str:
     return token["content"] if isinstance(token, dict) else token
+
+
+class SpecialIds(TypedDict):
+    """The four special ids, as a `Tokenizer` takes them."""
+
+    padding_id: int
+    end_id: int
+    unknown_id: int
+    start_id: int
 
 
 def start_id(files: TokenizerFiles, default: int) -> int:
@@ -185,7 +195,7 @@ def start_id(files: TokenizerFiles, default: int) -> int:
 
 def special_ids(
     files: TokenizerFiles, ids: dict[str, int], start: int | None = None
-) -> dict[str, int]:
+) -> SpecialIds:
     """The four special ids, of a dict from tokens to ids."""
     tokens = {
         "padding_id": files.token("pad_token"),
@@ -199,6 +209,10 @@ def special_ids(
             f"{', '.join(missing)} is missing in {str(files.folder)!r}. Copy the "
             "tokenizer's files again."
         )
-    named = {name: ids[token] for name, token in tokens.items()}
-    start = start_id(files, named["padding_id"]) if start is None else start
-    return {**named, "start_id": start}
+    padding, end, unknown = (ids[token] for token in tokens.values())
+    return {
+        "padding_id": padding,
+        "end_id": end,
+        "unknown_id": unknown,
+        "start_id": start_id(files, padding) if start is None else start,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.pretrained.byte_families import bart, blenderbot, byt5
 from keras_encdec.pretrained.piece_families import (
     mbart,
@@ -22,7 +23,7 @@ _ROUNDED_UP = 1024
 
 
 def tokenizers_from(
-    folder,
+    folder: AnyPath,
     config: dict[str, Any],
     source_language: str | None = None,
     target_language: str | None = None,
@@ -91,7 +92,7 @@ def tokenizers_from(
     return found
 
 
-def _check_ids(files, side, tokenizer):
+def _check_ids(files: TokenizerFiles, side: str, tokenizer: Tokenizer) -> None:
     """Compares a tokenizer's ids with those that the config names."""
     config = files.config
     for name, own in (

@@ -7,7 +7,7 @@ few that make tensors stand here; whatever else a pickle names, it is not loaded
 import collections
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -116,14 +116,16 @@ class _Callable:
         return self._function(*args)
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_):
+def _rebuild_tensor(
+    storage: object, offset: int, shape: Sequence[int], strides: Sequence[int], *_: Any
+) -> _Tensor:
     if not isinstance(storage, _Storage) or len(shape) != len(strides):
         raise ValueError("a tensor is not built of a storage, a shape and strides")
     _require_sizes(offset, *shape, *strides)
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(tensor, *_):
+def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pathlib
+from typing import Any
 
+from keras_encdec.annotations import AnyPath
 from keras_encdec.pretrained import languages
 from keras_encdec.pretrained.piece_models import (
     CHARACTERS,
@@ -17,6 +19,7 @@ from keras_encdec.pretrained.piece_models import (
 )
 from keras_encdec.pretrained.tokenizer_descriptions import (
     SPACE,
+    Contents,
     byte_pair_contents,
     piece_contents,
     refuse,
@@ -36,7 +39,7 @@ from keras_encdec.text import (
 
 
 def write_tokenizers(
-    folder,
+    folder: AnyPath,
     source_tokenizer: Tokenizer,
     target_tokenizer: Tokenizer,
     family: str,
@@ -115,11 +118,11 @@ def tokenizer_contents(
     }
 
 
-def _as_json(content):
+def _as_json(content: Any) -> bytes:
     return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
 
 
-def _require_one_vocabulary(source, target, family):
+def _require_one_vocabulary(source: Tokenizer, target: Tokenizer, family: str) -> None:
     around = "prefix_ids", "suffix_ids", "start_id"
     configs = [
         {k: v for k, v in each.get_config().items() if k not in around}
@@ -129,7 +132,7 @@ def _require_one_vocabulary(source, target, family):
         refuse(target, family, f"another one than that of sources, {source!r}")
 
 
-def _marian(source, target):
+def _marian(source: Tokenizer, target: Tokenizer) -> Contents:
     if special_tokens(source) != special_tokens(target):
         refuse(target, "marian", f"of other special ids than {source!r}")
     models, tables = [], []
@@ -155,7 +158,7 @@ def _marian(source, target):
     return {**files, "tokenizer_config.json": settings}
 
 
-def _table(tokenizer):
+def _table(tokenizer: Tokenizer) -> tuple[bytes, dict[str, int]]:
     """A tokenizer as a serialized model of pieces, and the id of each piece."""
     if isinstance(tokenizer, PieceTableTokenizer):
         return tokenizer.proto, tokenizer.vocabulary
@@ -172,16 +175,18 @@ def _table(tokenizer):
     ]
     if len({*spelled}) < len(spelled):
         refuse(tokenizer, "marian", f"with a space and {SPACE!r}, its sign")
-    pieces = [("<unk>", 0.0, UNKNOWN), *((piece, 0.0, NORMAL) for piece in spelled)]
+    laid_out = [("<unk>", 0.0, UNKNOWN), *((piece, 0.0, NORMAL) for piece in spelled)]
     model = PieceModel(
-        tuple(pieces),
+        tuple(laid_out),
         WORDS if words else CHARACTERS,
         charsmap_of_white_space(ascii_alone=True) if words else b"",
     )
     return model.serialized(), dict(zip(spelled, ids, strict=True))
 
 
-def _m2m_100(source, target, family):
+def _m2m_100(
+    source: PieceTableTokenizer, target: PieceTableTokenizer, family: str
+) -> Contents:
     if family != "m2m_100" or special_tokens(source) != special_tokens(target):
         refuse(target, family)
     names = [token.strip("_") for token in target.control]
@@ -209,7 +214,7 @@ def _m2m_100(source, target, family):
     }
 
 
-def _bytes(tokenizer, family):
+def _bytes(tokenizer: ByteTokenizer, family: str) -> Contents:
     usual = SentinelByteTokenizer(
         getattr(tokenizer, "sentinels", ()),
         padding_id=0,
@@ -224,5 +229,7 @@ def _bytes(tokenizer, family):
         refuse(tokenizer, family, "of other ids than ByT5's: padding 0, end 1, text 3")
     # It takes none where the settings say that there are none.
     number = len(usual.sentinels)
-    more = {"extra_ids": number} if number else {"additional_special_tokens": []}
+    more: dict[str, Any] = (
+        {"extra_ids": number} if number else {"additional_special_tokens": []}
+    )
     return {"tokenizer_config.json": settings_of("ByT5Tokenizer", tokenizer, **more)}

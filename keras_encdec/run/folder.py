@@ -21,13 +21,12 @@ from keras_encdec.files import (
     recover,
 )
 from keras_encdec.run.lock import held_folder
-from keras_encdec.saved_parts import ASIDE, MOVING
+from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_of_run
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.checkpoints import checkpoints_in
 from keras_encdec.training_options import TrainingOptions
 
-RECORD_FILE = "options.json"
 LOG_FILE = "log.csv"
 _OURS = (
     RECORD_FILE,
@@ -123,15 +122,9 @@ class RunFolder:
         """Checks that a training may begin or go on here.
 
         Raises:
-            FileExistsError: If something else is here.
+            OSError: As in `require_place_of_run`.
         """
-        if not self.path.exists() or self._is_run():
-            return
-        if not self.path.is_dir() or any(self.path.iterdir()):
-            raise FileExistsError(
-                "A training takes a new folder, or that of a training to go on with; "
-                f"{str(self.path)!r} is something else. Choose another."
-            )
+        require_place_of_run(self.path)
 
     def check_same(
         self, record: dict[str, Any], text_to_text: TextToText | None = None
@@ -257,10 +250,6 @@ class RunFolder:
                 writer.writeheader()
                 for number, logs in enumerate(history, start=1):
                     writer.writerow({"epoch": number, **logs})
-
-    def _is_run(self) -> bool:
-        # Version 0.1.0 wrote no record for a training in Python.
-        return self.has_record or self.epochs_done > 0
 
     def _read_record(self) -> dict[str, Any]:
         path = self.path / RECORD_FILE

@@ -11,11 +11,11 @@ import keras
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
-from keras_encdec.length_checks import check_lengths
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RunFolder, make_record
 from keras_encdec.text import TokenBatches, unknown_tokens
+from keras_encdec.text_checks import check_lengths
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
     Checkpoints,

@@ -1,14 +1,23 @@
 """Training few numbers of a model that has many."""
 
 import json
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from keras_encdec.annotations import AnyPath, KerasModel
 from keras_encdec.files import new_file, require_file
 
 
-def enable_lora(model, rank, alpha=None, *, targets=None):
+def enable_lora(
+    model: KerasModel,
+    rank: int,
+    alpha: float | None = None,
+    *,
+    targets: str | Iterable[str] | None = None,
+) -> None:
     """Has matrices of a model learn by adaptations of a low rank.
 
     To each kernel and each table of embeddings a product of two small matrices is
@@ -68,7 +77,7 @@ def enable_lora(model, rank, alpha=None, *, targets=None):
     _forget_programs(model)
 
 
-def merge_lora(model):
+def merge_lora(model: KerasModel) -> None:
     """Adds what LoRA has learnt to the matrices themselves, and takes it away.
 
     The model computes what it did before, to the last digits, and may be given LoRA
@@ -113,7 +122,7 @@ def merge_lora(model):
     _forget_programs(model)
 
 
-def save_adapter(model, path):
+def save_adapter(model: KerasModel, path: AnyPath) -> None:
     """Writes what a model with LoRA has learnt, and nothing of what is frozen.
 
     Args:
@@ -154,7 +163,7 @@ def save_adapter(model, path):
         save_file(arrays, file, metadata={"lora": json.dumps(layers)})
 
 
-def load_adapter(model, path):
+def load_adapter(model: KerasModel, path: AnyPath) -> None:
     """Gives a model what `save_adapter` wrote of another one of the same layers.
 
     Its own weights stay, and what learns is what learnt there.
@@ -221,7 +230,9 @@ def load_adapter(model, path):
         if layer in layers and layer in ours and kind.startswith("lora_"):
             matrix = getattr(ours[layer], f"_{_parts(ours[layer])[0]}")
             rank, size = layers[layer][0], matrix.shape
-            shape = (size[0], rank) if kind.endswith("_a") else (rank, size[-1])
+            shape: tuple[int, ...] | None = (
+                (size[0], rank) if kind.endswith("_a") else (rank, size[-1])
+            )
         else:
             shape = tuple(variables[name].shape) if name in variables else None
         if shape != array.shape:
@@ -244,16 +255,16 @@ def load_adapter(model, path):
     _forget_programs(model)
 
 
-def _forget_programs(model):
+def _forget_programs(model: KerasModel) -> None:
     # TensorFlow has compiled what the model was.
     model.train_function = model.test_function = model.predict_function = None
 
 
-def _adaptable(model):
+def _adaptable(model: KerasModel) -> list[Any]:
     return [x for x in model._flatten_layers() if hasattr(x, "enable_lora")]
 
 
-def _adapted(model):
+def _adapted(model: KerasModel) -> list[Any]:
     layers = [x for x in _adaptable(model) if x.lora_enabled]
     if not layers:
         raise ValueError(
@@ -263,13 +274,13 @@ def _adapted(model):
     return layers
 
 
-def _parts(layer):
+def _parts(layer: Any) -> tuple[str, str, str]:
     """Returns the names of a layer's matrix and of the factors that LoRA adds."""
     matrix = "kernel" if hasattr(layer, "_kernel") else "embeddings"
     return matrix, f"lora_{matrix}_a", f"lora_{matrix}_b"
 
 
-def _targets(layers, targets):
+def _targets(layers: Sequence[Any], targets: str | Iterable[str]) -> list[Any]:
     """Returns the layers of some names, each of which must be that of one."""
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     found = {

@@ -8,6 +8,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+import keras_encdec.export
 from keras_encdec import (
     BeamSampler,
     CharacterTokenizer,
@@ -15,6 +16,7 @@ from keras_encdec import (
     TextToText,
     WordTokenizer,
 )
+from keras_encdec.cli.export import QUANTIZATIONS, SIGNATURES
 from keras_encdec.saved_parts import EXPORT_FILES
 
 pytestmark = pytest.mark.once
@@ -110,14 +112,32 @@ def test_a_length_penalty_needs_beams(saved, tmp_path, error_of, format):
     assert "--length-penalty is an option of --beams" in said
 
 
+def test_what_can_be_asked_for_is_what_there_is():
+    assert SIGNATURES == keras_encdec.export.SIGNATURES
+    types = ctranslate2.specs.model_spec.ACCEPTED_MODEL_TYPES
+    assert {*QUANTIZATIONS} == {*types}
+
+
+@pytest.mark.parametrize("format", EXPORT_FILES)
+def test_replaces_only_a_folder_of_its_format(saved, tmp_path, error_of, format):
+    for folder in (tmp_path, tmp_path / "1"):
+        folder.mkdir(exist_ok=True)
+        (folder / "mine.txt").write_text("mine")
+    options = ["--format", format, "--overwrite"]
+    said = error_of("export", saved, tmp_path, *options)
+    file = EXPORT_FILES[format]
+    assert f"Only a folder that holds {file} is replaced" in said
+    assert (tmp_path / "1" / "mine.txt").read_text() == "mine"
+
+
 def test_bad_options_write_nothing(saved, tmp_path, error_of):
     said = error_of("export", saved, tmp_path / "models", "--signatures", "beams")
-    assert "signatures must be some of serving_default" in said
+    assert "--signatures: invalid choice: 'beams'" in said and "mean beam?" in said
     assert "0" in error_of("export", saved, tmp_path / "models", "--version", "0")
     (tmp_path / "none.txt").touch()
     options = ["--texts", tmp_path / "none.txt"]
     said = error_of("export", saved, tmp_path / "models", *options)
-    assert "at least one text" in said
+    assert "A proof needs at least one line" in said
     said = error_of("export", saved, tmp_path / "models", "--module", "no_such_module")
     assert "no_such_module" in said
     assert not (tmp_path / "models").exists()

@@ -210,9 +210,6 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
         "accumulate": 3,
         "label_smoothing": 0.2,
         "r_drop": 5.0,
-        "teacher_weight": 0.3,
-        "temperature": 2.0,
-        "sampling": 0.1,
         "ema": 0.99,
         "average": 4,
         "monitor": "bleu",
@@ -241,6 +238,9 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
     )
     assert training.options == {
         **options,
+        # Of a teacher, and of SentencePiece.
+        **{name: DEFAULTS[name] for name in ("teacher_weight", "temperature")},
+        "sampling": None,
         "validation": (training.targets, training.sources),
         "folder": tmp_path / "run",
         "overwrite": False,
@@ -292,7 +292,7 @@ def test_train_starts_from_a_trained_model_and_takes_a_teacher(
     run(
         *("train", "--source", pairs, "--output", tmp_path / "second"),
         *("--initial", tmp_path / "first", "--teacher", tmp_path / "first"),
-        *("--seed", 4),
+        *("--teacher-weight", 0.3, "--temperature", 2, "--seed", 4),
     )
     for one, other in zip(
         first, training.text_to_text.model.get_weights(), strict=True
@@ -300,6 +300,8 @@ def test_train_starts_from_a_trained_model_and_takes_a_teacher(
         np.testing.assert_array_equal(one, other)
     teacher = training.options["teacher"]
     assert teacher is not training.text_to_text.model
+    assert training.options["teacher_weight"] == 0.3
+    assert training.options["temperature"] == 2.0
     np.testing.assert_array_equal(teacher.get_weights()[0], first[0])
     assert training.recipe["initial"] == str(tmp_path / "first" / "best")
 
@@ -313,13 +315,12 @@ def test_what_a_trained_model_has_already_is_not_asked_of_it(
         *("--initial", tmp_path / "first", *SMALL),
         *("--num-heads", 8, "--dtype", "mixed_bfloat16"),
         # Of these, given as they are when they are not given, one agrees.
-        *("--hidden-dim", 256, "--dropout", 0.1, "--tokenizer", "sentencepiece"),
+        *("--hidden-dim", 256, "--dropout", 0.1),
     )
     # What agrees is no contradiction, and what is not given is none.
     assert (
         "received --hidden-dim=256 where it has 16; --num-heads=8 where it has 2; "
-        "--dtype='mixed_bfloat16' where it has 'float32'; --tokenizer='sentencepiece' "
-        "where it has one. Leave that out"
+        "--dtype='mixed_bfloat16' where it has 'float32'. Leave that out"
     ) in line
 
 
@@ -374,7 +375,7 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
         (["--hidden-dim", 10, "--num-heads", 4], "--num-heads=4"),
         (["--activation", "gelo"], "received --activation='gelo', which Keras does "),
         (["--schedule", "noam", "--learning-rate", 0.1], "Leave it out, or"),
-        (["--sampling", 0.1], "Only a SentencePieceTokenizer"),
+        (["--sampling", 0.1], "Only SentencePiece draws"),
         (["--batch-tokens", 2], "--batch-tokens is 2"),
         (["--accumulate", 9], "accumulate=9"),
         (["--monitor", "chrf"], "validation texts"),
@@ -613,8 +614,9 @@ def test_a_vocabulary_is_learned_and_shared(kind, tmp_path, training, run):
     assert printed.endswith(f" ids from 12 lines: {model}\n")
     run(
         *("train", "--source", english, "--target", german, "--vocabulary", model),
-        *("--output", tmp_path / "run", *SMALL),
+        *("--output", tmp_path / "run", "--sampling", 0.1, *SMALL),
     )
+    assert training.options["sampling"] == 0.1
     text_to_text = training.text_to_text
     assert text_to_text.source_tokenizer.proto == model.read_bytes()
     assert text_to_text.target_tokenizer.proto == model.read_bytes()
@@ -651,14 +653,14 @@ def test_demo_passes_its_options_on(monkeypatch, run):
         lambda *args, **kwargs: given.append((args, kwargs)),
     )
     run(
-        *("demo", "--output", "x", "--size", "base", "--epochs", 3, "--words", 4),
+        *("demo", "--output", "x", "--size", "base", "--epochs", 3, "--words", 9),
         *("--held-out", 5, "--batch-tokens", 6, "--learning-rate", 7, "--seed", 8),
         "--overwrite",
     )
     options = {
         "size": "base",
         "epochs": 3,
-        "words": 4,
+        "words": 9,
         "held_out": 5,
         "batch_tokens": 6,
         "learning_rate": 7.0,

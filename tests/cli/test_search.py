@@ -3,7 +3,13 @@
 import pytest
 
 from keras_encdec import BeamSampler, GreedySampler, TopKSampler
-from keras_encdec.cli.search import SAMPLERS, make_sampler
+from keras_encdec.cli.search import (
+    BEAMS,
+    SAMPLERS,
+    SAMPLING_OPTIONS,
+    check_n_best,
+    make_sampler,
+)
 from keras_encdec.generation.samplers.names import sampler_of
 
 pytestmark = pytest.mark.once
@@ -33,6 +39,36 @@ def test_an_option_counts_or_is_refused(sampler, option):
         says = f"^--{option.replace('_', '-')} is an option .*with --sampler {sampler}"
         with pytest.raises(ValueError, match=says):
             make_sampler(sampler, **{option: VALUES[option]})
+
+
+def test_the_options_are_those_of_all_samplers():
+    options = {option for takes in SAMPLERS.values() for option in takes}
+    assert {*SAMPLING_OPTIONS} == {"sampler", *options} == {"sampler", *VALUES}
+    assert sampler_of("beam").num_beams == BEAMS
+
+
+@pytest.mark.parametrize("sampler", [None, *SAMPLERS])
+@pytest.mark.parametrize("n_best", [1, 3, BEAMS, BEAMS + 1])
+def test_no_more_texts_are_asked_of_a_sampler_than_it_gives(sampler, n_best):
+    for beams in (None, 3) if sampler in (None, "beam") else (None,):
+        made = make_sampler(sampler, beams=beams)
+        told = []
+        try:
+            check_n_best(n_best, sampler, beams)
+        except ValueError as error:
+            told = [str(error)]
+        # What was saved gives any number, as far as is known.
+        right = made is None
+        if made is not None:
+            try:
+                right = made.rows_per_source(n_best) > 0
+            except ValueError:
+                right = False
+        assert right != bool(told), told
+        assert (
+            not told
+            or f"received {n_best} with --sampler {sampler or 'beam'}" in (told[0])
+        )
 
 
 @pytest.mark.parametrize("option", [x for x in VALUES if x != "beams"])

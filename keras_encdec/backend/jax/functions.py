@@ -1,22 +1,27 @@
 """JAX's functions: a program for each set of shapes, for the last of them."""
 
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
+from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.recently_used import RecentlyUsed
 
 # Of one function; each takes memory for its code, and seconds to be compiled anew.
 MOST_PROGRAMS = 64
 
 
-def jax_function(function, variables):
+def jax_function(
+    function: Callable[..., Nested], variables: Sequence[Any]
+) -> Callable[..., Nested]:
     """Returns a function compiled by JAX; see `backend.compile_function`."""
     import jax
 
-    programs = RecentlyUsed(MOST_PROGRAMS)
+    programs: RecentlyUsed[_Program] = RecentlyUsed(MOST_PROGRAMS)
 
-    def call(*args):
+    def call(*args: Nested) -> Nested:
         leaves, structure = jax.tree.flatten(args)
         kinds = (jax.typeof(leaf) for leaf in leaves)
         key = structure, *((x.shape, x.dtype) for x in kinds)
@@ -29,10 +34,12 @@ def jax_function(function, variables):
 class _Program:
     """A function that is called with one set of shapes, by any thread."""
 
-    def __init__(self, function, variables):
+    def __init__(
+        self, function: Callable[..., Nested], variables: Sequence[Any]
+    ) -> None:
         import jax
 
-        def stateless(values, *args):
+        def stateless(values: Sequence[Tensor], *args: Nested) -> Nested:
             mapping = list(zip(variables, values, strict=True))
             with keras.StatelessScope(state_mapping=mapping):
                 return function(*args)
@@ -41,7 +48,7 @@ class _Program:
         self._run = jax.jit(stateless)
         self._compiling, self._compiled = threading.Lock(), False
 
-    def __call__(self, values, *args):
+    def __call__(self, values: Sequence[Tensor], *args: Nested) -> Nested:
         if self._compiled:
             return self._run(values, *args)
         with self._compiling:  # By one of the threads that need it.

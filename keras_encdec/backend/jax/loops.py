@@ -1,9 +1,11 @@
 """Loops of JAX as XLA's compiler for CPUs takes them best."""
 
 import math
+from collections.abc import Callable
 
 import keras
 
+from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.environment import on_cpu
 
 # With so many rows a product with a transposed table takes longer than with one that
@@ -12,7 +14,12 @@ ROWS = range(2, 65)
 SIZES = range(2**18, 2**23)
 
 
-def while_loop(condition, step, state, constants):
+def while_loop(
+    condition: Callable[[Nested, Nested], Tensor],
+    step: Callable[[Nested, Nested], Nested],
+    state: Nested,
+    constants: Nested,
+) -> Nested:
     """Repeats a step while a condition holds; see `backend.while_loop`."""
     import jax
 
@@ -20,34 +27,37 @@ def while_loop(condition, step, state, constants):
     # write a cache twice, into copies: once with the axis, once without.
     single = keras.tree.map_structure(_is_cache_of_one_row, state)
 
-    def dropped(state):
+    def dropped(state: Nested) -> Nested:
         return keras.tree.map_structure(
             lambda x, drop: x[0] if drop else x, state, single
         )
 
-    def restored(state):
+    def restored(state: Nested) -> Nested:
         return keras.tree.map_structure(
             lambda x, drop: x[None] if drop else x, state, single
         )
 
-    def next_state(state):
+    def next_state(state: Nested) -> Nested:
         return dropped(step(restored(state), constants))
 
     first = dropped(state)
+    body: Callable[[Nested], Nested] = next_state
     # Whoever looks for a fault may have the steps run one by one.
     if on_cpu() and not jax.config.jax_disable_jit:
-        next_state = _with_tables_transposed(next_state, first)
+        body = _with_tables_transposed(next_state, first)
     last = jax.lax.while_loop(
-        lambda state: condition(restored(state), constants), next_state, first
+        lambda state: condition(restored(state), constants), body, first
     )
     return restored(last)
 
 
-def _is_cache_of_one_row(x):
+def _is_cache_of_one_row(x: Tensor) -> bool:
     return len(x.shape) > 2 and x.shape[0] == 1
 
 
-def _with_tables_transposed(function, argument):
+def _with_tables_transposed(
+    function: Callable[[Nested], Nested], argument: Nested
+) -> Callable[[Nested], Nested]:
     """Returns a function that finds the tables of its products transposed already.
 
     Within a loop XLA makes transposing a table and the product one operation, which

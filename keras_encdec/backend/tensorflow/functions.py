@@ -2,9 +2,12 @@
 
 import itertools
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 from keras import tree
 
+from keras_encdec.annotations import Nested, TensorFunction
 from keras_encdec.backend.environment import compiled_by, on_cpu
 from keras_encdec.backend.recently_used import RecentlyUsed
 
@@ -17,7 +20,11 @@ MOST_PROGRAMS = 64
 MOST_COUNTED = 1024
 
 
-def tensorflow_function(function, inputs, jit):
+def tensorflow_function(
+    function: Callable[..., Nested],
+    inputs: Sequence[Any] | None,
+    jit: bool | Literal["auto"],
+) -> Callable[..., Nested]:
     """Returns a function compiled by TensorFlow; see `backend.compile_function`."""
     graph = _tensorflow_function(function, inputs, jit=False)
     if not jit or (jit == "auto" and not on_cpu()):
@@ -25,10 +32,12 @@ def tensorflow_function(function, inputs, jit):
     return _ByXla(graph, _tensorflow_function(function, inputs, jit=True), jit)
 
 
-def _tensorflow_function(function, inputs, jit):
+def _tensorflow_function(
+    function: Callable[..., Nested], inputs: Sequence[Any] | None, jit: bool
+) -> TensorFunction:
     import tensorflow as tf
 
-    def traced(*args):
+    def traced(*args: Nested) -> Nested:
         with compiled_by("xla" if jit else "tensorflow"):
             return function(*args)
 
@@ -44,13 +53,18 @@ def _tensorflow_function(function, inputs, jit):
 class _ByXla:
     """A graph, and XLA's program for shapes it has been called with often enough."""
 
-    def __init__(self, graph, program, jit):
+    def __init__(
+        self,
+        graph: TensorFunction,
+        program: TensorFunction,
+        jit: bool | Literal["auto"],
+    ) -> None:
         self._graph, self._program, self._jit = graph, program, jit
         self._calls_before = CALLS_BEFORE_XLA if jit == "auto" else 0
-        self._calls = RecentlyUsed(MOST_COUNTED)
-        self._compiled = set()
+        self._calls: RecentlyUsed[Iterator[int]] = RecentlyUsed(MOST_COUNTED)
+        self._compiled: set[tuple[Any, ...]] = set()
 
-    def __call__(self, *args):
+    def __call__(self, *args: Nested) -> Nested:
         shapes = tuple(tensor.shape for tensor in tree.flatten(args))
         # Threads call it side by side: what they share is changed in one step each.
         calls = next(self._calls.get(shapes, itertools.count))

@@ -7,14 +7,19 @@ Python of Keras, than those of training too.
 import contextlib
 import threading
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
 
+from keras_encdec.annotations import Tensor
 from keras_encdec.backend.torch.graphs import copies
 
 # Whether waiting is an error is a setting of the whole process.
 _WAITING = threading.Lock()
 
 
-def capture(function, tensors):
+def capture(
+    function: Callable[..., Sequence[Tensor]] | None, tensors: Sequence[Tensor]
+) -> "StepGraph | None":
     """Captures the step of a loop.
 
     Args:
@@ -26,7 +31,7 @@ def capture(function, tensors):
         A `StepGraph`, or None where the GPU cannot do all that the function does.
     """
     try:
-        return function and StepGraph(function, tensors)
+        return None if function is None else StepGraph(function, tensors)
     except RuntimeError:
         return None
 
@@ -34,7 +39,9 @@ def capture(function, tensors):
 class StepGraph:
     """A captured step, which reads and writes tensors of its own."""
 
-    def __init__(self, function, tensors):
+    def __init__(
+        self, function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
+    ) -> None:
         import torch
 
         # Its constants must live as long as the graph, which reads their memory.
@@ -51,7 +58,7 @@ class StepGraph:
             for tensor, new in self._changes(changed):
                 tensor.copy_(new)
 
-    def _changes(self, changed):
+    def _changes(self, changed: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Returns pairs of a tensor and what it becomes, apart from all of them."""
         places = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
         return [
@@ -61,7 +68,7 @@ class StepGraph:
             if (old.data_ptr(), old.stride()) != (new.data_ptr(), new.stride())
         ]
 
-    def repeat(self, tensors):
+    def repeat(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Repeats the step while there are more, at least once; returns all tensors."""
         with self._running:  # Its tensors are those of one call at a time.
             for tensor, given in zip(self._tensors, tensors, strict=True):
@@ -74,7 +81,7 @@ class StepGraph:
 
 
 @contextlib.contextmanager
-def waiting_is_an_error(gpus):
+def waiting_is_an_error(gpus: Sequence[int]) -> Iterator[list[RuntimeError]]:
     """Ends what makes a GPU wait, which no capture could contain.
 
     To find it before is better: a capture that fails leaves things in the middle.
@@ -87,7 +94,7 @@ def waiting_is_an_error(gpus):
     """
     import torch
 
-    errors = []
+    errors: list[RuntimeError] = []
     if not gpus:
         yield errors
         return
@@ -114,7 +121,12 @@ class FunctionGraph:
         pool: The memory of graphs of which one runs at a time.
     """
 
-    def __init__(self, function, tensors, pool):
+    def __init__(
+        self,
+        function: Callable[..., Sequence[Tensor]],
+        tensors: Sequence[Tensor],
+        pool: Any,
+    ) -> None:
         import torch
 
         # Its constants must live as long as the graph, which reads their memory.
@@ -126,12 +138,17 @@ class FunctionGraph:
             self._found = function(*self._tensors)
 
     @classmethod
-    def of(cls, *args):
+    def of(
+        cls,
+        function: Callable[..., Sequence[Tensor]],
+        tensors: Sequence[Tensor],
+        pool: Any,
+    ) -> Self | None:
         """Returns it, or None where the GPU cannot do all that the function does."""
         import torch
 
         try:
-            return cls(*args)
+            return cls(function, tensors, pool)
         except RuntimeError:
             # A capture that fails would leave them in the middle of it.
             for generator in torch.cuda.default_generators:
@@ -139,7 +156,7 @@ class FunctionGraph:
                 generator.graphsafe_set_state(fresh.graphsafe_get_state())
             return None
 
-    def __call__(self, *tensors):
+    def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         """Returns what the function returns, until the next call."""
         for tensor, given in zip(self._tensors, tensors, strict=True):
             tensor.copy_(given)

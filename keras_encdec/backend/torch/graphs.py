@@ -3,13 +3,24 @@
 Layers are called one by one, and many compute the same: masks, positions, constants.
 """
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
 import keras
+
+from keras_encdec.annotations import Nested, Tensor
+
+# PyTorch's `GraphModule`, and one of the operations in it.
+Graph: TypeAlias = Any
+Node: TypeAlias = Any
 
 # Bytes of a constant.
 MOST_KEPT = 2**20
 
 
-def graph_of(function, tensors):
+def graph_of(
+    function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
+) -> Graph | None:
     """Returns the operations of a function.
 
     Args:
@@ -47,50 +58,50 @@ class Flattened:
         args: Its arguments; what is no tensor in them stays the same.
     """
 
-    def __init__(self, function, args):
+    def __init__(self, function: Callable[..., Nested], args: Nested) -> None:
         self._function, self._args = function, _without_tensors(args)
-        self._result = None
+        self._result: Nested = None
 
-    def __call__(self, *tensors):
+    def __call__(self, *tensors: Tensor) -> list[Tensor]:
         """Returns the tensors of what the function returns."""
         result = self._function(*with_tensors(self._args, tensors))
         self._result = _without_tensors(result)
         return tensors_of(result)
 
-    def restore(self, tensors):
+    def restore(self, tensors: Sequence[Tensor]) -> Nested:
         """Returns what the function returns, given what a call returned."""
         return with_tensors(self._result, tensors)
 
 
-def copies(tensors):
+def copies(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Copies tensors that a function may write into, a tuple."""
     return tuple(tensor.clone() for tensor in tensors)
 
 
-def tensors_of(structure):
+def tensors_of(structure: Nested) -> list[Tensor]:
     """Returns the tensors of a nested structure, a list."""
     import torch
 
     return [x for x in keras.tree.flatten(structure) if torch.is_tensor(x)]
 
 
-def with_tensors(structure, tensors):
+def with_tensors(structure: Nested, tensors: Iterable[Tensor]) -> Nested:
     """Returns a nested structure with other tensors in the place of its own."""
     import torch
 
-    tensors, leaves = iter(tensors), keras.tree.flatten(structure)
-    filled = [next(tensors) if torch.is_tensor(x) else x for x in leaves]
+    others, leaves = iter(tensors), keras.tree.flatten(structure)
+    filled = [next(others) if torch.is_tensor(x) else x for x in leaves]
     return keras.tree.pack_sequence_as(structure, filled)
 
 
-def _without_tensors(structure):
+def _without_tensors(structure: Nested) -> Nested:
     """Returns a nested structure with others in the place of its tensors."""
     import torch
 
     return with_tensors(structure, [torch.empty(0) for _ in tensors_of(structure)])
 
 
-def _written(node):
+def _written(node: Node) -> Iterator[Node]:
     """Yields the nodes that an operation writes into, with those they are views of."""
     for argument, info in _aliases(node):
         if info.is_write:
@@ -98,7 +109,7 @@ def _written(node):
             yield from _viewed(argument)
 
 
-def _readers(node):
+def _readers(node: Node) -> Iterator[Node]:
     """Yields the operations that read what a node is, also through its views."""
     for user in node.users:
         yield user
@@ -106,13 +117,13 @@ def _readers(node):
             yield from _readers(user)
 
 
-def _viewed(node):
+def _viewed(node: Node) -> Iterator[Node]:
     for argument, _ in _aliases(node):
         yield argument
         yield from _viewed(argument)
 
 
-def _aliases(node):
+def _aliases(node: Node) -> Iterator[tuple[Node, Any]]:
     """Yields the nodes whose memory an operation writes or returns, and which."""
     import torch
 
@@ -127,7 +138,7 @@ def _aliases(node):
                     yield x, argument.alias_info
 
 
-def _acts(node):
+def _acts(node: Node) -> bool:
     """Whether an operation writes, or draws random numbers."""
     import torch
 
@@ -135,15 +146,15 @@ def _acts(node):
     return random or any(info.is_write for _, info in _aliases(node))
 
 
-def _kind(tensor):
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.dtype, tensor.device, tensor.shape, tensor.stride()
 
 
-def _fold_constants(module, apart):
+def _fold_constants(module: Graph, apart: Collection[Node]) -> None:
     """Computes once what depends on neither the arguments nor weights."""
     import torch
 
-    values = {}
+    values: dict[Node, Any] = {}
     for node in module.graph.nodes:
         if node.op == "get_attr" and node not in apart:
             value = getattr(module, node.target)
@@ -157,7 +168,7 @@ def _fold_constants(module, apart):
                 if not _is_large(value):
                     values[node] = value
     # Equal ones become one, so that what is computed from them is found to be equal.
-    kept = []
+    kept: list[tuple[Node, Tensor]] = []
     for number, (node, value) in enumerate(values.items()):
         if torch.is_tensor(value) and any(user not in values for user in node.users):
             same = next((x for x, other in kept if _are_equal(value, other)), None)
@@ -172,20 +183,20 @@ def _fold_constants(module, apart):
                 node.replace_all_uses_with(same)
 
 
-def _are_equal(one, other):
+def _are_equal(one: Tensor, other: Tensor) -> bool:
     import torch
 
     return _kind(one) == _kind(other) and torch.equal(one, other)
 
 
-def _is_large(value):
+def _is_large(value: Any) -> bool:
     """Whether to keep it would take more memory than time to compute it again."""
     import torch
 
     return torch.is_tensor(value) and value.untyped_storage().nbytes() > MOST_KEPT
 
 
-def _merge_equals(module, apart):
+def _merge_equals(module: Graph, apart: Collection[Node]) -> Graph:
     from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
     kinds = {x.target.overloadpacket for x in apart if x.op == "call_function"}

@@ -9,6 +9,11 @@ import contextvars
 import functools
 import threading
 import warnings
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+from keras_encdec.annotations import Tensor
+from keras_encdec.backend.torch.graphs import Graph, Node
 
 # With fewer, a call of oneDNN costs more than it saves.
 LEAST_WEIGHTS = 2**18
@@ -17,11 +22,13 @@ _UPDATING = threading.Lock()
 # Parts that have failed, of which it was warned.
 _WARNED: set[str] = set()
 # The weights whose numbers were looked at since a call began.
-_SEEN = contextvars.ContextVar("seen", default=None)
+_SEEN: contextvars.ContextVar[set[tuple[int, bool]] | None] = contextvars.ContextVar(
+    "seen", default=None
+)
 
 
 @contextlib.contextmanager
-def weights_seen_once():
+def weights_seen_once() -> Iterator[None]:
     """Has the numbers of weights looked at once meanwhile, as a call takes them.
 
     Example:
@@ -47,12 +54,13 @@ class ArrangedWeights:
             many weights are replaced.
     """
 
-    def __init__(self, graph):
-        self._weights, self._given = {}, {}
+    def __init__(self, graph: Graph) -> None:
+        self._weights: dict[str, tuple[Tensor, bool]] = {}
+        self._given: dict[str, Tensor] = {}
         if _can_arrange():
             self._replace_products(graph)
 
-    def _replace_products(self, graph):
+    def _replace_products(self, graph: Graph) -> None:
         import torch
 
         for node in list(graph.graph.nodes):
@@ -83,10 +91,10 @@ class ArrangedWeights:
         graph.graph.eliminate_dead_code()
         graph.recompile()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._weights)
 
-    def update(self, module):
+    def update(self, module: Any) -> None:
         """Gives the graph, or its trace, the weights as they have been changed."""
         with _UPDATING:
             for name, (value, table) in self._weights.items():
@@ -96,7 +104,7 @@ class ArrangedWeights:
                     setattr(module, name, arranged)
 
 
-def _vector_after(graph, product):
+def _vector_after(graph: Graph, product: Node) -> tuple[Node, str] | tuple[None, None]:
     """Finds a bias or mask that is added to a product which nothing else reads.
 
     Returns:
@@ -140,7 +148,7 @@ def _vector_after(graph, product):
     return nothing
 
 
-def _can_arrange():
+def _can_arrange() -> bool:
     import torch
 
     names = "_linear_pointwise", "_reorder_linear_weight"
@@ -151,7 +159,7 @@ def _can_arrange():
     )
 
 
-def _may_be_arranged(value):
+def _may_be_arranged(value: Any) -> bool:
     import torch
 
     return (
@@ -163,7 +171,7 @@ def _may_be_arranged(value):
     )
 
 
-def _arranged(value, table):
+def _arranged(value: Tensor, table: bool) -> Tensor:
     import torch
 
     kept = _kept().setdefault(value, {})
@@ -182,7 +190,7 @@ def _arranged(value, table):
     return arranged
 
 
-def _contents(value):
+def _contents(value: Tensor) -> Tensor:
     """Returns what changes with the weights `(K, N)`, at the cost of reading them.
 
     The sums of rows are of integers, in which no difference is lost, and one row is
@@ -196,7 +204,7 @@ def _contents(value):
 
 
 @functools.cache
-def _kept():
+def _kept() -> MutableMapping[Tensor, dict[bool, tuple[Any, ...]]]:
     """What was arranged and the version of its weights, shared by all graphs."""
     from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -204,7 +212,7 @@ def _kept():
 
 
 @functools.cache
-def _product():
+def _product() -> Any:
     """Returns the module of a product, or None where PyTorch has no scripts."""
     import torch
 
@@ -224,7 +232,7 @@ def _product():
         return None
 
 
-def warn_of_plain_way(part, error):
+def warn_of_plain_way(part: str, error: Exception) -> None:
     """Warns, once of each, that a part of the library that saves time has failed.
 
     Args:

@@ -6,11 +6,18 @@ of a step are recorded once for each set of shapes, and run from then on.
 """
 
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
+from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.torch.cuda_graphs import FunctionGraph, waiting_is_an_error
 from keras_encdec.backend.torch.graphs import Flattened, copies, graph_of, tensors_of
+
+# From tensors to tensors: a graph of PyTorch, or what was made of it.
+Flat: TypeAlias = Callable[..., Sequence[Tensor]]
+Logs: TypeAlias = dict[str, Tensor]
 
 # To record takes about as long as this many steps.
 STEPS_BEFORE_RECORD = 32
@@ -21,13 +28,23 @@ MOST_RECORDED = 32
 class TrainStep:
     """A training step, which is recorded; see `backend.compile_train_step`."""
 
-    def __init__(self, step, loss, log, optimizer, variables, jit):
+    def __init__(
+        self,
+        step: Callable[[Any], Logs],
+        loss: Callable[[Nested, Nested, Nested], Sequence[Tensor]],
+        log: Callable[..., Logs],
+        optimizer: Any,
+        variables: Sequence[Any],
+        jit: bool,
+    ) -> None:
         self._step, self._loss, self._log, self._jit = step, loss, log, jit
         self._optimizer, self._variables = optimizer, variables
-        self._trainable, self._pool = None, None
-        self._steps, self._records = {}, {}
+        self._trainable: list[bool] | None = None
+        self._pool = None
+        self._steps: dict[tuple[Any, ...], float] = {}
+        self._records: dict[tuple[Any, ...], Callable[[Sequence[Tensor]], Logs]] = {}
 
-    def __call__(self, data):
+    def __call__(self, data: Any) -> Logs:
         """Takes a step; returns what there is to log of it."""
         import torch
 
@@ -56,11 +73,15 @@ class TrainStep:
             self._steps[key] = -float("inf")  # Not to be tried again.
         return self._step(data)
 
-    def _recorded_gradients(self, args, tensors):
+    def _recorded_gradients(
+        self, args: Nested, tensors: Sequence[Tensor]
+    ) -> tuple[Flat, Flattened] | None:
         """Returns the graph of the gradients, flat, and what gives it structure."""
         import torch
 
-        def differentiate(x, y, sample_weight):
+        def differentiate(
+            x: Nested, y: Nested, sample_weight: Nested
+        ) -> tuple[list[Tensor], list[Tensor | None]]:
             values = [each.value for each in self._variables if each.trainable]
             loss, *others = self._loss(x, y, sample_weight)
             scaled = self._optimizer.scale_loss(loss)
@@ -76,9 +97,11 @@ class TrainStep:
                 # Kernels choose their sizes in the first call, which no capture holds.
                 with torch.no_grad():
                     graph(*tensors)
-        return graph and (graph, flat)
+        return None if graph is None else (graph, flat)
 
-    def _recorded(self, graph, flat, tensors):
+    def _recorded(
+        self, graph: Flat, flat: Flattened, tensors: Sequence[Tensor]
+    ) -> tuple[Callable[[Sequence[Tensor]], Logs], Logs]:
         """Takes a step; returns a function from tensors that takes others, and logs."""
         rows, gpus = len(tensors[0]), _gpus(tensors)
         variables = [x for x in self._variables if x.trainable]
@@ -90,7 +113,9 @@ class TrainStep:
         if waited:
             found, gpus = graph(*tensors), []
 
-        def update(values, gradients):
+        def update(
+            values: Sequence[Tensor], gradients: Sequence[Tensor | None]
+        ) -> Logs:
             self._optimizer.apply(gradients, variables)
             return self._log(rows, *values)
 
@@ -98,7 +123,7 @@ class TrainStep:
         state = {id(x): x for x in (*self._variables, *self._optimizer.variables)}
         values = [x.value for x in state.values()]
 
-        def update_from(values, found):
+        def update_from(values: Sequence[Tensor], found: Nested) -> Logs:
             # Variables that are no arguments PyTorch would take for constants.
             pairs = list(zip(state.values(), values, strict=True))
             with keras.StatelessScope(state_mapping=pairs) as scope:
@@ -120,7 +145,7 @@ class TrainStep:
         if self._jit:
             updates = _compiled(updates, [*values, *found])
 
-        def whole(*tensors):
+        def whole(*tensors: Tensor) -> Sequence[Tensor]:
             return updates(*values, *graph(*tensors))
 
         logs = flat_update.restore(updates(*values, *found))
@@ -128,7 +153,7 @@ class TrainStep:
         # Logs are read later, when the next step may have been taken.
         return lambda tensors: flat_update.restore(copies(run(*tensors))), logs
 
-    def _captured(self, function, tensors):
+    def _captured(self, function: Flat, tensors: Sequence[Tensor]) -> Flat:
         import torch
 
         if self._pool is None:
@@ -136,7 +161,7 @@ class TrainStep:
         return FunctionGraph.of(function, tensors, self._pool) or function
 
 
-def _compiled(graph, tensors):
+def _compiled(graph: Flat, tensors: Sequence[Tensor]) -> Flat:
     """Compiles a graph by Inductor; returns it as it is where that fails."""
     import torch
 
@@ -155,5 +180,5 @@ def _compiled(graph, tensors):
     return lambda *tensors: tuple(compiled(*tensors))
 
 
-def _gpus(tensors):
+def _gpus(tensors: Sequence[Tensor]) -> list[int]:
     return sorted({x.device.index for x in tensors if x.is_cuda})

@@ -9,10 +9,13 @@ import contextlib
 import contextvars
 import threading
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.dependencies import are_the_same, key_of
 from keras_encdec.backend.recently_used import RecentlyUsed
-from keras_encdec.backend.torch.cuda_graphs import capture
+from keras_encdec.backend.torch.cuda_graphs import StepGraph, capture
 from keras_encdec.backend.torch.graphs import (
     Flattened,
     copies,
@@ -34,7 +37,9 @@ MOST_TRACES = 64
 MOST_CAPTURED = 32
 
 # The traces of the function that runs.
-_TRACES = contextvars.ContextVar("traces", default=None)
+_TRACES: contextvars.ContextVar["Traces | None"] = contextvars.ContextVar(
+    "traces", default=None
+)
 # PyTorch's tracers are made for one thread.
 _TRACING = threading.RLock()
 
@@ -47,13 +52,15 @@ class Traces:
             another tensor, or that another memory, traces are made anew.
     """
 
-    def __init__(self, variables=()):
-        self._variables, self._values, self._places = variables, [], []
-        self._traces = RecentlyUsed(MOST_TRACES)
+    def __init__(self, variables: Sequence[Any] = ()) -> None:
+        self._variables = variables
+        self._values: list[Tensor] = []
+        self._places: list[int] = []
+        self._traces: RecentlyUsed[_Trace] = RecentlyUsed(MOST_TRACES)
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def kept(self):
+    def kept(self) -> Iterator[None]:
         """Keeps here what is traced meanwhile."""
         values = [variable.value for variable in self._variables]
         places = [value.data_ptr() for value in values]
@@ -68,32 +75,37 @@ class Traces:
         finally:
             _TRACES.reset(token)
 
-    def of(self, function, structure):
+    def of(self, function: Any, structure: Nested) -> "_Trace":
         """Returns the trace of a function called with nested tensors."""
         import torch
 
         key = key_of((function, structure), 0, torch.is_tensor, _kind)
         return self._traces.get(key, _Trace)
 
-    def may_capture(self):
+    def may_capture(self) -> bool:
         """Whether there is memory for another loop on a GPU."""
         kept = sum(trace.is_captured for trace in self._traces.values())
         return kept < MOST_CAPTURED
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._traces)
 
 
-def _kind(tensor):
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.shape, tensor.dtype, tensor.device
 
 
-def while_loop(condition, step, state, constants):
+def while_loop(
+    condition: Callable[[Nested, Nested], Tensor],
+    step: Callable[[Nested, Nested], Nested],
+    state: Nested,
+    constants: Nested,
+) -> Nested:
     """Repeats a step while a condition holds; see `backend.while_loop`."""
     structure = state, constants
     tensors, number = tensors_of(structure), len(tensors_of(state))
 
-    def flat_step(*tensors):
+    def flat_step(*tensors: Tensor) -> tuple[Tensor, ...]:
         state, constants = with_tensors(structure, tensors)
         state = step(state, constants)
         return condition(state, constants), *tensors_of(state)
@@ -110,7 +122,7 @@ def while_loop(condition, step, state, constants):
     return with_tensors(structure, tensors)[0]
 
 
-def traced_call(function, *args):
+def traced_call(function: Callable[..., Nested], *args: Nested) -> Nested:
     """Calls a function; see `backend.traced_call`."""
     tensors = tensors_of(args)
     trace = _trace_of(function, args)
@@ -124,16 +136,21 @@ def traced_call(function, *args):
 class _Trace:
     """A function from tensors to tensors, traced after a number of calls."""
 
-    def __init__(self):
-        self.calls, self.traced, self.flat = 0, None, None
-        self._captured = self._weights = None
+    def __init__(self) -> None:
+        self.calls = 0
+        self.traced: Callable[..., Sequence[Tensor]] | None = None
+        self.flat: Flattened | None = None
+        self._captured: StepGraph | None = None
+        self._weights: ArrangedWeights | None = None
 
     @property
-    def is_captured(self):
+    def is_captured(self) -> bool:
         """Whether a GPU has it, with the memory of its cache."""
         return self._captured is not None
 
-    def captured(self, function, tensors):
+    def captured(
+        self, function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
+    ) -> StepGraph | None:
         """Returns the step of a loop as a GPU takes it, or None."""
         ready = self.calls == CALLS_BEFORE_TRACE and not self.is_captured
         if ready and any(tensor.is_cuda for tensor in tensors):
@@ -143,7 +160,9 @@ class _Trace:
                     self._captured = capture(graph_of(function, tensors), tensors)
         return self._captured
 
-    def __call__(self, function, tensors):
+    def __call__(
+        self, function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
         if self.calls <= CALLS_BEFORE_TRACE:
             # In turn: the Python of two threads at a time takes longer than of one.
             with _TRACING:
@@ -154,13 +173,15 @@ class _Trace:
                     return function(*tensors)
         return (self.traced or function)(*tensors)
 
-    def update(self):
+    def update(self) -> None:
         """Sees to it that weights are those of now."""
         if self._weights:
             self._weights.update(self.traced)
 
 
-def _traced(function, tensors):
+def _traced(
+    function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
+) -> tuple[Callable[..., Sequence[Tensor]] | None, ArrangedWeights | None]:
     """Returns the trace and its arranged weights, or twice None."""
     import torch
 
@@ -183,7 +204,7 @@ def _traced(function, tensors):
     return plain, None
 
 
-def _trace_of(function, structure):
+def _trace_of(function: Any, structure: Nested) -> _Trace:
     traces = _TRACES.get()
     trace = _Trace() if traces is None else traces.of(function, structure)
     trace.update()

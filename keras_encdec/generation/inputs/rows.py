@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops
 
-from keras_encdec.annotations import Ids, KerasModel
+from keras_encdec.annotations import Ids, KerasModel, Phrases
 from keras_encdec.generation.processors.constraints import phrase_progress
 from keras_encdec.generation.random_numbers import seeds_from_numbers
 from keras_encdec.protocol import check_ids, facts_of
@@ -329,7 +329,7 @@ def _alternatives(constraint: Any) -> list[list[Any]]:
 
 
 def pad_phrases(
-    phrases: Sequence[Any],
+    phrases: Phrases,
     limits: np.ndarray,
     end_ids: tuple[int, ...],
     padding_id: int,
