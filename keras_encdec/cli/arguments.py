@@ -204,18 +204,54 @@ def _require_model(place):
 saved_or_checkpoint = checked_by(_require_model)
 
 
-def load_model(place, modules=()):
+def load_model(place, modules=(), *, source_language=None, target_language=None):
     """Returns the `TextToText` of a saved folder, or of a checkpoint.
 
     Args:
         place: What `saved_or_checkpoint` takes.
         modules: As in `TextToText.load`.
+        source_language: As in `TextToText.from_preset`.
+        target_language: Likewise.
     """
     from keras_encdec.text_to_text import TextToText
 
     if is_checkpoint(place):
-        return TextToText.from_preset(place)
+        return TextToText.from_preset(place, source_language, target_language)
     return TextToText.load(place, modules)
+
+
+def add_languages(parser):
+    """Adds the languages of a checkpoint that knows several."""
+    for side, way in (("source", "from"), ("target", "to")):
+        parser.add_argument(
+            f"--{side}-language",
+            metavar="NAME",
+            help=f"language to translate {way}, as the checkpoint spells it: de, "
+            "de_DE, deu_Latn; where it knows several",
+        )
+
+
+def check_languages(place, source_language, target_language):
+    """Refuses languages for what is no checkpoint, before anything is loaded.
+
+    Args:
+        place: What `saved_or_checkpoint` takes, or None.
+        source_language: As in `load_model`.
+        target_language: Likewise.
+
+    Raises:
+        ValueError: If a language is given, and the place is another or none.
+    """
+    if place is not None and is_checkpoint(place):
+        return
+    for side, language in (("source", source_language), ("target", target_language)):
+        if language is not None:
+            raise ValueError(
+                f"Only a checkpoint of transformers is told its languages; received "
+                f"--{side}-language {language} with "
+                f"{'none' if place is None else repr(place)}. Leave it out: what was "
+                "saved or trained here has its languages."
+            )
 
 
 new_file_place = checked_by(require_place_of_file)

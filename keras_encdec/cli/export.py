@@ -5,7 +5,9 @@ import pathlib
 
 from keras_encdec.cli.arguments import (
     add_command,
+    add_languages,
     add_saved,
+    check_languages,
     file_of_texts,
     load_model,
     positive,
@@ -28,6 +30,7 @@ def add_commands(commands):
         check=check_export,
     )
     add_saved(added)
+    add_languages(added)
     added.add_argument(
         "path",
         help="folder of the versions, saved_models/en-de; of another format the "
@@ -89,7 +92,8 @@ def export(saved, modules, path, format, max_length, beams, length_penalty, **op
     the version's folder is put in its place. The other formats take ids or tokens.
     """
     sampler = make_sampler(beams=beams, length_penalty=length_penalty)
-    text_to_text = load_model(saved, modules)
+    languages = {x: options.pop(x) for x in ("source_language", "target_language")}
+    text_to_text = load_model(saved, modules, **languages)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler, max_length=max_length
     )
@@ -102,8 +106,19 @@ def export(saved, modules, path, format, max_length, beams, length_penalty, **op
         _export_other(text_to_text, modules, path, format, **options)
 
 
-def check_export(path, format, beams, length_penalty, overwrite, **options):
+def check_export(
+    saved,
+    path,
+    format,
+    beams,
+    length_penalty,
+    overwrite,
+    source_language=None,
+    target_language=None,
+    **options,
+):
     """Refuses options that do not fit, and a place that is taken."""
+    check_languages(saved, source_language, target_language)
     if length_penalty is not None and beams is None:
         raise ValueError(
             "--length-penalty is an option of --beams; received no --beams. Give both, "

@@ -5,6 +5,7 @@ import shlex
 
 from keras_encdec.cli.arguments import (
     add_command,
+    check_languages,
     file_of_texts,
     is_checkpoint,
     load_model,
@@ -95,8 +96,13 @@ def add_commands(commands):
         "train a model on pairs of texts",
         "--source train.en --target train.de --output runs/en-de",
         "--source words.tsv --tokenizer character --output runs/words --epochs 20",
+        check=_check_training,
     )
     add_training(added)
+
+
+def _check_training(initial, source_language, target_language, **options):
+    check_languages(initial, source_language, target_language)
 
 
 def demo(output, **options):
@@ -145,6 +151,8 @@ def train(
     overwrite,
     tensorboard,
     initial,
+    source_language,
+    target_language,
     teacher,
     given,
     **options,
@@ -178,6 +186,7 @@ def train(
         _check_tensorboard()
     with run.RunFolder(output).held() as folder:
         folder.check_place()
+    languages = {"source_language": source_language, "target_language": target_language}
     # A record tells the folder itself.
     initial, teacher = (
         x if x is None or is_checkpoint(x) else str(saved_folder(x))
@@ -192,7 +201,7 @@ def train(
     if folder.epochs_done and not overwrite:
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:
-        text_to_text = load_model(initial)
+        text_to_text = load_model(initial, **languages)
         _check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(
@@ -221,7 +230,7 @@ def train(
         validation=validation,
         folder=folder.path,
         overwrite=overwrite,
-        recipe={**recipe, "initial": initial, "teacher": teacher},
+        recipe={**recipe, "initial": initial, **languages, "teacher": teacher},
         **more,
         **options,
     )

@@ -6,8 +6,10 @@ import time
 
 from keras_encdec.cli.arguments import (
     add_command,
+    add_languages,
     add_pairs,
     add_saved,
+    check_languages,
     file_of_texts,
     load_model,
     new_file_place,
@@ -27,8 +29,10 @@ def add_commands(commands):
         "score generated texts against true ones",
         "runs/en-de --source test.en --target test.de --beams 5",
         "runs/words --source test.tsv --output generated.txt",
+        check=_check,
     )
     add_saved(added)
+    add_languages(added)
     add_pairs(added)
     added.add_argument(
         "--output",
@@ -52,8 +56,10 @@ def add_commands(commands):
         "generate a text for each line",
         "runs/en-de --beams 5 < test.en",
         "runs/en-de --source test.en --output test.de --n-best 4 --beams 5",
+        check=_check,
     )
     add_saved(added)
+    add_languages(added)
     added.add_argument(
         "--source",
         type=file_of_texts,
@@ -71,6 +77,10 @@ def add_commands(commands):
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
     )
     add_search(added)
+
+
+def _check(saved, source_language, target_language, **options):
+    check_languages(saved, source_language, target_language)
 
 
 def evaluate(saved, modules, source, target, output, tokenize, lowercase, **search):
@@ -135,14 +145,29 @@ def generate(saved, modules, source, output, n_best, **search):
 
 
 def _searching(
-    saved, modules, number, n_best=1, *, max_length, seed, batch_size, **sampler
+    saved,
+    modules,
+    number,
+    n_best=1,
+    *,
+    source_language,
+    target_language,
+    max_length,
+    seed,
+    batch_size,
+    **sampler,
 ):
     """The saved model with the sampler asked for, and the options of its call."""
     sampler = make_sampler(**sampler)
     if sampler is not None:
         # Before the model is loaded, not after it.
         _check_n_best(sampler, n_best)
-    text_to_text = load_model(saved, modules)
+    text_to_text = load_model(
+        saved,
+        modules,
+        source_language=source_language,
+        target_language=target_language,
+    )
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler,
         max_length=max_length,

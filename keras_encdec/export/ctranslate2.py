@@ -6,6 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_encdec.export.ctranslate2_tokens import (
+    register_vocabularies,
+    tokenizer_files,
+    tokenizers_of,
+    tokens_of,
+)
 from keras_encdec.export.weights import refuse_nan
 from keras_encdec.files import new_folder
 from keras_encdec.layers import (
@@ -15,14 +21,6 @@ from keras_encdec.layers import (
 )
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
-from keras_encdec.text import (
-    ByteLevelBPETokenizer,
-    ByteTokenizer,
-    CharacterTokenizer,
-    PieceTableTokenizer,
-    SentencePieceTokenizer,
-    WordTokenizer,
-)
 
 # CTranslate2 takes positions as a table; by itself it cuts sources at 1,024 tokens.
 NUM_POSITIONS = 4096
@@ -45,19 +43,24 @@ ACTIVATIONS = {
 def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False):
     """Writes a folder that `ctranslate2.Translator` loads.
 
-    The model keeps its ids, never generates padding, and puts the start token before
-    each source and the end token behind, if the source tokenizer does so, by itself.
-    What the sampler and the processors say is said to
-    `translate_batch`: `BeamSampler(5, early_stopping=True)` is `beam_size=5`, with
-    `min_decoding_length=0` and the `max_length` of `text_to_text` as
-    `max_decoding_length`. Of an empty source CTranslate2 makes an empty target. Without
-    rotary, relative or learned positions, texts may have up to 4,096 tokens.
+    The model keeps its ids and never generates padding. What the sampler and the
+    processors say is said to `translate_batch`: `BeamSampler(5, early_stopping=True)`
+    is `beam_size=5`, with `min_decoding_length=0` and the `max_length` of
+    `text_to_text` as `max_decoding_length`. Of an empty source CTranslate2 makes an
+    empty target. Without rotary, relative or learned positions, texts may have up to
+    4,096 tokens.
 
-    CTranslate2 takes and returns tokens. Those of a `SentencePieceTokenizer` are its
-    pieces, and its model is written beside as `source.model` or `target.model`; those
-    of a `PieceTableTokenizer` and a `ByteLevelBPETokenizer` are its vocabulary's; those
-    of a `WordTokenizer` and a `CharacterTokenizer` are words and characters; byte 10
-    of a `ByteTokenizer` is `<0x0A>`.
+    CTranslate2 takes and returns tokens. Those of a SentencePiece model are its pieces,
+    and it is written beside as `source.model` or `target.model`; those of a
+    `ByteLevelBPETokenizer` are its vocabulary's, for the `tokenizers` package in
+    `source.tokenizer.json`; those of a `WordTokenizer` and a `CharacterTokenizer` are
+    words and characters; byte 10 of a `ByteTokenizer` is `<0x0A>`. `tokenizer.split`
+    gives them for all but bytes.
+
+    One token before each source, such as that of a language, and the end token behind
+    it CTranslate2 puts there itself. What it cannot put, config.json tells: a source is
+    to be given as `[*source_prefix, *tokens, *source_suffix]`, and where `ForcedFirst`
+    is among the processors, `target_prefix` to each source.
 
     Args:
         text_to_text: A `TextToText`, under any backend.
@@ -111,9 +114,8 @@ def export_ctranslate2(text_to_text, path, *, quantization=None, overwrite=False
         specification.validate()
         specification.optimize(quantization=quantization)
         specification.save(str(folder))
-        for side, tokenizer in _tokenizers(text_to_text).items():
-            if isinstance(tokenizer, SentencePieceTokenizer):
-                (folder / f"{side}.model").write_bytes(tokenizer.proto)
+        for name, content in tokenizer_files(text_to_text).items():
+            (folder / name).write_bytes(content)
     return pathlib.Path(path)
 
 
@@ -128,13 +130,6 @@ def _import_specs():
     return specs
 
 
-def _tokenizers(text_to_text):
-    return {
-        "source": text_to_text.source_tokenizer,
-        "target": text_to_text.target_tokenizer,
-    }
-
-
 # What cannot be written
 
 
@@ -143,23 +138,12 @@ def _unsupported(specs, text_to_text, quantization):
     types = specs.model_spec.ACCEPTED_MODEL_TYPES
     if quantization is not None and quantization not in types:
         yield f"quantization={quantization!r}; it knows None, {', '.join(types)}"
-    for side, tokenizer in _tokenizers(text_to_text).items():
-        if _tokens(tokenizer) is None:
+    for side, tokenizer in tokenizers_of(text_to_text).items():
+        if tokens_of(tokenizer) is None:
             yield (
                 f"{side}_tokenizer={type(tokenizer).__name__}; it knows SentencePiece, "
-                "words, characters and bytes"
+                "byte-level BPE, words, characters and bytes"
             )
-    source = text_to_text.source_tokenizer
-    if source.prefix_ids not in ((), (source.start_id,)):
-        yield (
-            f"prefix_ids={source.prefix_ids} of the source tokenizer; it knows none "
-            f"and the start id, ({source.start_id},)"
-        )
-    if source.suffix_ids not in ((), (source.end_id,)):
-        yield (
-            f"suffix_ids={source.suffix_ids} of the source tokenizer; it knows none "
-            f"and the end id, ({source.end_id},)"
-        )
     model = text_to_text.model
     if not isinstance(model, EncoderDecoder):
         yield f"model={type(model).__name__}; it knows EncoderDecoder"
@@ -203,79 +187,6 @@ def _activation(stack):
     return None
 
 
-# The vocabularies
-
-
-def _tokens(tokenizer):
-    """Returns the regular tokens by their ids, a dict; None of an unknown kind."""
-    if isinstance(tokenizer, SentencePieceTokenizer):
-        import sentencepiece
-
-        processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.proto)
-        tokens = processor.id_to_piece([*range(processor.get_piece_size())])
-        return {
-            number: token
-            for number, token in enumerate(tokens)
-            if number not in tokenizer.special_ids
-        }
-    if isinstance(tokenizer, (ByteLevelBPETokenizer, PieceTableTokenizer)):
-        table = {i: token for token, i in tokenizer.vocabulary.items()}
-        return {i: table[i] for i in table.keys() - tokenizer.special_ids}
-    if isinstance(tokenizer, ByteTokenizer):
-        tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    elif isinstance(tokenizer, (WordTokenizer, CharacterTokenizer)):
-        tokens = tokenizer.vocabulary
-    else:
-        return None
-    return dict(zip(tokenizer.regular_ids(len(tokens)), tokens, strict=True))
-
-
-def _register_vocabularies(specification, text_to_text):
-    tokenizers = _tokenizers(text_to_text)
-    tokens = {side: _tokens(tokenizer) for side, tokenizer in tokenizers.items()}
-    taken = {token for known in tokens.values() for token in known.values()}
-
-    def free(name):
-        # A regular token may be spelled like a special one, and both must be told.
-        while name in taken:
-            name = f"<{name}>"
-        return name
-
-    model, names = text_to_text.model, {}
-    for side, register, embedding in (
-        (
-            "source",
-            specification.register_source_vocabulary,
-            model.source_embedding,
-        ),
-        (
-            "target",
-            specification.register_target_vocabulary,
-            model.target_embedding,
-        ),
-    ):
-        tokenizer = tokenizers[side]
-        # Names that both sides share; the start may be the padding or the end.
-        names[side] = {
-            tokenizer.start_id: free("<s>"),
-            tokenizer.padding_id: free("<pad>"),
-            tokenizer.end_id: free("</s>"),
-            tokenizer.unknown_id: free("<unk>"),
-        }
-        known = {**tokens[side], **names[side]}
-        # A model may have more ids than its tokenizer.
-        size = embedding.vocabulary_size
-        register([known.get(i) or free(f"<unused_{i}>") for i in range(size)])
-    source, target = tokenizers["source"], tokenizers["target"]
-    config = specification.config
-    config.bos_token = names["source"][source.start_id]
-    config.decoder_start_token = names["target"][target.start_id]
-    config.eos_token = names["target"][target.end_id]
-    config.unk_token = names["target"][target.unknown_id]
-    config.add_source_bos = source.prefix_ids != ()
-    config.add_source_eos = source.suffix_ids != ()
-
-
 # The weights
 
 
@@ -303,7 +214,7 @@ def _specification(specs, text_to_text):
     _fill_projection(decoder, model, weights)
     specification = specs.TransformerSpec(encoder, decoder)
     specification.config.layer_norm_epsilon = model.decoder.blocks[0].epsilon
-    _register_vocabularies(specification, text_to_text)
+    register_vocabularies(specification, text_to_text)
     return specification
 
 
