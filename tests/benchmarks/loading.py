@@ -1,4 +1,4 @@
-"""Seconds and memory to load a checkpoint, beside transformers."""
+"""Seconds and memory to load a checkpoint and read it once, beside transformers."""
 
 import pathlib
 
@@ -24,7 +24,8 @@ def loading(options):
         starters(options, order, fresh=True), options.rounds, same_weights()
     )
     notes = [
-        f"{name}: {x['after']:.0f} MB more once it is loaded"
+        f"{name}: {x['after']:.0f} MB more once it is loaded and read, which took "
+        f"{x['reading']:.1f} s"
         for name, x in prepared.items()
     ]
 

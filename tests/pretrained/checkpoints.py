@@ -179,9 +179,12 @@ class Preset:
         names = {"src_lang": source, "tgt_lang": target} if source else {}
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **names)
         kind = json.loads((folder / "config.json").read_text())
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        if "tokenizer_class" in settings:
+            kind["tokenizer_class"] = settings["tokenizer_class"]
         end = self.tokenizer.eos_token_id
         # The tables of some are larger than their vocabularies.
-        spare = {"m2m_100": 8, "nllb": 3}.get(name, 3 if "t5" in name else 0)
+        spare = {"m2m_100": 8, "mbart50": 0}.get(name, 3 if "t5" in name else 0)
         more = {"vocab_size": len(self.tokenizer) + spare, "eos_token_id": end}
         more["pad_token_id"] = self.tokenizer.pad_token_id
         self.forced = None
@@ -192,6 +195,8 @@ class Preset:
             more |= {"max_position_embeddings": 256, "decoder_start_token_id": end}
             # The converter of CTranslate2 takes those of the encoder for both.
             more["decoder_attention_heads"] = 4
+        if name == "pegasus":
+            more["decoder_start_token_id"] = more["pad_token_id"]
         if name == "mbart":
             more["decoder_start_token_id"], self.forced = self.forced, None
         self.checkpoint = Checkpoint(_MODELS.get(name, name), folder, **more)

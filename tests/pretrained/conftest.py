@@ -55,8 +55,8 @@ def oracle(folder, name, languages):
         charsmap = read_piece_model(proto).charsmap
         tokenizer.backend_tokenizer.normalizer = normalizers.Precompiled(charsmap)
     return (
-        lambda texts: [tokenizer(text)["input_ids"] for text in texts],
-        lambda texts: [tokenizer(text_target=text)["input_ids"] for text in texts],
+        lambda texts: tokenizer(texts)["input_ids"],
+        lambda texts: tokenizer(text_target=texts)["input_ids"],
         lambda rows: [tokenizer.decode(row, skip_special_tokens=True) for row in rows],
     )
 

@@ -6,7 +6,7 @@ arguments that returns ids `(B, L)`, a NumPy array;
 `loss(batch)`, without dropout, and `train(batches)`, which returns when all is done. A
 batch is `(source, target, labels)`, NumPy arrays of ids;
 `loader()` returns a function of a checkpoint's folder, which loads it, and one of what
-it returned, the sum of the absolute values of all weights.
+it returned, the sum of the largest value of each weight.
 """
 
 import dataclasses

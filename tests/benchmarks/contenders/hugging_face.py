@@ -117,10 +117,10 @@ def save_checkpoint(folder, vocabulary_size, hidden_dim, num_layers):
 
 
 def loader():
-    """How to load a checkpoint, and the sum of the absolute values of its weights."""
+    """How to load a checkpoint, and the sum of the largest of each of its weights."""
 
     def checksum(model):
         # The bias is no parameter here; in these checkpoints it is of zeros.
-        return sum(float(x.detach().double().abs().sum()) for x in model.parameters())
+        return sum(float(x.detach().max()) for x in model.parameters())
 
     return transformers.AutoModelForSeq2SeqLM.from_pretrained, checksum
