@@ -69,7 +69,7 @@ def test_generates_what_they_do(name, beams, checkpoint, ours):
     expected, scores = theirs.generate(source, beams)
     np.testing.assert_array_equal(found.ids, expected)
     np.testing.assert_allclose(found.scores, scores, atol=1e-4)
-    assert len(np.unique(expected, axis=0)) > 20
+    assert len(np.unique(expected, axis=0)) > 5
 
 
 @pytest.mark.parametrize("name", ["t5 1.0", "bart", "marian, two vocabularies"])

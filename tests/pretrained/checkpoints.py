@@ -119,6 +119,8 @@ GENERATION = {
         "length_penalty": 0.65,
         "min_length": 7,
         "no_repeat_ngram_size": 3,
+        # Theirs counts the start into n-grams, where a row has it once more.
+        "suppress_tokens": [1],
     },
 }
 
@@ -316,7 +318,7 @@ class Checkpoint:
         chosen = ids[:, : scores.shape[1], None]
         scores = np.take_along_axis(scores, chosen, 2)[..., 0]
         is_token = chosen[..., 0] != self.padding_id
-        return ids, np.where(is_token, scores, 0).sum(1) / is_token.sum(1)
+        return ids, np.where(is_token, scores, 0).sum(1)
 
     @property
     def generation(self):
