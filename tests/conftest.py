@@ -140,6 +140,51 @@ def preset(load_test_module, shared_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def family_folders(load_test_module):
+    """The module that makes small tokenizers of every family."""
+    return load_test_module("pretrained/folders.py")
+
+
+@pytest.fixture(scope="session")
+def multi30k(shared_data, family_folders):
+    """Some sentences to learn from, and others, of two languages."""
+    raw = shared_data / "multi30k" / "raw"
+    learned = [
+        line
+        for x in ("en", "de")
+        for line in family_folders.lines_of(raw / f"train.{x}.gz")[:2000]
+    ]
+    others = [
+        line
+        for x in ("en", "de")
+        for line in family_folders.lines_of(raw / f"val.{x}.gz")
+    ]
+    return learned, others
+
+
+@pytest.fixture(scope="session")
+def family_folder(multi30k, family_folders, tmp_path_factory):
+    """The folder of a family with its own vocabulary, `family_folder("t5")`."""
+    root = tmp_path_factory.mktemp("families")
+    return family_folders.maker(multi30k[0], root)
+
+
+@pytest.fixture(scope="session")
+def family_preset(family_folder, family_folders, load_test_module, tmp_path_factory):
+    """A small random model with tokenizers of its family, `family_preset("t5 1.0")`."""
+    pytest.importorskip("transformers")
+    module = load_test_module("pretrained/checkpoints.py")
+    root = tmp_path_factory.mktemp("presets")
+
+    def make(name):
+        tokenizers = module.PRESETS[name]
+        languages = family_folders.LANGUAGES.get(tokenizers, (None, None))
+        return module.Preset(name, family_folder(tokenizers), root / name, languages)
+
+    return functools.cache(make)
+
+
+@pytest.fixture(scope="session")
 def program(load_test_module, tmp_path_factory, pytestconfig):
     """A server without Python, built once for all processes, and for later sessions."""
     module = load_test_module("serving/program.py")

@@ -36,16 +36,19 @@ from keras_encdec.backend.optimizers import inner_optimizer, part_averages
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
 from keras_encdec.backend.random_state import random_state, set_random_state
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.unset_variables import build_unset, draw_unset, set_value
 
 __all__ = [
     "RecentlyUsed",
     "Structure",
     "are_the_same",
+    "build_unset",
     "calls_at_a_time",
     "carried_mask",
     "check_backend",
     "compile_function",
     "compile_train_step",
+    "draw_unset",
     "drop_out",
     "first_of_largest",
     "first_true",
@@ -60,6 +63,7 @@ __all__ = [
     "refuse_replicas",
     "running_backend",
     "set_random_state",
+    "set_value",
     "take_of_each",
     "threads_sharing_cores",
     "traced_call",

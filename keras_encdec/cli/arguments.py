@@ -227,18 +227,37 @@ def _require_model(place: str) -> None:
 saved_or_checkpoint = checked_by(_require_model)
 
 
-def load_model(place: AnyPath, modules: Iterable[str] = ()) -> "TextToText":
+def load_model(
+    place: AnyPath,
+    modules: Iterable[str] = (),
+    *,
+    source_language: str | None = None,
+    target_language: str | None = None,
+) -> "TextToText":
     """Returns the `TextToText` of a saved folder, or of a checkpoint.
 
     Args:
         place: What `saved_or_checkpoint` takes.
         modules: As in `TextToText.load`.
+        source_language: As in `TextToText.from_preset`.
+        target_language: Likewise.
     """
     from keras_encdec.text_to_text import TextToText
 
     if is_checkpoint(place):
-        return TextToText.from_preset(place)
+        return TextToText.from_preset(place, source_language, target_language)
     return TextToText.load(place, modules)
+
+
+def add_languages(parser: argparse._ActionsContainer) -> None:
+    """Adds the languages of a checkpoint that knows several."""
+    for side, way in (("source", "from"), ("target", "to")):
+        parser.add_argument(
+            f"--{side}-language",
+            metavar="NAME",
+            help=f"language to translate {way}, as the checkpoint spells it: de, "
+            "de_DE, deu_Latn; where it knows several",
+        )
 
 
 new_file_place = checked_by(require_place_of_file)

@@ -5,7 +5,11 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from keras_encdec.cli.arguments import is_empty, require_some_line
+from keras_encdec.cli.arguments import (
+    is_checkpoint,
+    is_empty,
+    require_some_line,
+)
 from keras_encdec.cli.search import SAMPLING_OPTIONS, check_n_best, check_sampler
 from keras_encdec.cli.training_arguments import MODEL_OPTIONS, VOCABULARY_OPTIONS
 from keras_encdec.files import require_place_of_folder
@@ -57,6 +61,8 @@ def check_train(
     overwrite: bool,
     tensorboard: bool,
     initial: str | None,
+    source_language: str | None,
+    target_language: str | None,
     teacher: str | None,
     given: Collection[str],
     **options: Any,
@@ -72,12 +78,15 @@ def check_train(
         overwrite: Likewise.
         tensorboard: Likewise.
         initial: Likewise.
+        source_language: Likewise.
+        target_language: Likewise.
         teacher: Likewise.
         given: The names of the arguments that stood in the command.
         **options: Likewise.
     """
     vocabulary = {name: options.pop(name) for name in VOCABULARY_OPTIONS}
     sizes = {name: options.pop(name) for name in MODEL_OPTIONS}
+    check_languages(initial, source_language, target_language)
     TrainingOptions(**options).check_company(
         validation=validation_source is not None, teacher=teacher is not None
     )
@@ -198,12 +207,14 @@ def _check_sizes(
 
 
 def check_evaluate(
+    saved: str,
     source: str,
     target: str | None,
     output: str | None,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, files without a line, and to replace them."""
+    check_languages(saved, options["source_language"], options["target_language"])
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     texts = [path for path in (source, target) if path is not None]
     require_another(output, "source or --target", texts)
@@ -211,11 +222,39 @@ def check_evaluate(
         require_some_line("An evaluation", path)
 
 
-def check_generate(source: str, output: str, n_best: int, **options: Any) -> None:
+def check_generate(
+    saved: str, source: str, output: str, n_best: int, **options: Any
+) -> None:
     """Refuses options that do not fit, and to replace what is read."""
+    check_languages(saved, options["source_language"], options["target_language"])
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     check_n_best(n_best, options["sampler"], options["beams"])
     require_another(output, "source", [source])
+
+
+def check_languages(
+    place: str | None, source_language: str | None, target_language: str | None
+) -> None:
+    """Refuses languages for what is no checkpoint, before anything is loaded.
+
+    Args:
+        place: What `saved_or_checkpoint` takes, or None.
+        source_language: As in `load_model`.
+        target_language: Likewise.
+
+    Raises:
+        ValueError: If a language is given, and the place is another or none.
+    """
+    if place is not None and is_checkpoint(place):
+        return
+    for side, language in (("source", source_language), ("target", target_language)):
+        if language is not None:
+            raise ValueError(
+                f"Only a checkpoint of transformers is told its languages; received "
+                f"--{side}-language {language} with "
+                f"{'none' if place is None else repr(place)}. Leave it out: what was "
+                "saved or trained here has its languages."
+            )
 
 
 def require_packages(what: str, extra: str, *packages: str) -> None:

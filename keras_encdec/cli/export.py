@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
+    add_languages,
     add_saved,
     file_of_texts,
     load_model,
     positive,
     require_some_line,
 )
-from keras_encdec.cli.checks import require_packages
+from keras_encdec.cli.checks import check_languages, require_packages
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
 from keras_encdec.saved_parts import EXPORT_FILES
@@ -63,6 +64,7 @@ def add_commands(commands: Commands) -> None:
         check=check_export,
     )
     add_saved(added)
+    add_languages(added)
     added.add_argument(
         "path",
         help="folder of the versions, saved_models/en-de; of another format the "
@@ -134,7 +136,8 @@ def export(
     the version's folder is put in its place. The other formats take ids or tokens.
     """
     sampler = make_sampler(beams=beams, length_penalty=length_penalty)
-    text_to_text = load_model(saved, modules)
+    languages = {x: options.pop(x) for x in ("source_language", "target_language")}
+    text_to_text = load_model(saved, modules, **languages)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler, max_length=max_length
     )
@@ -148,14 +151,18 @@ def export(
 
 
 def check_export(
+    saved: str,
     path: str,
     format: str,
     beams: int | None,
     length_penalty: float | None,
     overwrite: bool,
+    source_language: str | None = None,
+    target_language: str | None = None,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, and a place that is taken."""
+    check_languages(saved, source_language, target_language)
     if length_penalty is not None and beams is None:
         raise ValueError(
             "--length-penalty is an option of --beams; received no --beams. Give both, "

@@ -162,6 +162,8 @@ def train(
     overwrite: bool,
     tensorboard: bool,
     initial: str | None,
+    source_language: str | None,
+    target_language: str | None,
     teacher: str | None,
     given: Collection[str],
     **options: Any,
@@ -199,7 +201,9 @@ def train(
     if folder.epochs_done and not overwrite:
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:
-        text_to_text = load_model(initial)
+        text_to_text = load_model(
+            initial, source_language=source_language, target_language=target_language
+        )
         _check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(
@@ -229,7 +233,7 @@ def train(
         validation=validation,
         folder=folder.path,
         overwrite=overwrite,
-        recipe={**recipe, "initial": initial, "teacher": teacher},
+        recipe={**recipe, "initial": initial, **languages, "teacher": teacher},
         **more,
         **options,
     )

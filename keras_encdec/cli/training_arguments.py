@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 from keras_encdec.cli.arguments import (
+    add_languages,
     add_pairs,
     checked_by,
     file_of_texts,
@@ -134,6 +135,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="trained model, or checkpoint as in generate, to go on from, with its "
         "vocabulary, sizes and dropout; an untrained one if not given",
     )
+    add_languages(group)
     for option, default, words in (
         ("--hidden-dim", 256, "size of embeddings and hidden states"),
         ("--intermediate-dim", 1024, "size in the middle of feed-forward layers"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
+    add_languages,
     add_pairs,
     add_saved,
     file_of_texts,
@@ -38,6 +39,7 @@ def add_commands(commands: Commands) -> None:
         check=check_evaluate,
     )
     add_saved(added)
+    add_languages(added)
     add_pairs(added)
     added.add_argument(
         "--output",
@@ -65,6 +67,7 @@ def add_commands(commands: Commands) -> None:
         check=check_generate,
     )
     add_saved(added)
+    add_languages(added)
     added.add_argument(
         "--source",
         type=file_of_texts,
@@ -177,6 +180,8 @@ def _searching(
     number: int,
     n_best: int = 1,
     *,
+    source_language: str | None,
+    target_language: str | None,
     max_length: int | None,
     seed: int,
     batch_size: int,
@@ -184,7 +189,12 @@ def _searching(
 ) -> tuple["TextToText", dict[str, Any]]:
     """The saved model with the sampler asked for, and the options of its call."""
     sampler = make_sampler(**options)
-    text_to_text = load_model(saved, modules)
+    text_to_text = load_model(
+        saved,
+        modules,
+        source_language=source_language,
+        target_language=target_language,
+    )
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler,
         max_length=max_length,

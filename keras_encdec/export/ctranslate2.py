@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.annotations import AnyPath, KerasModel, Tensor
-from keras_encdec.export.ctranslate2_vocabularies import (
+from keras_encdec.export.ctranslate2_tokens import (
     register_vocabularies,
+    tokenizer_files,
     tokenizers_of,
     tokens_of,
 )
@@ -23,7 +24,6 @@ from keras_encdec.layers import (
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
 from keras_encdec.saved_parts import new_export
-from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 
 # CTranslate2's module of specifications, and a specification of it.
@@ -58,19 +58,24 @@ def export_ctranslate2(
 ) -> pathlib.Path:
     """Writes a folder that `ctranslate2.Translator` loads.
 
-    The model keeps its ids, never generates padding, and puts the start token before
-    each source and the end token behind, if the source tokenizer does so, by itself.
-    What the sampler and the processors say is said to
-    `translate_batch`: `BeamSampler(5, early_stopping=True)` is `beam_size=5`, with
-    `min_decoding_length=0` and the `max_length` of `text_to_text` as
-    `max_decoding_length`. Of an empty source CTranslate2 makes an empty target. Without
-    rotary, relative or learned positions, texts may have up to 4,096 tokens.
+    The model keeps its ids and never generates padding. What the sampler and the
+    processors say is said to `translate_batch`: `BeamSampler(5, early_stopping=True)`
+    is `beam_size=5`, with `min_decoding_length=0` and the `max_length` of
+    `text_to_text` as `max_decoding_length`. Of an empty source CTranslate2 makes an
+    empty target. Without rotary, relative or learned positions, texts may have up to
+    4,096 tokens.
 
-    CTranslate2 takes and returns tokens. Those of a `SentencePieceTokenizer` are its
-    pieces, and its model is written beside as `source.model` or `target.model`; those
-    of a `PieceTableTokenizer` and a `ByteLevelBPETokenizer` are its vocabulary's; those
-    of a `WordTokenizer` and a `CharacterTokenizer` are words and characters; byte 10
-    of a `ByteTokenizer` is `<0x0A>`.
+    CTranslate2 takes and returns tokens. Those of a SentencePiece model are its pieces,
+    and it is written beside as `source.model` or `target.model`; those of a
+    `ByteLevelBPETokenizer` are its vocabulary's, for the `tokenizers` package in
+    `source.tokenizer.json`; those of a `WordTokenizer` and a `CharacterTokenizer` are
+    words and characters; byte 10 of a `ByteTokenizer` is `<0x0A>`. `tokenizer.split`
+    gives them for all but bytes.
+
+    One token before each source, such as that of a language, and the end token behind
+    it CTranslate2 puts there itself. What it cannot put, config.json tells: a source is
+    to be given as `[*source_prefix, *tokens, *source_suffix]`, and where `ForcedFirst`
+    is among the processors, `target_prefix` to each source.
 
     Args:
         text_to_text: A `TextToText`, under any backend.
@@ -125,9 +130,8 @@ def export_ctranslate2(
         specification.validate()
         specification.optimize(quantization=quantization)
         specification.save(str(folder))
-        for side, tokenizer in tokenizers_of(text_to_text).items():
-            if isinstance(tokenizer, SentencePieceTokenizer):
-                (folder / f"{side}.model").write_bytes(tokenizer.proto)
+        for name, content in tokenizer_files(text_to_text).items():
+            (folder / name).write_bytes(content)
     return pathlib.Path(path)
 
 
@@ -156,19 +160,8 @@ def _unsupported(
         if tokens_of(tokenizer) is None:
             yield (
                 f"{side}_tokenizer={type(tokenizer).__name__}; it knows SentencePiece, "
-                "words, characters and bytes"
+                "byte-level BPE, words, characters and bytes"
             )
-    source = text_to_text.source_tokenizer
-    if source.prefix_ids not in ((), (source.start_id,)):
-        yield (
-            f"prefix_ids={source.prefix_ids} of the source tokenizer; it knows none "
-            f"and the start id, ({source.start_id},)"
-        )
-    if source.suffix_ids not in ((), (source.end_id,)):
-        yield (
-            f"suffix_ids={source.suffix_ids} of the source tokenizer; it knows none "
-            f"and the end id, ({source.end_id},)"
-        )
     model = text_to_text.model
     if not isinstance(model, EncoderDecoder):
         yield f"model={type(model).__name__}; it knows EncoderDecoder"

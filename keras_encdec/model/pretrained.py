@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_encdec.backend import build_unset, draw_unset
 from keras_encdec.model.decoder import Decoder
 from keras_encdec.model.encoder import Encoder
 from keras_encdec.model.encoder_decoder import EncoderDecoder
@@ -65,9 +66,11 @@ def load_pretrained(
         ```
     """
     stored = open_model(folder)
-    model = _build(stored.architecture, dtype, dropout, name, kind)
+    options = stored.architecture, dtype, dropout, name, kind
+    model = build_unset(lambda: _build(*options))
     weights = TranslatedWeights(stored.tensors, stored.layout, canonical_shapes(model))
     set_canonical_weights(model, weights)
+    draw_unset(model)
     model.origin = stored.origin
     return Pretrained(model, stored.config, stored.folder)
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.annotations import KerasModel
+from keras_encdec.backend import set_value
 from keras_encdec.layers import LearnedPosition
 from keras_encdec.model.decoder import Decoder
 from keras_encdec.model.encoder import Encoder
@@ -111,7 +112,7 @@ def set_canonical_weights(model: KerasModel, weights: Mapping[str, np.ndarray]) 
         variables.values(), key=lambda x: -math.prod(x[0].shape)
     ):
         # No backend knows all the dtypes that a file may have.
-        variable.assign(np.asarray(weights[name], "float32"))
+        set_value(variable, np.asarray(weights[name], "float32"))
 
 
 def canonical_shapes(model: KerasModel) -> dict[str, tuple[int, ...]]:

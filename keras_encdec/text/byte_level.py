@@ -369,12 +369,10 @@ class ByteLevelBPETokenizer(Tokenizer):
         return tf.gather(rows, tf.gather(order, places))
 
     def split(self, texts: Texts) -> list[list[str]]:
-        """Splits texts into pieces, a list of lists of `str`."""
+        """Splits texts into pieces as the vocabulary spells them, lists of `str`."""
+        pieces = {number: piece for piece, number in self._vocabulary}
         return [
-            [
-                self._spelled[number].decode("utf-8", "backslashreplace")
-                for number in row
-            ]
+            [pieces[number] for number in row]
             for row in self._to_ids(as_string_tensor(texts)).to_list()
         ]
 

@@ -6,10 +6,12 @@ import sys
 
 import comparisons
 from contenders import CONTENDERS, chosen
+from loading import loading
 from report import describe, write
 from rounds import ROOT
 from sizes import SIZES
 
+TASKS = {**comparisons.TASKS, "loading": loading}
 DESCRIPTION = """\
 Compares encoder-decoder Transformers of several libraries, given the same weights.
 
@@ -17,6 +19,7 @@ Compares encoder-decoder Transformers of several libraries, given the same weigh
   training    sentences and tokens a second: Multi30k, and batches without padding
   memory      peak memory of some training steps with 32,000 ids
   cold-start  seconds to import, and to the first token of a saved model
+  loading     seconds and peak memory to load a checkpoint of transformers
 """
 
 
@@ -26,7 +29,7 @@ def parse(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Contenders: " + ", ".join(CONTENDERS) + ".",
     )
-    parser.add_argument("task", choices=comparisons.TASKS)
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument(
         "--sizes", nargs="+", choices=SIZES, default=["tiny"], help="default: tiny"
     )
@@ -87,6 +90,13 @@ def parse(arguments):
     group.add_argument(
         "--row-tokens", type=int, default=64, help="tokens of these; default: 64"
     )
+    group = parser.add_argument_group("loading")
+    group.add_argument(
+        "--checkpoint",
+        type=pathlib.Path,
+        help="a folder of transformers; default: a random BART of 302 million "
+        "parameters, made in the output's folder",
+    )
     options = parser.parse_args(arguments)
     if options.rounds is None:
         options.rounds = 1 if options.task == "memory" else 5
@@ -101,7 +111,7 @@ def main(arguments=None):
     options = parse(arguments)
     (options.output / "logs").mkdir(parents=True, exist_ok=True)
     results = []
-    for result in comparisons.TASKS[options.task](options):
+    for result in TASKS[options.task](options):
         results.append(result)
         print("\n".join(describe(result)), flush=True)
         # After each, so that an interruption loses one at most.

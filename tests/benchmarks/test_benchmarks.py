@@ -240,3 +240,30 @@ def test_training_end_to_end(tmp_path):
     assert found.returncode == 0, found.stdout + found.stderr
     result = json.loads((tmp_path / "training.json").read_text())["results"][0]
     assert len(result["rounds"]["jax-by-hand"]) == 1
+
+
+def test_loading_end_to_end(tmp_path):
+    sizes = {"vocabulary_size": 50, "hidden_dim": 16, "num_layers": 1}
+    order = {"task": "checkpoint", "folder": str(tmp_path / "large"), "sizes": sizes}
+    subprocess.run(
+        [sys.executable, HERE / "worker.py", json.dumps(order)], input=b"", check=True
+    )
+    found = run(
+        tmp_path / "out",
+        *("loading", "--checkpoint", tmp_path / "large", "--rounds", "1"),
+        *("--peers", "ours-torch", "hugging-face"),
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    seconds, peak = json.loads((tmp_path / "out" / "loading.json").read_text())[
+        "results"
+    ]
+    assert seconds["rounds"].keys() == {"ours-torch", "hugging-face"}
+    assert peak["metric"] == "times the weights, at the peak"
+
+
+def test_loading_refuses_other_weights(module):
+    check = module("loading").same_weights()
+    check("a", {"checksum": 1.0})
+    check("b", {"checksum": 1.0 + 1e-9})
+    with pytest.raises(ValueError, match="other weights"):
+        check("c", {"checksum": 1.1})

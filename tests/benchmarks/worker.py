@@ -127,9 +127,40 @@ def first_token(order):
     yield {"ids": decode().tolist()}
 
 
+def checkpoint(order):
+    from contenders.hugging_face import save_checkpoint
+
+    save_checkpoint(pathlib.Path(order["folder"]), **order["sizes"])
+    yield {}
+
+
+def loading(order):
+    load, checksum = _module(order["module"]).loader()
+    # Of small ones, so that all is imported.
+    load(order["small"])
+    before = _status("VmRSS")
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    start = time.perf_counter()
+    model = load(order["folder"])
+    loaded = time.perf_counter()
+    # What is mapped from a file comes into memory when it is read.
+    total = checksum(model)
+    seconds = time.perf_counter() - start
+    yield {
+        "seconds": seconds,
+        "reading": start + seconds - loaded,
+        "peak": _status("VmHWM") - before,
+        "after": _status("VmRSS") - before,
+        "checksum": total,
+    }
+
+
 TASKS = {
     task.__name__.replace("_", "-"): task
-    for task in (decoding, training, memory, peak, importing, saving, first_token)
+    for task in (
+        *(decoding, training, memory, peak, importing, saving, first_token),
+        *(checkpoint, loading),
+    )
 }
 
 

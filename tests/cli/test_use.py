@@ -609,6 +609,43 @@ def test_commands_take_a_checkpoint(preset, tmp_path, run):
     assert '"model_type": "marian"' in config
 
 
+@pytest.mark.once
+def test_commands_take_the_languages_of_a_checkpoint(
+    family_preset, tmp_path, run, error_of
+):
+    preset = family_preset("mbart50")
+    source = tmp_path / "source.txt"
+    source.write_text("A man sleeps on a couch.\nTwo dogs\n")
+    languages = "--source-language", "de_DE", "--target-language"
+    said = run("generate", preset.folder, "--source", source, *languages, "fr_XX").out
+    expected = TextToText.from_preset(preset.folder, **preset.options)
+    assert said.splitlines() == expected(source.read_text().splitlines())
+    line = error_of("generate", preset.folder, "--source", source, *languages, "fr_FR")
+    assert "--target-language must be a language" in line
+    assert "'fr_FR'" in line and "such as 'fr_XX'" in line
+    line = error_of("generate", preset.folder, "--source", source)
+    assert "Give --target-language, such as" in line
+    for command, *more in (
+        ("evaluate", "--source", source, "--target", source),
+        ("export", tmp_path / "out", "--format", "ctranslate2"),
+    ):
+        line = error_of(command, preset.folder, *more, *languages, "fr")
+        assert "such as 'fr_XX'" in line
+
+
+@pytest.mark.once
+def test_others_are_told_no_language(preset, tmp_path, error_of, monkeypatch):
+    source = tmp_path / "source.txt"
+    source.write_text("a\tb\n")
+    line = error_of("generate", preset, "--source", source, "--source-language", "de")
+    assert "--source-language" in line and "'de'" in line
+    # What is no checkpoint is refused before anything is imported.
+    monkeypatch.setitem(sys.modules, "keras_encdec.backend", None)
+    training = "train", "--source", source, "--output", tmp_path / "run"
+    line = error_of(*training, "--target-language", "de")
+    assert "Only a checkpoint" in line and "--target-language de with none" in line
+
+
 def test_refuses_what_is_no_name_of_the_hub(capsys):
     with pytest.raises(SystemExit):
         main(["generate", "hf://name"])

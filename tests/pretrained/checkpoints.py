@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 
 import numpy as np
 import torch
@@ -96,6 +97,34 @@ CASES = {
 }
 
 
+# What their generation_config.json says, but for lengths.
+_FORCED_END = {"forced_eos_token_id": "the end"}
+GENERATION = {
+    "marian": {**_FORCED_END, "renormalize_logits": True},
+    "marian, two vocabularies": _FORCED_END,
+    "m2m_100": {"early_stopping": True, "forced_bos_token_id": 9},
+    "bart": {
+        **_FORCED_END,
+        "early_stopping": True,
+        "forced_bos_token_id": 0,
+        "length_penalty": 2.0,
+        "min_length": 6,
+        "no_repeat_ngram_size": 3,
+    },
+    "mbart": {**_FORCED_END, "early_stopping": True},
+    "pegasus": {**_FORCED_END, "length_penalty": 0.6},
+    "blenderbot": {
+        **_FORCED_END,
+        "encoder_no_repeat_ngram_size": 3,
+        "length_penalty": 0.65,
+        "min_length": 7,
+        "no_repeat_ngram_size": 3,
+        # Theirs counts the start into n-grams, where a row has it once more.
+        "suppress_tokens": [1],
+    },
+}
+
+
 def draw(model, seed=0):
     """Draws weights of which all matter."""
     generator = torch.Generator().manual_seed(seed)
@@ -118,12 +147,87 @@ def draw(model, seed=0):
         normal(model.final_logits_bias, 0.0, 0.3)
 
 
+# Which model goes with which tokenizers, of `folders.py`.
+PRESETS = {
+    "t5 1.0": "t5",
+    "t5 1.1": "t5",
+    "mt5": "t5",
+    "umt5": "t5",
+    "byt5": "byt5",
+    "m2m_100": "m2m_100",
+    "nllb": "nllb",
+    "bart": "bart",
+    "mbart": "mbart",
+    "mbart50": "mbart50",
+    "pegasus": "pegasus",
+    "blenderbot": "blenderbot",
+}
+_MODELS = {"byt5": "t5 1.1", "nllb": "m2m_100", "mbart50": "mbart"}
+
+
+class Preset:
+    """A random model with the tokenizers of its family, in a folder.
+
+    Args:
+        name: One of `PRESETS`.
+        tokenizers: The folder of its tokenizers.
+        folder: The folder to write.
+        languages: Of sources and of targets, where the family has some.
+    """
+
+    def __init__(self, name, tokenizers, folder, languages):
+        shutil.copytree(tokenizers, folder)
+        source, target = languages
+        names = {"src_lang": source, "tgt_lang": target} if source else {}
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **names)
+        kind = json.loads((folder / "config.json").read_text())
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        if "tokenizer_class" in settings:
+            kind["tokenizer_class"] = settings["tokenizer_class"]
+        end = self.tokenizer.eos_token_id
+        # The tables of some are larger than their vocabularies.
+        spare = {"m2m_100": 8, "mbart50": 0}.get(name, 3 if "t5" in name else 0)
+        more = {"vocab_size": len(self.tokenizer) + spare, "eos_token_id": end}
+        more["pad_token_id"] = self.tokenizer.pad_token_id
+        self.forced = None
+        if target:
+            spelled = f"__{target}__" if name == "m2m_100" else target
+            self.forced = self.tokenizer.convert_tokens_to_ids(spelled)
+        if "d_kv" not in CASES[_MODELS.get(name, name)][1]:
+            more |= {"max_position_embeddings": 256, "decoder_start_token_id": end}
+            # The converter of CTranslate2 takes those of the encoder for both.
+            more["decoder_attention_heads"] = 4
+        if name == "pegasus":
+            more["decoder_start_token_id"] = more["pad_token_id"]
+        if name == "mbart":
+            more["decoder_start_token_id"], self.forced = self.forced, None
+        self.checkpoint = Checkpoint(_MODELS.get(name, name), folder, **more)
+        config = json.loads((folder / "config.json").read_text())
+        # What published ones say, and transformers does so or so.
+        norms = {"normalize_before": name[:4] not in ("bart", "mari")}
+        norms["normalize_embedding"] = "bart" in name
+        config = {**norms, **kind, **config}
+        (folder / "config.json").write_text(json.dumps(config))
+        self.model, self.folder = self.checkpoint.model, folder
+        self.options = {}
+        if source:
+            self.options = {"source_language": source, "target_language": target}
+        said = {
+            x: config.get(x)
+            for x in ("eos_token_id", "pad_token_id", "decoder_start_token_id")
+        }
+        said |= {"num_beams": 5, "max_length": 12, "early_stopping": True}
+        said |= {"renormalize_logits": True, "bad_words_ids": [[said["pad_token_id"]]]}
+        (folder / "generation_config.json").write_text(json.dumps(said))
+
+
 class Checkpoint:
     """Their model, in its folder."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, **more):
         kind, options = CASES[name]
-        self.folder = folder
+        options = {**options, **more}
+        self.name, self.folder = name, folder
         config = kind(**options, attn_implementation="eager")
         model = transformers.AutoModelForSeq2SeqLM.from_config(config)
         is_t5 = "d_kv" in options
@@ -192,16 +296,9 @@ class Checkpoint:
         return logits.numpy(), is_token
 
     def generate(self, source, beams):
-        """Returns their best ids, ended by padding, and scores."""
+        """Returns their best ids, ended by padding, and their scores."""
         config = transformers.GenerationConfig(
-            pad_token_id=self.padding_id,
-            eos_token_id=self.end_id,
-            decoder_start_token_id=self.start_id,
-            suppress_tokens=[self.padding_id],
-            num_beams=beams,
-            max_new_tokens=LENGTH,
-            early_stopping=beams > 1,
-            renormalize_logits=True,
+            **{**self.generation, "num_beams": beams},
             output_scores=True,
             return_dict_in_generate=True,
         )
@@ -220,4 +317,21 @@ class Checkpoint:
         scores = torch.stack(output.scores, 1).log_softmax(-1).numpy()
         chosen = ids[:, : scores.shape[1], None]
         scores = np.take_along_axis(scores, chosen, 2)[..., 0]
-        return ids, np.where(chosen[..., 0] != self.padding_id, scores, 0).sum(1)
+        is_token = chosen[..., 0] != self.padding_id
+        return ids, np.where(is_token, scores, 0).sum(1)
+
+    @property
+    def generation(self):
+        """What generation_config.json of a published model says, shorter."""
+        named = {
+            "pad_token_id": self.padding_id,
+            "eos_token_id": self.end_id,
+            "decoder_start_token_id": self.start_id,
+            # Of padding the weights here say as much as of all else.
+            "bad_words_ids": [[self.padding_id]],
+            "max_length": LENGTH + 1,
+        }
+        said = GENERATION.get(self.name, {})
+        if "forced_eos_token_id" in said:
+            said = {**said, "forced_eos_token_id": self.end_id}
+        return {**named, **said}

@@ -22,7 +22,7 @@ def test_a_published_marian(shared_data, multi30k, fuzzed, compare):
         "x >>fra<<",
         ">>a",
         "日本 ½ 日",
-        *fuzzed(200),
+        *fuzzed(2000),
     ]
     compare(folder, "marian", texts + multi30k[1])
 

@@ -119,9 +119,11 @@ def test_it_is_saved_and_loaded():
     assert repr(loaded) == repr(LEARNED)
 
 
-def test_pieces_are_told():
-    assert "".join(LEARNED.split(["a man"])[0]) == "a man"
-    assert LEARNED.split(["\u3042"]) == [["\\xe3", "\\x81", "\\x82"]]
+def test_pieces_are_told_as_they_are_spelled():
+    rows = LEARNED.encode(TEXTS).to_list()
+    spelled = [[LEARNED.vocabulary[x] for x in row] for row in LEARNED.split(TEXTS)]
+    assert [[*row, LEARNED.end_id] for row in spelled] == rows
+    assert "".join(LEARNED.split(["a man"])[0]) == "aĠman"
 
 
 def test_files_of_the_package_are_read(tmp_path):

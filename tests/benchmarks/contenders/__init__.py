@@ -4,7 +4,9 @@
 arguments that returns ids `(B, L)`, a NumPy array;
 `make_trainer(variant, size, weights, dropout)` returns an object with
 `loss(batch)`, without dropout, and `train(batches)`, which returns when all is done. A
-batch is `(source, target, labels)`, NumPy arrays of ids.
+batch is `(source, target, labels)`, NumPy arrays of ids;
+`loader()` returns a function of a checkpoint's folder, which loads it, and one of what
+it returned, the sum of the largest value of each weight.
 """
 
 import dataclasses
@@ -29,6 +31,7 @@ class Contender:
 
 
 ALL = ("decoding", "training", "cold-start", "memory")
+OURS = (*ALL, "loading")
 TRAINING = ("training", "memory")
 BACKEND_PACKAGES = {
     "tensorflow": ("tensorflow",),
@@ -39,7 +42,7 @@ BACKEND_PACKAGES = {
 CONTENDERS = {
     **{
         f"ours-{backend}": Contender(
-            "ours", "keras", ALL, packages, backend=backend, buckets=True
+            "ours", "keras", OURS, packages, backend=backend, buckets=True
         )
         for backend, packages in BACKEND_PACKAGES.items()
     },
@@ -62,7 +65,10 @@ CONTENDERS = {
         for backend, packages in BACKEND_PACKAGES.items()
     },
     "hugging-face": Contender(
-        "hugging_face", "eager", ("decoding", *TRAINING), ("torch", "transformers")
+        "hugging_face",
+        "eager",
+        ("decoding", *TRAINING, "loading"),
+        ("torch", "transformers"),
     ),
     "torch-transformer": Contender("torch_transformer", "eager", TRAINING, ("torch",)),
     "torch-transformer-compiled": Contender(
