@@ -95,8 +95,20 @@ def add_commands(commands):
         "train a model on pairs of texts",
         "--source train.en --target train.de --output runs/en-de",
         "--source words.tsv --tokenizer character --output runs/words --epochs 20",
+        "--initial hf://Helsinki-NLP/opus-mt-en-de --lora 8 --source my.tsv "
+        "--output runs/mine",
+        check=check_train,
     )
     add_training(added)
+
+
+def check_train(initial, lora, **options):
+    """Refuses an adapter of nothing."""
+    if lora is not None and initial is None:
+        raise ValueError(
+            "--lora adapts a trained model; received no --initial. Give it the model "
+            "or the checkpoint to adapt, or leave --lora out."
+        )
 
 
 def demo(output, **options):
@@ -226,6 +238,8 @@ def train(
         **options,
     )
     output = shlex.quote(output)
+    if options["lora"] is not None:
+        tell(f"The adapter alone is in {folder.path / run.ADAPTER_FILE}.")
     if before == folder.epochs_done:
         tell(f"To train longer: {_longer(output, before, options['schedule'])}")
     tell(
@@ -246,14 +260,11 @@ def _check_initial(text_to_text, recipe):
     """Refuses what is asked of a model that has it already, and otherwise."""
     from keras_encdec.text import SentencePieceTokenizer
 
-    model = text_to_text.model
-    its = {**model.get_config(), "dtype": model.dtype_policy.name}
-    if its.get("num_decoder_layers") is None:
-        its["num_decoder_layers"] = its.get("num_layers")
+    its = _options_of(text_to_text.model)
     wrong = [
-        f"{name}={recipe[name]!r} where it has {its[name]!r}"
+        f"{name}={recipe[name]!r} where it has {' and '.join(map(repr, its[name]))}"
         for name in MODEL_OPTIONS
-        if name in recipe and name in its and recipe[name] != its[name]
+        if name in recipe and name in its and its[name] != [recipe[name]]
     ]
     wrong += [
         f"{name}={recipe[name]!r} where it has one"
@@ -270,6 +281,32 @@ def _check_initial(text_to_text, recipe):
             "The model of --initial keeps its vocabulary, sizes and dropout; received "
             f"{'; '.join(wrong)}. Leave that out, or begin without --initial."
         )
+
+
+def _options_of(model):
+    """Returns the options of a model, lists: its two sides may have two of one name."""
+    from keras_encdec.model import Encoder
+
+    sides = [model.decoder.options()]
+    if isinstance(model.encoder, Encoder):
+        sides.insert(0, model.encoder.options())
+    found = {}
+    for name in MODEL_OPTIONS:
+        values = [_as_typed(side[name]) for side in sides if name in side]
+        found[name] = list(dict.fromkeys(values))
+    of_sides = [side["num_layers"] for side in sides]
+    found |= {"num_layers": of_sides[:1], "num_decoder_layers": of_sides[-1:]}
+    return {**found, "dtype": [model.dtype_policy.name]}
+
+
+def _as_typed(value):
+    """Returns an option of a model as it would be typed, positions by their kind."""
+    if not isinstance(value, dict):
+        return value
+    kind = value["class_name"]
+    if not kind.endswith("Position"):
+        return kind
+    return kind.removesuffix("Position").lower()
 
 
 def _untrained(

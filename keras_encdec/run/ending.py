@@ -91,4 +91,4 @@ def try_mean(
         logs.update(judge.measure(trained))
     # Without validation there is nothing to tell which one is better.
     if not judges or checkpoints.is_better(logs[checkpoints.monitor]):
-        text_to_text.save(place.best, overwrite=True)
+        place.save_best(text_to_text)

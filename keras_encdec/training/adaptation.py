@@ -1,5 +1,7 @@
 """Training few numbers of a model that has many."""
 
+import contextlib
+import difflib
 import json
 
 import numpy as np
@@ -65,6 +67,9 @@ def enable_lora(model, rank, alpha=None, *, targets=None):
         layer.enable_lora(rank, lora_alpha=alpha)
         if targets is not None and getattr(layer, "bias", None) is not None:
             layer.bias.trainable = False
+    for embedding in model._flatten_layers():
+        if getattr(embedding, "freeze_padding", False):
+            _keep_row(embedding.table, embedding.padding_id)
     _forget_programs(model)
 
 
@@ -208,6 +213,54 @@ def load_adapter(model, path):
     _forget_programs(model)
 
 
+@contextlib.contextmanager
+def adapted(model, rank, targets):
+    """Has a model learn by LoRA alone as long as the block runs.
+
+    Then what it has learnt is merged, and what learns is what learnt before.
+
+    Args:
+        model: A built model without LoRA.
+        rank: As in `enable_lora`; None changes nothing.
+        targets: As in `enable_lora`.
+
+    Raises:
+        ValueError: As `enable_lora` does.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.training.adaptation import adapted, has_lora
+
+        model = EncoderDecoder(1000, 64, 128, num_heads=2, num_layers=1)
+        with adapted(model, 4, ["query", "value"]):
+            print(has_lora(model))
+        ```
+    """
+    if rank is None:
+        yield
+        return
+    layers = [(x, x.trainable) for x in model._flatten_layers()]
+    variables = [(x, x.trainable) for x in model.variables]
+    enable_lora(model, rank, targets=targets)
+    try:
+        yield
+    finally:
+        merge_lora(model)
+        # A layer says it to its parts, which say themselves after it.
+        for each, learns in (*layers, *variables):
+            each.trainable = learns
+
+
+def has_lora(model):
+    """Returns whether a model learns by LoRA.
+
+    Args:
+        model: A model.
+    """
+    return any(layer.lora_enabled for layer in _adaptable(model))
+
+
 def _forget_programs(model):
     # TensorFlow has compiled what the model was.
     model.train_function = model.test_function = model.predict_function = None
@@ -227,6 +280,14 @@ def _adapted(model):
     return layers
 
 
+def _keep_row(table, row):
+    """Has LoRA add nothing to a row of a table, which no gradient will change."""
+    if table.lora_enabled:
+        rows = np.arange(table.input_dim)[:, None]
+        factor = table.lora_embeddings_a
+        factor.assign(ops.where(rows == row, 0.0, factor))
+
+
 def _parts(layer):
     """Returns the names of a layer's matrix and of the factors that LoRA adds."""
     matrix = "kernel" if hasattr(layer, "_kernel") else "embeddings"
@@ -243,9 +304,11 @@ def _targets(layers, targets):
     unknown = [target for target, those in found.items() if not those]
     if unknown or not targets:
         names = sorted({x.path.rpartition("/")[2] for x in layers})
+        near = [y for x in unknown for y in difflib.get_close_matches(x, names, 1)]
+        meant = f" Did you mean {', '.join(near)}?" if near else ""
         raise ValueError(
-            "targets must be names of layers that can have LoRA, such as "
-            f"{', '.join(names)}; received {unknown!r}. Give some of those."
+            "The targets of LoRA must be names of layers that can have it, which are "
+            f"{', '.join(names)}; received {unknown!r}. Give some of those.{meant}"
         )
     chosen = {id(x) for those in found.values() for x in those}
     return [x for x in layers if id(x) in chosen]
