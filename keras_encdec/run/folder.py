@@ -193,13 +193,15 @@ class RunFolder:
                 with new_file(self.path / f"{side}.model") as file:
                     file.write_bytes(tokenizer.proto)
 
-    def save_best(self, text_to_text: TextToText) -> None:
+    def save_best(self, text_to_text: TextToText, as_before: Any) -> None:
         """Writes the best model so far, in which LoRA is merged, and its adapter alone.
 
         Args:
             text_to_text: The `TextToText`, with these weights.
+            as_before: What `adapted` gave, for a model to be saved as it came.
         """
-        text_to_text.save(self.best, overwrite=True)
+        with as_before():
+            text_to_text.save(self.best, overwrite=True)
         if has_lora(text_to_text.model):
             save_adapter(text_to_text.model, self.path / ADAPTER_FILE)
 

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -130,7 +130,9 @@ def train(
             place.check_place()
             if not overwrite:
                 begun_for = place.check_same(record, text_to_text)
-        stack.enter_context(adapted(model, chosen.lora, chosen.lora_targets))
+        as_before = stack.enter_context(
+            adapted(model, chosen.lora, chosen.lora_targets)
+        )
         batches = _batches(
             text_to_text,
             sources,
@@ -152,7 +154,12 @@ def train(
             judges = _judges(text_to_text, held_out, *validation, 3 if verbose else 0)
         guard = StopDivergence(None if judges else _example(batches))
         trained = _compiled(model, teacher, chosen, steps, begun_for * steps)
-        checkpoints = _checkpoints(place, text_to_text, trained, chosen, judges)
+
+        def save_best() -> None:
+            with averaged_weights(trained):
+                place.save_best(text_to_text, as_before)
+
+        checkpoints = _checkpoints(place, chosen, judges, save_best)
         done = 0 if overwrite else checkpoints.restore(trained)
         over = done >= chosen.epochs or checkpoints.is_over
         if verbose and over:
@@ -189,7 +196,7 @@ def train(
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)
             if chosen.average > 1:
-                try_mean(place, text_to_text, trained, checkpoints, judges)
+                try_mean(place, text_to_text, trained, checkpoints, judges, as_before)
     return checkpoints.history
 
 
@@ -355,15 +362,10 @@ def _schedule(options: TrainingOptions, batches: int, hidden_dim: int) -> Any:
 
 def _checkpoints(
     place: RunFolder,
-    text_to_text: TextToText,
-    trained: KerasModel,
     options: TrainingOptions,
     judges: Sequence[keras.callbacks.Callback],
+    save_best: Callable[[], None],
 ) -> Checkpoints:
-    def save_best() -> None:
-        with averaged_weights(trained):
-            place.save_best(text_to_text)
-
     return Checkpoints(
         place.checkpoints,
         keep=options.average,

@@ -224,6 +224,10 @@ def adapted(model, rank, targets):
         rank: As in `enable_lora`; None changes nothing.
         targets: As in `enable_lora`.
 
+    Yields:
+        A function of no arguments, whose `with` block finds what learns as it was
+        before: for a model that is saved in it, LoRA merged, to be as any other.
+
     Raises:
         ValueError: As `enable_lora` does.
 
@@ -238,18 +242,36 @@ def adapted(model, rank, targets):
         ```
     """
     if rank is None:
-        yield
+        yield contextlib.nullcontext
         return
-    layers = [(x, x.trainable) for x in model._flatten_layers()]
-    variables = [(x, x.trainable) for x in model.variables]
+    before = _learning(model)
     enable_lora(model, rank, targets=targets)
+
+    @contextlib.contextmanager
+    def as_before():
+        now = _learning(model)
+        _set_learning(before)
+        try:
+            yield
+        finally:
+            _set_learning(now)
+
     try:
-        yield
+        yield as_before
     finally:
         merge_lora(model)
-        # A layer says it to its parts, which say themselves after it.
-        for each, learns in (*layers, *variables):
-            each.trainable = learns
+        _set_learning(before)
+
+
+def _learning(model):
+    """Returns which layers and variables learn."""
+    return [(x, x.trainable) for x in (*model._flatten_layers(), *model.variables)]
+
+
+def _set_learning(states):
+    # A layer says it to its parts, which say themselves after it.
+    for each, learns in states:
+        each.trainable = learns
 
 
 def has_lora(model):

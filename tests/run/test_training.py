@@ -684,6 +684,8 @@ def test_an_adapter_goes_on_to_the_bit(tmp_path):
     ]
     assert {*changed} == {"query", "intermediate"}
     assert len(whole.model.trainable_variables) == len(untrained().model.weights)
+    saved = TextToText.load(tmp_path / "whole").model
+    assert len(saved.trainable_variables) == len(whole.model.trainable_variables)
     # The adapter alone is what was learnt.
     alone = untrained()
     alone.model.set_weights(base)
