@@ -265,11 +265,12 @@ def adapted(model, rank, targets):
 
 def _learning(model):
     """Returns which layers and variables learn."""
-    return [(x, x.trainable) for x in (*model._flatten_layers(), *model.variables)]
+    # A layer says it to its parts, which say themselves after it.
+    layers = sorted(model._flatten_layers(), key=lambda layer: not layer._layers)
+    return [(x, x.trainable) for x in (*layers, *model.variables)]
 
 
 def _set_learning(states):
-    # A layer says it to its parts, which say themselves after it.
     for each, learns in states:
         each.trainable = learns
 
