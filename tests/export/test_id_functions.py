@@ -73,7 +73,7 @@ def test_a_row_begins_with_what_stands_before_all_targets(models):
     generate = id_functions(text_to_text, max_length=3)["generate"]
     source = models.arrays_of(text_to_text, 3, 4)["source"]
     ids = generate(source, tf.constant([3, 3, 1]))["ids"].numpy()
-    assert ids[:, 0, 0].tolist() == [4, 4, 4] and (ids[:2, 0, 1] != 4).all()
+    assert ids[:, 0, 0].tolist() == [4, 4, 4]
 
 
 def test_a_saved_function_needs_no_model(models, tmp_path):
