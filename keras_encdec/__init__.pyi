@@ -31,6 +31,12 @@ from keras_encdec.model import Decoder as Decoder
 from keras_encdec.model import Encoder as Encoder
 from keras_encdec.model import EncoderDecoder as EncoderDecoder
 from keras_encdec.model import Ensemble as Ensemble
+from keras_encdec.pretrained.labels import (
+    labels_from_hugging_face as labels_from_hugging_face,
+)
+from keras_encdec.pretrained.labels import (
+    labels_to_hugging_face as labels_to_hugging_face,
+)
 from keras_encdec.recipe import build as build
 from keras_encdec.run import train as train
 from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer

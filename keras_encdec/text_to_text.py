@@ -16,6 +16,7 @@ from keras_encdec.annotations import AnyPath, CallArgs, Ids, KerasModel, Text
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import (
+    ForcedFirst,
     Generated,
     Generator,
     Sampler,
@@ -56,7 +57,8 @@ Sources: TypeAlias = Sequence[Text] | EncodedTexts
 class TextToText:
     """Generates target texts from source texts.
 
-    Padding is the model's; the targets' tokenizer says which ids start and end them.
+    Padding is the model's; the targets' tokenizer says which ids start and end them,
+    and which stand before each text: a model that was trained to see them is not asked.
 
     Args:
         source_tokenizer: A `Tokenizer` of the sources.
@@ -69,6 +71,9 @@ class TextToText:
         max_length: The largest number of tokens to generate, unless a call gives its
             own.
         jit_compile: As in `Generator`.
+        force_prefix: Whether each row must begin with the target tokenizer's
+            `prefix_ids`, such as a language, by one more processor, unless one says
+            already how a row begins.
 
     Call arguments:
         texts: A list of source texts, `str` or UTF-8 `bytes`; or what `encode` returned
@@ -117,6 +122,7 @@ class TextToText:
         processors: Iterable[LogitsProcessor] = (),
         max_length: int = 64,
         jit_compile: bool | Literal["auto"] = "auto",
+        force_prefix: bool = True,
     ) -> None:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
@@ -127,7 +133,11 @@ class TextToText:
         self.generator = Generator(
             model,
             sampler,
-            processors=processors,
+            processors=(
+                _with_prefix(processors, target_tokenizer.prefix_ids)
+                if force_prefix
+                else processors
+            ),
             start_id=target_tokenizer.start_id,
             end_id=target_tokenizer.end_id,
             padding_id=target_tokenizer.padding_id,
@@ -180,6 +190,8 @@ class TextToText:
 
         of_model = {x: options.pop(x, None) for x in ("dtype", "dropout")}
         folder, parts = text_parts(place, source_language, target_language, **options)
+        # As transformers generates, which its settings say.
+        parts["force_prefix"] = False
         return cls(model=load_pretrained(folder, **of_model).model, **parts)
 
     @property
@@ -297,6 +309,7 @@ class TextToText:
             self.model,
             sampler,
             processors=self.generator.processors,
+            force_prefix=False,
             max_length=self.max_length if max_length is None else max_length,
             jit_compile=(
                 self.generator.jit_compile if jit_compile is None else jit_compile
@@ -579,7 +592,17 @@ class TextToText:
             search = take_search_from_config(config)
             parts = {name: part_from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(saved / MODEL_FILE, safe_mode=True)
-            return cls(model=model, max_length=max_length, **search, **parts)
+            parts |= {"max_length": max_length, "force_prefix": False}
+            return cls(model=model, **search, **parts)
+
+
+def _with_prefix(
+    processors: Iterable[LogitsProcessor], prefix_ids: tuple[int, ...]
+) -> list[LogitsProcessor]:
+    processors = [*processors]
+    if prefix_ids and not any(isinstance(x, ForcedFirst) for x in processors):
+        processors.append(ForcedFirst(prefix_ids))
+    return processors
 
 
 def _tokens(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[str]]:

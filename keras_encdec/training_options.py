@@ -111,6 +111,39 @@ class Names:
         return text
 
 
+@dataclasses.dataclass(frozen=True)
+class SomeNames:
+    """A list of names, one at least.
+
+    Args:
+        example: Some of them, for an error.
+
+    Example:
+        ```python
+        from keras_encdec.training_options import SomeNames
+
+        assert ("query", "value") in SomeNames("query") and "query" not in SomeNames("")
+        ```
+    """
+
+    example: str
+    kind = tuple
+
+    def __contains__(self, value: Any) -> bool:
+        return (
+            isinstance(value, (tuple, list))
+            and len(value) > 0
+            and all(isinstance(name, str) and name for name in value)
+        )
+
+    def __str__(self) -> str:
+        return f"a list of names, such as {self.example}"
+
+    def read(self, text: str) -> Any:
+        """Returns the names that a text says, between spaces."""
+        return tuple(text.split())
+
+
 COUNT = Numbers(kind=int, least=1)
 POSITIVE = Numbers(kind=float, above=0)
 SHARE = Numbers(kind=float, least=0, below=1)
@@ -154,6 +187,9 @@ class TrainingOptions:
         patience: The number of epochs without a better one to stop after, or None.
         max_length: The largest number of tokens of a source or a target; longer texts
             are cut. By default that of the `TextToText`.
+        lora: None, or the rank of an adapter that is trained in place of the model's
+            weights, as in `enable_lora`.
+        lora_targets: The names of the layers that are adapted, as there.
         seed: The seed of the order.
 
     Raises:
@@ -187,6 +223,10 @@ class TrainingOptions:
     monitor: str = _option("loss", Names(tuple(MONITORS)))
     patience: int | None = _option(None, COUNT)
     max_length: int | None = _option(None, COUNT)
+    lora: int | None = _option(None, COUNT)
+    lora_targets: tuple[str, ...] = _option(
+        ("query", "value"), SomeNames('("query", "value")')
+    )
     seed: int = _option(0, Numbers(kind=int, least=0, most=2**32 - 1))
 
     def __post_init__(self) -> None:
@@ -201,6 +241,13 @@ class TrainingOptions:
                 )
             # NumPy's numbers too become those of Python, which JSON can hold.
             object.__setattr__(self, field.name, bounds.kind(value))
+        default = type(self).lora_targets
+        if self.lora is None and self.lora_targets != default:
+            raise ValueError(
+                "`lora_targets` are the layers that `lora` adapts; received "
+                f"{self.lora_targets!r} without its rank. Give `lora` too, or leave "
+                "them out."
+            )
         if self.schedule == "noam" and self.learning_rate is not None:
             raise ValueError(
                 "Noam's learning rate follows from `hidden_dim` and `warmup`; received "
@@ -228,6 +275,25 @@ class TrainingOptions:
                 "A training has R-Drop or a teacher, not both; received "
                 f"r_drop={self.r_drop} and a teacher. Leave one out."
             )
+
+
+def plain_options(options: TrainingOptions) -> dict[str, Any]:
+    """Returns training options as JSON holds them, which knows no tuples.
+
+    Args:
+        options: The `TrainingOptions`.
+
+    Example:
+        ```python
+        from keras_encdec.training_options import TrainingOptions, plain_options
+
+        print(plain_options(TrainingOptions())["lora_targets"])  # ['query', 'value']
+        ```
+    """
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(options).items()
+    }
 
 
 def bounds_of(name: str) -> Any:

@@ -32,7 +32,13 @@ from keras_encdec import (
     TopKSampler,
     WordTokenizer,
 )
-from keras_encdec.generation import BadWords, MinimumLength, NoRepeatNGram, row_seeds
+from keras_encdec.generation import (
+    BadWords,
+    ForcedFirst,
+    MinimumLength,
+    NoRepeatNGram,
+    row_seeds,
+)
 from keras_encdec.protocol import GenerationModel
 
 LINES = [
@@ -806,3 +812,31 @@ def test_settings_without_a_counterpart_need_a_sampler(preset, tmp_path):
     assert loaded.generator.start_id == 54687
     with pytest.raises(ValueError, match="source_language"):
         TextToText.from_preset(folder, "nothing", sampler="greedy")
+
+
+def test_what_stands_before_each_target_is_not_asked_of_the_model(tmp_path):
+    source = ByteTokenizer()
+    target = ByteTokenizer(prefix_ids=[5, 9])
+    model = EncoderDecoder(270, 16, 32, num_heads=2, num_layers=1)
+    text_to_text = TextToText(source, target, model, max_length=6)
+    rows = text_to_text.encode(["one", "another"])
+    for sampler in (None, "beam"):
+        each = text_to_text.with_sampler(sampler)
+        assert each.generator.processors == (ForcedFirst((5, 9)),)
+        np.testing.assert_array_equal(each.generator(rows, 6)[:, :2], [[5, 9]] * 2)
+    text_to_text.save(tmp_path / "saved")
+    loaded = TextToText.load(tmp_path / "saved")
+    assert loaded.generator.processors == (ForcedFirst((5, 9)),)
+    assert loaded(["one"]) == text_to_text(["one"])
+
+
+@pytest.mark.once
+def test_how_a_row_begins_may_be_said_otherwise():
+    source, target = ByteTokenizer(), ByteTokenizer(prefix_ids=[5])
+    model = EncoderDecoder(270, 16, 32, num_heads=2, num_layers=1)
+    said = TextToText(source, target, model, processors=[ForcedFirst(7)])
+    assert said.generator.processors == (ForcedFirst(7),)
+    free = TextToText(source, target, model, force_prefix=False)
+    assert free.generator.processors == ()
+    assert free.with_sampler("beam").generator.processors == ()
+    assert TextToText(target, source, model).generator.processors == ()

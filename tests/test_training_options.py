@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from keras_encdec.training_options import (
     SCHEDULES,
     Names,
     Numbers,
+    SomeNames,
     TrainingOptions,
     bounds_of,
+    plain_options,
 )
 
 pytestmark = pytest.mark.once
@@ -40,6 +43,8 @@ WRONG = {
     "patience": [0],
     "max_length": [0, -1],
     "seed": [-1, 2**32],
+    "lora": [0, -1],
+    "lora_targets": [(), "query", [""]],
 }
 RIGHT = {
     "epochs": [1, 10**6],
@@ -52,12 +57,14 @@ RIGHT = {
     "seed": [0, 2**32 - 1],
     "schedule": SCHEDULES,
     "monitor": MONITORS,
+    "lora_targets": [("query",), ("key", "output")],
 }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_has_its_bounds(name):
     bounds = bounds_of(name)
+    words = re.escape(str(bounds))
     # The last one even where 1 will do: no option is a choice of yes or no.
     always = [float("nan"), float("inf"), "1", "many", [3], np.ones(2), True]
     if bounds.kind is int:
@@ -65,10 +72,10 @@ def test_every_option_has_its_bounds(name):
     if getattr(TrainingOptions(), name) is not None:
         always.append(None)
     for value in [*WRONG[name], *always]:
-        with pytest.raises(ValueError, match=f"`{name}` must be {bounds}; received"):
+        with pytest.raises(ValueError, match=f"`{name}` must be {words}; received"):
             TrainingOptions(**{name: value})
     # Noam's is not given.
-    other = {"learning_rate": None}
+    other = {"learning_rate": None, "lora": 2}
     for value in RIGHT.get(name, [bounds.kind(1)]):
         options = TrainingOptions(**{**other, name: value})
         assert getattr(options, name) == value
@@ -86,6 +93,8 @@ def test_numbers_of_numpy_are_numbers():
 def test_options_fit_each_other():
     with pytest.raises(ValueError, match="received learning_rate=0.1"):
         TrainingOptions(schedule="noam", learning_rate=0.1)
+    with pytest.raises(ValueError, match="'key',.* without its rank"):
+        TrainingOptions(lora_targets=["key"])
     with pytest.raises(ValueError, match="monitor='bleu' and none"):
         TrainingOptions(monitor="bleu").check_company(validation=False, teacher=False)
     with pytest.raises(ValueError, match="r_drop=5.0 and a teacher"):
@@ -95,10 +104,20 @@ def test_options_fit_each_other():
     )
 
 
+def test_they_come_back_from_json():
+    options = TrainingOptions(lora=2, lora_targets=["key"])
+    assert options.lora_targets == ("key",)
+    held = plain_options(options)
+    assert json.loads(json.dumps(held)) == held
+    assert TrainingOptions(**held) == options
+
+
 def test_bounds_say_what_they_hold():
     assert str(Numbers(kind=int, least=1)) == "a whole number of at least 1"
     share = Numbers(kind=float, least=0, below=1)
     assert str(share) == "a number of at least 0 and less than 1"
     assert str(Names(("a", "b"))) == "one of a, b"
+    assert str(SomeNames('"a"')) == 'a list of names, such as "a"'
+    assert SomeNames("").read("a b") == ("a", "b")
     assert share.read("0.5") == 0.5 and share.read("half") == "half"
     assert Numbers(kind=int, least=1).read("1.5") == "1.5"

@@ -32,7 +32,7 @@ class _Help(
     """Tells the defaults that say something: no False of a switch, and no None."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or isinstance(action.default, (bool, list)):
+        if action.default is None or isinstance(action.default, (bool, list, tuple)):
             return action.help
         return super()._get_help_string(action)
 

@@ -95,6 +95,11 @@ def check_train(
             "--validation-target needs --validation-source beside it; received "
             f"{validation_target!r} alone. Give both, or leave it out."
         )
+    if options["lora"] is not None and initial is None:
+        raise ValueError(
+            "--lora adapts a trained model; received no --initial. Give it the model "
+            "or the checkpoint to adapt, or leave --lora out."
+        )
     for name in _OF_TEACHERS:
         if teacher is None and name in given:
             raise ValueError(

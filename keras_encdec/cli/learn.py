@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_encdec.annotations import KerasModel
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -112,6 +113,8 @@ def add_commands(commands: Commands) -> None:
         "train a model on pairs of texts",
         "--source train.en --target train.de --output runs/en-de",
         "--source words.tsv --tokenizer character --output runs/words --epochs 20",
+        "--initial hf://Helsinki-NLP/opus-mt-en-de --lora 8 --source my.tsv "
+        "--output runs/mine",
         check=check_train,
     )
     add_training(added)
@@ -233,11 +236,19 @@ def train(
         validation=validation,
         folder=folder.path,
         overwrite=overwrite,
-        recipe={**recipe, "initial": initial, **languages, "teacher": teacher},
+        recipe={
+            **recipe,
+            "initial": initial,
+            "source_language": source_language,
+            "target_language": target_language,
+            "teacher": teacher,
+        },
         **more,
         **options,
     )
     output = shlex.quote(output)
+    if options["lora"] is not None:
+        tell(f"The adapter alone is in {folder.path / run.ADAPTER_FILE}.")
     if before == folder.epochs_done:
         tell(f"To train longer: {_longer(output, before, options['schedule'])}")
     tell(
@@ -258,14 +269,11 @@ def _check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
     """Refuses what is asked of a model that has it already, and otherwise."""
     from keras_encdec.text import SentencePieceTokenizer
 
-    model = text_to_text.model
-    its = {**model.get_config(), "dtype": model.dtype_policy.name}
-    if its.get("num_decoder_layers") is None:
-        its["num_decoder_layers"] = its.get("num_layers")
+    its = _options_of(text_to_text.model)
     wrong = [
-        f"{name}={recipe[name]!r} where it has {its[name]!r}"
+        f"{name}={recipe[name]!r} where it has {' and '.join(map(repr, its[name]))}"
         for name in MODEL_OPTIONS
-        if name in recipe and name in its and recipe[name] != its[name]
+        if name in recipe and name in its and its[name] != [recipe[name]]
     ]
     if "vocabulary" in recipe:
         proto = SentencePieceTokenizer(recipe["vocabulary"]).proto
@@ -273,6 +281,34 @@ def _check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
         if any(getattr(each, "proto", None) != proto for each in sides):
             wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
     refuse_with_initial(wrong)
+
+
+def _options_of(model: KerasModel) -> dict[str, list[Any]]:
+    """Returns the options of a model, lists: its two sides may have two of one name."""
+    from keras_encdec.model import Encoder, EncoderDecoder
+
+    if not isinstance(model, EncoderDecoder):
+        return {}
+    sides = [model.decoder.options()]
+    if isinstance(model.encoder, Encoder):
+        sides.insert(0, model.encoder.options())
+    found: dict[str, list[Any]] = {}
+    for name in MODEL_OPTIONS:
+        values = [_as_typed(side[name]) for side in sides if name in side]
+        found[name] = list(dict.fromkeys(values))
+    of_sides = [side["num_layers"] for side in sides]
+    found |= {"num_layers": of_sides[:1], "num_decoder_layers": of_sides[-1:]}
+    return {**found, "dtype": [model.dtype_policy.name]}
+
+
+def _as_typed(value: Any) -> Any:
+    """Returns an option of a model as it would be typed, positions by their kind."""
+    if not isinstance(value, dict):
+        return value
+    kind = value["class_name"]
+    if not kind.endswith("Position"):
+        return kind
+    return kind.removesuffix("Position").lower()
 
 
 def _untrained(

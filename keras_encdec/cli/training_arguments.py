@@ -136,6 +136,21 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "vocabulary, sizes and dropout; an untrained one if not given",
     )
     add_languages(group)
+    add_training_option(
+        group,
+        "lora",
+        "rank of an adapter of --initial to train in place of its weights, as 8; the "
+        "weights themselves if not given",
+        metavar="RANK",
+    )
+    add_training_option(
+        group,
+        "lora_targets",
+        "names of the layers that --lora adapts; query and value if not given",
+        type=str,
+        nargs="+",
+        metavar="LAYER",
+    )
     for option, default, words in (
         ("--hidden-dim", 256, "size of embeddings and hidden states"),
         ("--intermediate-dim", 1024, "size in the middle of feed-forward layers"),

@@ -61,9 +61,9 @@ def export_ctranslate2(
     The model keeps its ids and never generates padding. What the sampler and the
     processors say is said to `translate_batch`: `BeamSampler(5, early_stopping=True)`
     is `beam_size=5`, with `min_decoding_length=0` and the `max_length` of
-    `text_to_text` as `max_decoding_length`. Of an empty source CTranslate2 makes an
-    empty target. Without rotary, relative or learned positions, texts may have up to
-    4,096 tokens.
+    `text_to_text` as `max_decoding_length`; ids that each row must begin with are its
+    `target_prefix`. Of an empty source CTranslate2 makes an empty target. Without
+    rotary, relative or learned positions, texts may have up to 4,096 tokens.
 
     CTranslate2 takes and returns tokens. Those of a SentencePiece model are its pieces,
     and it is written beside as `source.model` or `target.model`; those of a

@@ -90,9 +90,10 @@ def register_vocabularies(specification: Any, text_to_text: TextToText) -> None:
     config.eos_token = names["target"][target.end_id]
     config.unk_token = names["target"][target.unknown_id]
     forced = [
-        names["target"][each.token]
+        names["target"][token]
         for each in text_to_text.generator.processors
         if isinstance(each, ForcedFirst)
+        for token in each.tokens
     ]
     # CTranslate2 does not read these: they are for those who call it.
     for name, tokens in (

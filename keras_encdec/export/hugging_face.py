@@ -24,7 +24,7 @@ from keras_encdec.text_to_text import TextToText
 # What changes no answer of a trained model, or is said in another place.
 _UNSAID = {
     *("dropout", "attention_dropout", "activation_dropout", "dtype", "name"),
-    *("memory_dim", "max_length"),
+    *("memory_dim", "max_length", "freeze_padding"),
 }
 
 

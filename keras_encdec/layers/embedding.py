@@ -38,6 +38,8 @@ class TokenEmbedding(keras.layers.Layer):
         epsilon: Added to the variance in normalization.
         dropout: Dropout rate of the output.
         padding_id: The id that is masked out, or None for no mask.
+        freeze_padding: Whether the vector of the padding id does not learn, from what
+            it is looked up for nor from the logits: zeros stay zeros.
         start_is_token: Whether the first position counts as a token whatever its id,
             for targets that start with the padding id.
         output_bias: Whether the logits have a bias.
@@ -92,6 +94,7 @@ class TokenEmbedding(keras.layers.Layer):
         epsilon=1e-5,
         dropout=0.0,
         padding_id=0,
+        freeze_padding=False,
         start_is_token=False,
         output_bias=False,
         table=None,
@@ -102,6 +105,11 @@ class TokenEmbedding(keras.layers.Layer):
         require_number(0, 1, dropout=dropout)
         if padding_id is not None:
             require_id(vocabulary_size, padding_id=padding_id)
+        elif freeze_padding:
+            raise ValueError(
+                "A vector of padding can be kept if there is an id of it; received "
+                "freeze_padding=True with padding_id=None. Give one."
+            )
         if isinstance(positions, dict):
             positions = keras.saving.deserialize_keras_object(positions)
         if not isinstance(positions, keras.layers.Layer):
@@ -127,6 +135,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.epsilon = epsilon
         self.dropout = dropout
         self.padding_id = padding_id
+        self.freeze_padding = freeze_padding
         self.start_is_token = start_is_token
         self.output_bias = output_bias
         self.shares_table = table is not None
@@ -178,18 +187,18 @@ class TokenEmbedding(keras.layers.Layer):
         """Embeds ids, or projects hidden states on the table."""
         if reverse:
             # float32 whatever the policy: the logits decide between tokens.
-            table, bias = self.projection()
+            table, bias = self.projection(training)
             table = ops.transpose(ops.cast(table, "float32"))
             logits = ops.matmul(ops.cast(ids, "float32"), table)
             return logits if bias is None else logits + ops.cast(bias, "float32")
         scale = self.hidden_dim**0.5 if self.scale else 1.0
         if known:
-            x = self.table(ids)
+            x = self._looked_up(ids, training)
             x = x * ops.cast(scale, x.dtype) if self.scale else x
         else:
             # Beyond the table the backends find zeros, other rows or an error.
             nearest = ops.clip(ids, 0, self.vocabulary_size - 1)
-            x = self.table(nearest)
+            x = self._looked_up(nearest, training)
             scale, nan = (ops.cast(value, x.dtype) for value in (scale, float("nan")))
             # Not by `[..., None]`, a slice of which LiteRT knows nothing.
             x = x * ops.expand_dims(ops.where(nearest == ids, scale, nan), -1)
@@ -200,18 +209,33 @@ class TokenEmbedding(keras.layers.Layer):
         # The table's dtype, and the others', may not be the layer's own.
         return ops.cast(self.dropout_layer(x, training=training), self.compute_dtype)
 
+    def _looked_up(self, ids, training):
+        x = self.table(ids)
+        if not (training and self.freeze_padding):
+            return x
+        padding = ops.expand_dims(ids == self.padding_id, -1)
+        return ops.where(padding, ops.stop_gradient(x), x)
+
     def count_params(self):
         """Returns the number of parameters, but those of a table that is another's."""
         others = self.table.count_params() if self.shares_table else 0
         return super().count_params() - others
 
-    def projection(self):
-        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
+    def projection(self, training=None):
+        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits.
+
+        Args:
+            training: Whether a gradient is taken, which a frozen vector has none of.
+        """
         if self.table.quantization_mode is None:
             table = self.table.embeddings
         else:
             # Its integers mean nothing without their scales, which the layer knows.
             table = self.table(ops.arange(self.vocabulary_size, dtype="int32"))
+        if training and self.freeze_padding:
+            rows = ops.arange(self.vocabulary_size, dtype="int32")
+            padding = ops.expand_dims(rows == self.padding_id, -1)
+            table = ops.where(padding, ops.stop_gradient(table), table)
         return table, self.bias if self.output_bias else None
 
     def compute_mask(self, inputs, previous_mask=None):
@@ -261,6 +285,7 @@ class TokenEmbedding(keras.layers.Layer):
             "epsilon": self.epsilon,
             "dropout": self.dropout,
             "padding_id": self.padding_id,
+            "freeze_padding": self.freeze_padding,
             "start_is_token": self.start_is_token,
             "output_bias": self.output_bias,
         }

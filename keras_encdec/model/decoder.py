@@ -152,10 +152,14 @@ class Decoder(Stack):
             return self.embedding(hidden, reverse=True)
         return self.logits_dense(hidden)
 
-    def projection(self):
-        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
+    def projection(self, training=None):
+        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits.
+
+        Args:
+            training: As in `TokenEmbedding.projection`.
+        """
         if self.logits_dense is None:
-            return self.embedding.projection()
+            return self.embedding.projection(training)
         kernel, bias = self.logits_dense.kernel, self.logits_dense.bias
         if not keras.backend.is_float_dtype(kernel.dtype):
             # Its integers mean nothing without their scales, which the layer knows.

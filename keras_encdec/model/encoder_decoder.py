@@ -71,6 +71,8 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         attention_dropout: Dropout rate of the attention weights.
         activation_dropout: Dropout rate in the middle of the feed-forward networks.
         padding_id: The id of padding in source and target.
+        freeze_padding: Whether the vector of that id does not learn, as in Marian and
+            BART, where it is zeros.
 
     Call arguments:
         inputs: A pair of token ids `(source, target)`, `(B, S)` and `(B, T)`, int32.
@@ -212,9 +214,13 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         """Returns the decoder's output `(B, T, D)` for token ids `(B, T)`, int32."""
         return self.decoder.hidden_states(target, encoded, training=training)
 
-    def projection(self):
-        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits."""
-        return self.decoder.projection()
+    def projection(self, training=None):
+        """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits.
+
+        Args:
+            training: Whether a gradient is taken, which a frozen vector has none of.
+        """
+        return self.decoder.projection(training)
 
     def encode(self, source):
         """Encodes sources and projects them to what every step attends to.

@@ -33,6 +33,7 @@ OPTIONS = {
     **_OF_BLOCKS,
     "dropout": 0.1,
     "padding_id": 0,
+    "freeze_padding": False,
 }
 
 
@@ -153,6 +154,7 @@ class Stack(FunctionalModel):
                 epsilon=config["epsilon"],
                 dropout=config["dropout"],
                 padding_id=config["padding_id"],
+                freeze_padding=config["freeze_padding"],
                 dtype=policy,
                 name=f"{ids}_embedding",
                 **embedding_options,

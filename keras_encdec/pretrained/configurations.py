@@ -93,6 +93,8 @@ def _bart_architecture(
         "attention_dropout": config.get("attention_dropout", 0.0),
         "activation_dropout": config.get("activation_dropout", 0.0),
         "padding_id": padding,
+        # Their `padding_idx`.
+        "freeze_padding": True,
     }
     encoder, decoder = (
         {

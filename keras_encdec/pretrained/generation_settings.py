@@ -333,7 +333,7 @@ def _said_by(
             return {"bad_words_ids": [*settings["bad_words_ids"], *words]}
         case MinimumLength(ratio=0):
             return {"min_length": processor.length + 1}
-        case ForcedFirst():
+        case ForcedFirst(token=int()):
             return {"forced_bos_token_id": processor.token}
         case ForcedLast():
             token = processor.token

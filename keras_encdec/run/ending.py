@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -83,6 +84,7 @@ def try_mean(
     trained: KerasModel,
     checkpoints: Checkpoints,
     judges: Sequence[keras.callbacks.Callback],
+    as_before: Any,
 ) -> None:
     """Keeps the mean of the last epochs' weights, if it is better than the best."""
     average_weights(checkpoints.paths, trained)
@@ -91,4 +93,4 @@ def try_mean(
         logs.update(judge.measure(trained))
     # Without validation there is nothing to tell which one is better.
     if not judges or checkpoints.is_better(logs[checkpoints.monitor]):
-        text_to_text.save(place.best, overwrite=True)
+        place.save_best(text_to_text, as_before)

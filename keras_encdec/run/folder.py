@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import hashlib
 import json
 import os
@@ -24,16 +23,19 @@ from keras_encdec.run.lock import held_folder
 from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_of_run
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
+from keras_encdec.training.adaptation import has_lora, save_adapter
 from keras_encdec.training.checkpoints import checkpoints_in
-from keras_encdec.training_options import TrainingOptions
+from keras_encdec.training_options import TrainingOptions, plain_options
 
 LOG_FILE = "log.csv"
+ADAPTER_FILE = "adapter.safetensors"
 _OURS = (
     RECORD_FILE,
     LOG_FILE,
     "source.model",
     "target.model",
     "best",
+    ADAPTER_FILE,
     "checkpoints",
     "tensorboard",
 )
@@ -41,7 +43,7 @@ _COSINE = (
     ", where a cosine schedule ends (to train longer, begin another folder with the "
     "best model of this one as `initial`)"
 )
-_OPTIONS = {field.name: field.default for field in dataclasses.fields(TrainingOptions)}
+_OPTIONS = plain_options(TrainingOptions())
 _DIGESTS = {
     "texts": "the texts",
     "validation": "the validation texts",
@@ -54,8 +56,9 @@ class RunFolder:
 
     It holds `options.json`, the record of what the training was begun with;
     `checkpoints/`; `log.csv`, the logs of all epochs; `best/`, the best model so far
-    with its tokenizers; and `source.model` and `target.model` where these are of
-    SentencePiece.
+    with its tokenizers; `source.model` and `target.model` where these are of
+    SentencePiece; and `adapter.safetensors`, what LoRA has learnt, which is merged in
+    the best model, where it was trained so.
 
     Args:
         path: Its place, `str` or `Path`; it need not be there yet.
@@ -183,6 +186,18 @@ class RunFolder:
                 with new_file(self.path / f"{side}.model") as file:
                     file.write_bytes(tokenizer.proto)
 
+    def save_best(self, text_to_text: TextToText, as_before: Any) -> None:
+        """Writes the best model so far, in which LoRA is merged, and its adapter alone.
+
+        Args:
+            text_to_text: The `TextToText`, with these weights.
+            as_before: What `adapted` gave, for a model to be saved as it came.
+        """
+        with as_before():
+            text_to_text.save(self.best, overwrite=True)
+        if has_lora(text_to_text.model):
+            save_adapter(text_to_text.model, self.path / ADAPTER_FILE)
+
     def let_go(self) -> None:
         """Removes the earlier training, when there is an epoch of the new one."""
         shutil.rmtree(self.path / ASIDE, ignore_errors=True)
@@ -307,7 +322,7 @@ def make_record(
     return {
         "format": FORMAT,
         "keras": keras.version(),
-        "options": dataclasses.asdict(options),
+        "options": plain_options(options),
         "recipe": recipe,
         "texts": _digest(pairs),
         "validation": None if validation is None else _digest(validation),

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -31,6 +31,7 @@ from keras_encdec.training import (
     WordDistillation,
     averaged_weights,
 )
+from keras_encdec.training.adaptation import adapted
 from keras_encdec.training_options import MONITORS, TrainingOptions
 
 
@@ -59,7 +60,9 @@ def train(
     Nothing is written, or overwritten, before all that it was given is checked and
     built. However it ends, `text_to_text` has the weights of the best epoch so far; if
     none was finished, those it had, and no folder stays behind; an earlier training
-    that was to be overwritten is as it was. What LoRA learned is then merged.
+    that was to be overwritten is as it was. What LoRA learned is then merged; with
+    `lora`, which begins with it and with which nothing else learns, the model has none
+    in the end, and what may learn of it is what might before.
 
     Args:
         text_to_text: The `TextToText` to train: of `recipe.build`, or a trained one.
@@ -67,7 +70,8 @@ def train(
         targets: The target texts, as many.
         validation: A pair `(sources, targets)` to evaluate after each epoch, or None.
         folder: Where to keep checkpoints, logs and, in `best/`, the best model: that
-            of a `RunFolder`. Or None to keep nothing.
+            of a `RunFolder`; of `lora` the adapter alone too, in
+            `adapter.safetensors`. Or None to keep nothing.
         overwrite: Whether to begin anew where the folder holds an earlier training,
             which is removed when the first epoch is finished.
         teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
@@ -89,8 +93,9 @@ def train(
         KeyboardInterrupt: After Ctrl-C, between two batches, with what is kept; a
             second Ctrl-C does not wait.
         TypeError: If there is no such option, or the texts are no strings.
-        ValueError: If there are no pairs, an option is out of range, or the folder
-            holds a training that was begun with something else.
+        ValueError: If there are no pairs, an option is out of range, the folder holds
+            a training that was begun with something else, or `lora_targets` are no
+            layers of the model, or it has LoRA already.
 
     Example:
         ```python
@@ -125,6 +130,9 @@ def train(
             place.check_place()
             if not overwrite:
                 begun_for = place.check_same(record, text_to_text)
+        as_before = stack.enter_context(
+            adapted(model, chosen.lora, chosen.lora_targets)
+        )
         batches = _batches(
             text_to_text,
             sources,
@@ -146,7 +154,12 @@ def train(
             judges = _judges(text_to_text, held_out, *validation, 3 if verbose else 0)
         guard = StopDivergence(None if judges else _example(batches))
         trained = _compiled(model, teacher, chosen, steps, begun_for * steps)
-        checkpoints = _checkpoints(place, text_to_text, trained, chosen, judges)
+
+        def save_best() -> None:
+            with averaged_weights(trained):
+                place.save_best(text_to_text, as_before)
+
+        checkpoints = _checkpoints(place, chosen, judges, save_best)
         done = 0 if overwrite else checkpoints.restore(trained)
         over = done >= chosen.epochs or checkpoints.is_over
         if verbose and over:
@@ -183,7 +196,7 @@ def train(
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)
             if chosen.average > 1:
-                try_mean(place, text_to_text, trained, checkpoints, judges)
+                try_mean(place, text_to_text, trained, checkpoints, judges, as_before)
     return checkpoints.history
 
 
@@ -349,15 +362,10 @@ def _schedule(options: TrainingOptions, batches: int, hidden_dim: int) -> Any:
 
 def _checkpoints(
     place: RunFolder,
-    text_to_text: TextToText,
-    trained: KerasModel,
     options: TrainingOptions,
     judges: Sequence[keras.callbacks.Callback],
+    save_best: Callable[[], None],
 ) -> Checkpoints:
-    def save_best() -> None:
-        with averaged_weights(trained):
-            text_to_text.save(place.best, overwrite=True)
-
     return Checkpoints(
         place.checkpoints,
         keep=options.average,

@@ -1,7 +1,9 @@
 """Training few numbers of a model that has many."""
 
+import contextlib
+import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,9 @@ def enable_lora(
         layer.enable_lora(rank, lora_alpha=alpha)
         if targets is not None and getattr(layer, "bias", None) is not None:
             layer.bias.trainable = False
+    for embedding in model._flatten_layers():
+        if getattr(embedding, "freeze_padding", False):
+            _keep_row(embedding.table, embedding.padding_id)
     _forget_programs(model)
 
 
@@ -255,6 +260,79 @@ def load_adapter(model: KerasModel, path: AnyPath) -> None:
     _forget_programs(model)
 
 
+@contextlib.contextmanager
+def adapted(
+    model: KerasModel, rank: int | None, targets: Iterable[str] | None
+) -> Iterator[Any]:
+    """Has a model learn by LoRA alone as long as the block runs.
+
+    Then what it has learnt is merged, and what learns is what learnt before.
+
+    Args:
+        model: A built model without LoRA.
+        rank: As in `enable_lora`; None changes nothing.
+        targets: As in `enable_lora`.
+
+    Yields:
+        A function of no arguments, whose `with` block finds what learns as it was
+        before: for a model that is saved in it, LoRA merged, to be as any other.
+
+    Raises:
+        ValueError: As `enable_lora` does.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.training.adaptation import adapted, has_lora
+
+        model = EncoderDecoder(1000, 64, 128, num_heads=2, num_layers=1)
+        with adapted(model, 4, ["query", "value"]):
+            print(has_lora(model))
+        ```
+    """
+    if rank is None:
+        yield contextlib.nullcontext
+        return
+    before = _learning(model)
+    enable_lora(model, rank, targets=targets)
+
+    @contextlib.contextmanager
+    def as_before() -> Iterator[None]:
+        now = _learning(model)
+        _set_learning(before)
+        try:
+            yield
+        finally:
+            _set_learning(now)
+
+    try:
+        yield as_before
+    finally:
+        merge_lora(model)
+        _set_learning(before)
+
+
+def _learning(model: KerasModel) -> list[tuple[Any, bool]]:
+    """Returns which layers and variables learn."""
+    # A layer says it to its parts, which say themselves after it.
+    layers = sorted(model._flatten_layers(), key=lambda layer: not layer._layers)
+    return [(x, x.trainable) for x in (*layers, *model.variables)]
+
+
+def _set_learning(states: Iterable[tuple[Any, bool]]) -> None:
+    for each, learns in states:
+        each.trainable = learns
+
+
+def has_lora(model: KerasModel) -> bool:
+    """Returns whether a model learns by LoRA.
+
+    Args:
+        model: A model.
+    """
+    return any(layer.lora_enabled for layer in _adaptable(model))
+
+
 def _forget_programs(model: KerasModel) -> None:
     # TensorFlow has compiled what the model was.
     model.train_function = model.test_function = model.predict_function = None
@@ -274,6 +352,14 @@ def _adapted(model: KerasModel) -> list[Any]:
     return layers
 
 
+def _keep_row(table: Any, row: int) -> None:
+    """Has LoRA add nothing to a row of a table, which no gradient will change."""
+    if table.lora_enabled:
+        rows = np.arange(table.input_dim)[:, None]
+        factor = table.lora_embeddings_a
+        factor.assign(ops.where(rows == row, 0.0, factor))
+
+
 def _parts(layer: Any) -> tuple[str, str, str]:
     """Returns the names of a layer's matrix and of the factors that LoRA adds."""
     matrix = "kernel" if hasattr(layer, "_kernel") else "embeddings"
@@ -290,9 +376,11 @@ def _targets(layers: Sequence[Any], targets: str | Iterable[str]) -> list[Any]:
     unknown = [target for target, those in found.items() if not those]
     if unknown or not targets:
         names = sorted({x.path.rpartition("/")[2] for x in layers})
+        near = [y for x in unknown for y in difflib.get_close_matches(x, names, 1)]
+        meant = f" Did you mean {', '.join(near)}?" if near else ""
         raise ValueError(
-            "targets must be names of layers that can have LoRA, such as "
-            f"{', '.join(names)}; received {unknown!r}. Give some of those."
+            "The targets of LoRA must be names of layers that can have it, which are "
+            f"{', '.join(names)}; received {unknown!r}. Give some of those.{meant}"
         )
     chosen = {id(x) for those in found.values() for x in those}
     return [x for x in layers if id(x) in chosen]

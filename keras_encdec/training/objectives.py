@@ -183,7 +183,7 @@ class ProjectedLoss(CheckedModel, RestoredModel, keras.Model):
         encoded = self.model.encode_hidden(source, training=True)
         hidden = self.model.decode_hidden(target, encoded, training=True)
         hidden = ops.cast(hidden, "float32")
-        table, bias = self.model.projection()
+        table, bias = self.model.projection(training=True)
         table = ops.cast(table, "float32")
         if bias is not None:
             # One more feature, which is 1 everywhere.

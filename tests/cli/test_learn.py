@@ -668,3 +668,90 @@ def test_demo_passes_its_options_on(monkeypatch, run):
         "overwrite": True,
     }
     assert given == [(("x",), options)]
+
+
+# ---- a checkpoint
+
+
+@pytest.mark.once
+def test_an_adapter_of_a_checkpoint_is_given_back_merged(
+    tmp_path, pairs, preset, load_test_module, run
+):
+    output = tmp_path / "mine"
+    more = ("--max-length", 10, "--label-smoothing", 0, "--learning-rate", 0.03)
+    printed = run(
+        *("train", "--initial", preset, "--lora", 2, "--lora-targets", "query", "key"),
+        *("--source", pairs, "--output", output, "--epochs", 2, *more),
+    )
+    assert f"The adapter alone is in {output / 'adapter.safetensors'}." in printed.out
+    record = json.loads((output / "options.json").read_text())
+    assert record["options"]["lora"] == 2
+    assert record["options"]["lora_targets"] == ["query", "key"]
+    alone = safetensors.numpy.load_file(output / "adapter.safetensors")
+    assert len(alone) == 2 * 2 * (2 + 2 * 1)
+    run("export", output, tmp_path / "out", "--format", "hugging-face")
+    theirs = load_test_module("pretrained/checkpoints.py").Checkpoint.read(
+        tmp_path / "out"
+    )
+    ours = TextToText.load(output)
+    source, target = np.array([[5, 7, 0]]), np.array([[ours.model.padding_id, 9]])
+    import torch
+
+    with torch.no_grad():
+        logits = theirs(
+            input_ids=torch.tensor(source), decoder_input_ids=torch.tensor(target)
+        ).logits.numpy()
+    found = np.array(ours.model((source, target)))
+    np.testing.assert_allclose(found, logits, atol=1e-4)
+    before = np.array(TextToText.from_preset(preset).model((source, target)))
+    assert np.abs(found - before).max() > 1e-3
+    # The same again has nothing to do, and says so.
+    assert (
+        "Nothing is left to train"
+        in run(
+            *(
+                "train",
+                "--initial",
+                preset,
+                "--lora",
+                2,
+                "--lora-targets",
+                "query",
+                "key",
+            ),
+            *("--source", pairs, "--output", output, "--epochs", 2, *more),
+        ).out
+    )
+
+
+@pytest.mark.once
+def test_an_adapter_is_one_of_a_model_and_of_its_layers(
+    tmp_path, pairs, first, error_of
+):
+    command = ("train", "--source", pairs, "--output", tmp_path / "second")
+    initial = ("--initial", tmp_path / "first")
+    line = error_of(*command, "--lora", 8)
+    assert "--lora adapts a trained model; received no --initial." in line
+    line = error_of(*command, *initial, "--lora-targets", "key")
+    assert "--lora-targets are the layers that --lora adapts; received ('key',)" in line
+    line = error_of(*command, *initial, "--lora", 2, "--lora-targets", "valeu")
+    assert "received ['valeu']" in line and "Did you mean value?" in line
+    line = error_of(*command, *initial, "--lora", 0)
+    assert "--lora: must be a whole number of at least 1; received '0'" in line
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.once
+def test_what_a_checkpoint_has_already_is_not_asked_of_it(
+    tmp_path, pairs, preset, error_of
+):
+    line = error_of(
+        *("train", "--source", pairs, "--output", tmp_path / "second"),
+        *("--initial", preset, "--hidden-dim", 32, "--num-heads", 4),
+        *("--positions", "rotary", "--num-decoder-layers", 1, "--activation", "silu"),
+    )
+    # The two sides of this one have other numbers of heads.
+    assert (
+        "received --hidden-dim=32 where it has 16; --num-heads=4 where it has 4 and 2; "
+        "--positions='rotary' where it has 'sinusoidal'. Leave that out"
+    ) in line

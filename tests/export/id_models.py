@@ -63,7 +63,10 @@ def greedy():
 
 
 def beams():
-    source, target = SentencePieceTokenizer.train(TEXTS, 17), ByteTokenizer()
+    source, target = (
+        SentencePieceTokenizer.train(TEXTS, 17),
+        ByteTokenizer(prefix_ids=[4]),
+    )
     return text_to_text_of(
         source,
         target,

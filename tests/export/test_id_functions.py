@@ -68,6 +68,14 @@ def test_a_row_has_no_more_tokens_than_the_loop(models):
     assert (ids[1] == text_to_text.generator(source[1:], 3)).all()
 
 
+def test_a_row_begins_with_what_stands_before_all_targets(models):
+    text_to_text = models.beams()
+    generate = id_functions(text_to_text, max_length=3)["generate"]
+    source = models.arrays_of(text_to_text, 3, 4)["source"]
+    ids = generate(source, tf.constant([3, 3, 1]))["ids"].numpy()
+    assert ids[:, 0, 0].tolist() == [4, 4, 4]
+
+
 def test_a_saved_function_needs_no_model(models, tmp_path):
     text_to_text = models.greedy()
     functions = id_functions(text_to_text, 8)

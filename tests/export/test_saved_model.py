@@ -118,8 +118,15 @@ def random():
 @pytest.fixture(scope="module")
 def beams():
     tokenizer = WordTokenizer.from_texts(LINES)
+    # Each row begins with an id that stands before all targets.
+    config = tokenizer.get_config() | {"prefix_ids": [9]}
     processors = [NoRepeatNGram(2), MinimumLength(2)]
-    return text_to_text_of(tokenizer, tokenizer, BeamSampler(3), processors=processors)
+    return text_to_text_of(
+        tokenizer,
+        WordTokenizer.from_config(config),
+        BeamSampler(3),
+        processors=processors,
+    )
 
 
 def as_bytes(text):

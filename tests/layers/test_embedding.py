@@ -158,3 +158,34 @@ def test_known_ids_are_looked_up_alike(scale):
         *map(ops.convert_to_numpy, (embed(ids), embed(ids, known=True)))
     )
     assert np.isnan(ops.convert_to_numpy(embed(ops.array([[9]])))).all()
+
+
+def test_a_padding_that_is_kept_learns_as_in_pytorch():
+    torch = pytest.importorskip("torch")
+    ids = np.array([[1, 4, 4, 1], [5, 1, 2, 3]])
+    wanted = np.random.default_rng(0).normal(size=(2, 4 * 3)).astype("float32")
+    embed = TokenEmbedding(6, 3, scale=False, padding_id=1, freeze_padding=True)
+    source = keras.Input((4,), dtype="int32")
+    # All positions count, those of padding too.
+    model = keras.Model(source, keras.ops.reshape(embed(source), (-1, 4 * 3)))
+    theirs = torch.nn.Embedding(6, 3, padding_idx=1)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor(model.get_weights()[0]))
+    row = model.get_weights()[0][1]
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.5)
+    model.fit(ids, wanted, epochs=3, batch_size=2, verbose=0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        found = theirs(torch.tensor(ids)).reshape(2, -1)
+        torch.nn.functional.mse_loss(found, torch.tensor(wanted)).backward()
+        optimizer.step()
+    (table,) = model.get_weights()
+    np.testing.assert_allclose(table, theirs.weight.detach().numpy(), atol=1e-6)
+    np.testing.assert_array_equal(table[1], row)
+
+
+@pytest.mark.once
+def test_refuses_to_keep_a_padding_that_is_none():
+    with pytest.raises(ValueError, match="freeze_padding=True with padding_id=None"):
+        TokenEmbedding(6, 3, padding_id=None, freeze_padding=True)

@@ -10,10 +10,16 @@ import pytest
 from keras import ops
 from safetensors.numpy import save_file
 
-from keras_encdec import EncoderDecoder, Generator
+from keras_encdec import (
+    EncoderDecoder,
+    Generator,
+    TokenCrossEntropy,
+    labels_to_hugging_face,
+)
+from keras_encdec.export.hugging_face import export_hugging_face
 from keras_encdec.model.pretrained import load_pretrained
 from keras_encdec.pretrained.generation_settings import settings_of
-from keras_encdec.training import enable_lora
+from keras_encdec.training import ProjectedLoss, averaged_weights, enable_lora
 
 FAMILIES = [
     *("marian", "marian, two vocabularies", "t5 1.0", "t5 1.0, 8 a head", "t5 1.1"),
@@ -264,3 +270,101 @@ def test_refuses_what_is_no_config(text, error, match, tmp_path):
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(error, match=match):
         EncoderDecoder.from_preset(tmp_path)
+
+
+def without_padding(model):
+    """Zeros for padding, as published."""
+    tables = {
+        id(x.table): x.table for x in (model.source_embedding, model.target_embedding)
+    }
+    for table in tables.values():
+        rows = np.arange(table.input_dim)[:, None]
+        table.embeddings.assign(to_numpy(table.embeddings) * (rows != model.padding_id))
+    return [*tables.values()]
+
+
+def batch_of(theirs):
+    source, labels = theirs.inputs(4)
+    labels[:, 0] = 7
+    target = np.concatenate([np.full((4, 1), theirs.start_id), labels[:, :-1]], axis=1)
+    target = np.where(labels == theirs.padding_id, theirs.padding_id, target)
+    return (source, target.astype("int32")), labels
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("name", ["marian", "marian, two vocabularies"])
+def test_padding_stays_zero_when_all_learns(name, wrapped, checkpoint, tmp_path):
+    theirs = checkpoint(name)
+    model = EncoderDecoder.from_preset(theirs.folder)
+    tables = without_padding(model)
+    before = [to_numpy(table.embeddings) for table in tables]
+    optimizer = keras.optimizers.AdamW(
+        1e-2, weight_decay=0.1, use_ema=True, ema_momentum=0.5, global_clipnorm=1.0
+    )
+    trained = ProjectedLoss(model) if wrapped else model
+    loss = TokenCrossEntropy(label_smoothing=0.1, ignore_class=model.padding_id)
+    trained.compile(optimizer, loss)
+    trained.fit(*batch_of(theirs), epochs=3, verbose=0)
+    for table, old in zip(tables, before, strict=True):
+        new = to_numpy(table.embeddings)
+        assert not new[model.padding_id].any()
+        assert np.all(np.abs(new - old).max(axis=1) > 0) or not wrapped
+    with averaged_weights(trained):
+        assert not any(
+            to_numpy(table.embeddings)[model.padding_id].any() for table in tables
+        )
+        folder = export_hugging_face(model, tmp_path / "out")
+    written = theirs.read(folder).state_dict()
+    rows = [x for x in written if "shared" in x or "embed_tokens" in x]
+    assert rows and not any(written[x][model.padding_id].any() for x in rows)
+
+
+def test_a_table_of_sources_learns_as_theirs(checkpoint):
+    # One that gives the logits too learns padding there by these.
+    import torch
+
+    theirs = checkpoint("marian, two vocabularies")
+    model = EncoderDecoder.from_preset(theirs.folder, dropout=0.0)
+    without_padding(model)
+    model.decoder.embedding.bias.trainable = False
+    reader = theirs.read(theirs.folder)
+    embeddings = reader.model.encoder.embed_tokens, reader.model.decoder.embed_tokens
+    with torch.no_grad():
+        for each in embeddings:
+            each.weight[theirs.padding_id] = 0
+    (source, target), labels = batch_of(theirs)
+    model.compile(
+        keras.optimizers.SGD(0.1), TokenCrossEntropy(ignore_class=model.padding_id)
+    )
+    model.fit((source, target), labels, epochs=1, verbose=0)
+    optimizer = torch.optim.SGD(reader.parameters(), 0.1)
+    reader(
+        input_ids=torch.tensor(source),
+        attention_mask=torch.tensor(source != theirs.padding_id).long(),
+        labels=torch.tensor(labels_to_hugging_face(labels, theirs.padding_id)),
+    ).loss.backward()
+    optimizer.step()
+    expected, other = (each.weight.detach().numpy() for each in embeddings)
+    found = to_numpy(model.source_embedding.table.embeddings)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not found[theirs.padding_id].any()
+    found = to_numpy(model.target_embedding.table.embeddings)
+    real = np.arange(len(found)) != theirs.padding_id
+    np.testing.assert_allclose(found[real], other[real], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["SGD", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop", "Adagrad", "Adadelta"]
+    + ["Adafactor", "Lion", "Lamb", "Ftrl", "Muon"],
+)
+def test_no_optimizer_moves_zeros_without_a_gradient(kind):
+    table = keras.Variable(np.array([[1.0, 2.0], [0.0, 0.0], [3.0, -1.0]], "float32"))
+    more = {} if kind == "AdamW" else {"weight_decay": 0.1}
+    optimizer = getattr(keras.optimizers, kind)(0.1, use_ema=True, **more)
+    optimizer.build([table])
+    for _ in range(3):
+        gradient = np.array([[0.5, -1.0], [0.0, 0.0], [1.0, 2.0]], "float32")
+        optimizer.apply([ops.convert_to_tensor(gradient)], [table])
+    assert not to_numpy(table)[1].any() and to_numpy(table)[0, 0] != 1
+    assert not to_numpy(optimizer._model_variables_moving_average[0])[1].any()

@@ -9,6 +9,7 @@ import signal
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import keras_encdec.training.checkpoints
 from keras_encdec.evaluation import evaluate_texts
@@ -22,6 +23,8 @@ from keras_encdec.training import (
     InverseSquareRoot,
     RDrop,
     WordDistillation,
+    load_adapter,
+    merge_lora,
 )
 
 WORDS = "one two three four five six seven eight nine ten".split()
@@ -647,3 +650,61 @@ def test_goes_on_where_version_0_1_0_wrote_no_record(tmp_path):
         train(untrained(dropout=0.3), SOURCES, TARGETS, folder=place, **options)
     assert len(train(untrained(), SOURCES, TARGETS, folder=place, **options)) == 2
     assert (place / "options.json").is_file()
+
+
+def test_an_adapter_goes_on_to_the_bit(tmp_path):
+    options = {"epochs": 3, "lora": 2, "lora_targets": ["query", "intermediate"]}
+    options |= {"updates_per_epoch": 3, "learning_rate": 3e-2, **QUICK}
+    base = weights_of(untrained())
+
+    def trained(name, *callbacks):
+        text_to_text = untrained()
+        text_to_text.model.set_weights(base)
+        keras.utils.set_random_seed(1)
+        more = {"folder": tmp_path / name, "callbacks": callbacks}
+        train(text_to_text, SOURCES, TARGETS, **options, **more)
+        return text_to_text
+
+    whole = trained("whole")
+    with pytest.raises(KeyboardInterrupt, match="up to epoch 1 of 3"):
+        trained("parts", StopsIn(1))
+    parts = trained("parts")
+    assert are_equal(weights_of(whole), weights_of(parts))
+    for file in ("adapter.safetensors", "checkpoints/epoch-00003.safetensors"):
+        one, other = ((tmp_path / name / file) for name in ("whole", "parts"))
+        # What the checkpoints say of the epochs' logs may differ in no array.
+        one, other = (safetensors.numpy.load_file(path) for path in (one, other))
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+    # What was not to learn is what it was, and the model is as one without LoRA.
+    changed = [
+        variable.path.rpartition("/")[0].rpartition("/")[2]
+        for variable, before in zip(whole.model.weights, base, strict=True)
+        if not np.array_equal(variable, before)
+    ]
+    assert {*changed} == {"query", "intermediate"}
+    assert len(whole.model.trainable_variables) == len(untrained().model.weights)
+    saved = TextToText.load(tmp_path / "whole").model
+    assert len(saved.trainable_variables) == len(whole.model.trainable_variables)
+    # The adapter alone is what was learnt.
+    alone = untrained()
+    alone.model.set_weights(base)
+    load_adapter(alone.model, tmp_path / "whole" / "adapter.safetensors")
+    merge_lora(alone.model)
+    for one, other in zip(weights_of(alone), weights_of(whole), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    with pytest.raises(ValueError, match="`lora` was 2 and is None"):
+        train(untrained(), SOURCES, TARGETS, folder=tmp_path / "whole", **QUICK)
+
+
+def test_an_adapter_that_cannot_be_leaves_all_as_it_was(tmp_path, compiled):
+    text_to_text = untrained()
+    before = weights_of(text_to_text)
+    options = {"lora": 2, "folder": tmp_path / "run", **QUICK}
+    with pytest.raises(ValueError, match="received .'qery'.*Did you mean query"):
+        train(text_to_text, SOURCES, TARGETS, lora_targets=["qery"], **options)
+    compile_only(text_to_text, SOURCES, TARGETS, **options)
+    assert not (tmp_path / "run").exists()
+    assert are_equal(weights_of(text_to_text), before)
+    with pytest.raises(ValueError, match="`lora_targets` are .*without its rank"):
+        train(text_to_text, SOURCES, TARGETS, lora_targets=["key"])

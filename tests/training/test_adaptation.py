@@ -16,6 +16,7 @@ from keras_encdec import (
     merge_lora,
     save_adapter,
 )
+from keras_encdec.training.adaptation import adapted, has_lora
 
 IDS = np.array([[5, 7, 2]]), np.array([[1, 7, 5]])
 LABELS = np.array([[7, 5, 2]])
@@ -93,7 +94,7 @@ def test_layers_are_named_saved_alone_and_merged(tmp_path):
 @pytest.mark.once
 def test_refuses_other_names_and_other_adapters(tmp_path):
     model = small_model()
-    with pytest.raises(ValueError, match="such as .*query.*; received ..nothing"):
+    with pytest.raises(ValueError, match="which are .*query.*; received ..nothing"):
         enable_lora(model, 2, targets=["query", "nothing"])
     enable_lora(model, 2, targets="query")
     path = tmp_path / "adapter.safetensors"
@@ -183,3 +184,40 @@ def test_adapters_of_a_quantized_model_are_merged_when_it_is_saved(tmp_path):
     # Quantized anew, it is rounded anew.
     lost = np.abs(merged.predict(IDS, verbose=0) - learnt).mean()
     assert lost < 0.3 * np.abs(learnt - before).mean()
+
+
+def test_what_learnt_before_learns_afterwards():
+    model = small_model()
+    model.decoder.embedding.trainable = False
+    model.encoder.blocks[0].self_attention.query_dense.bias.trainable = False
+    learnt = [x.trainable for x in model.variables]
+    weights = model.get_weights()
+    with adapted(model, 2, ("query", "value")):
+        assert has_lora(model)
+        assert len(model.trainable_variables) == 2 * 6
+    assert not has_lora(model)
+    assert [x.trainable for x in model.variables] == learnt
+    for one, other in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with adapted(model, None, None):
+        assert not has_lora(model)
+
+
+@pytest.mark.once
+def test_a_name_that_is_nearly_one_is_told():
+    with pytest.raises(ValueError, match="Did you mean query, value?"):
+        enable_lora(small_model(), 2, targets=["qery", "values"])
+
+
+def test_a_vector_that_is_kept_gets_no_product():
+    options = {"padding_id": 1, "freeze_padding": True, "dropout": 0.0}
+    model = EncoderDecoder(200, 16, 32, num_heads=2, num_layers=1, **options)
+    table = model.source_embedding.table
+    table.embeddings.assign(table.embeddings * (np.arange(200)[:, None] != 1))
+    enable_lora(model, 2)
+    model.compile(keras.optimizers.Adam(1e-2), TokenCrossEntropy(ignore_class=1))
+    source, target = np.array([[5, 1, 1]]), np.array([[1, 7, 5]])
+    model.fit((source, target), LABELS, epochs=2, verbose=0)
+    merge_lora(model)
+    rows = np.abs(np.array(model.get_weights()[0])).max(axis=1)
+    assert rows[1] == 0 and rows[[5, 7]].min() > 0

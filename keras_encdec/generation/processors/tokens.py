@@ -312,30 +312,47 @@ def _as_int(token: Any) -> Any:
 
 @registered
 class ForcedFirst(Processor):
-    """Makes each row begin with a token.
+    """Makes each row begin with a token, or with several in turn.
 
     Args:
-        token: The id.
+        token: The id, or a sequence of ids.
 
     Raises:
-        ValueError: If it is not an id.
+        ValueError: If it is not an id, or there are none.
 
     Example:
         ```python
         from keras_encdec.generation import ForcedFirst
 
-        print(ForcedFirst(4))
+        print(ForcedFirst(4), ForcedFirst([4, 7]))
         ```
     """
 
-    token: int
+    token: int | tuple[int, ...]
 
     def __post_init__(self) -> None:
-        require_ids("token", [self.token])
+        given = self.token
+        tokens = given if isinstance(given, (tuple, list)) else (given,)
+        tokens = tuple(map(_as_int, tokens))
+        require_ids("token", [*tokens])
+        if not tokens:
+            raise ValueError(
+                f"token must be an id, or several; received {given!r}. Leave the "
+                "processor out."
+            )
+        # One is the same, however it was given.
+        object.__setattr__(self, "token", tokens[0] if len(tokens) == 1 else tokens)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The ids in turn."""
+        return self.token if isinstance(self.token, tuple) else (self.token,)
 
     def __call__(self, ids: Tensor, logits: Tensor, step: "Step") -> Tensor:
         """Returns the logits `(R, V)`."""
-        return _force(logits, self.token, step.index == 0)
+        for place, token in enumerate(self.tokens):
+            logits = _force(logits, token, step.index == place)
+        return logits
 
 
 @registered

@@ -82,8 +82,9 @@ def suppress(processor, row, tokens, source, limit):
 
 
 def first(processor, row, tokens, source, limit):
-    if not tokens:
-        allow_only(row, processor.token)
+    forced = np.atleast_1d(processor.token)
+    if len(tokens) < len(forced):
+        allow_only(row, forced[len(tokens)])
 
 
 def last(processor, row, tokens, source, limit):
@@ -110,6 +111,7 @@ CASES = [
     (SuppressTokens((4, 1), index=0), suppress),
     (SuppressTokens(np.array([4, 5]), index=3), suppress),
     (ForcedFirst(4), first),
+    (ForcedFirst([4, 2, 5]), first),
     (ForcedLast(), last),
     (ForcedLast(5), last),
     (BadWords([[4]]), bad_words),
@@ -174,6 +176,7 @@ def test_configs(processor):
         (lambda: ForcedFirst(-3), r"token must be token ids.*\[-3\]"),
         (lambda: ForcedFirst("a"), "token must be token ids.*'a'"),
         (lambda: ForcedFirst(None), "token must be token ids.*None"),
+        (lambda: ForcedFirst([]), r"token must be an id, or several; received \[\]"),
         (lambda: ForcedLast(-3), r"token must be token ids.*\[-3\]"),
         (lambda: BadWords([[]]), r"sequences must not be empty.*\(\(\),\)"),
         (lambda: BadWords([[3], [-1]]), r"sequences must be token ids.*\(-1,\)"),
