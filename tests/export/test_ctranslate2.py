@@ -21,6 +21,7 @@ from keras_encdec import (
     WordTokenizer,
 )
 from keras_encdec.export.ctranslate2 import export_ctranslate2
+from keras_encdec.generation import ForcedFirst
 from keras_encdec.layers import LearnedPosition, SinusoidalPosition
 from keras_encdec.text import Tokenizer
 
@@ -290,6 +291,25 @@ def test_tokens_stand_at_their_ids(pieces, tmp_path):
 
 
 @pytest.mark.once
+def test_what_it_cannot_put_around_a_source_is_told(tmp_path):
+    def config(name, **around):
+        letters = CharacterTokenizer(list("abcd"), **around)
+        model = EncoderDecoder(12, 16, 24, num_heads=2, num_layers=1)
+        text_to_text = TextToText(letters, letters, model, processors=[ForcedFirst(4)])
+        folder = export_ctranslate2(text_to_text, tmp_path / name)
+        return json.loads((folder / "config.json").read_text())
+
+    by_itself = config("one", prefix_ids=[7])
+    assert by_itself["bos_token"] == "<7>" and by_itself["target_prefix"] == ["a"]
+    assert by_itself["add_source_bos"] and by_itself["add_source_eos"]
+    assert by_itself["source_prefix"] == by_itself["source_suffix"] == []
+    told = config("more", prefix_ids=[7, 1], suffix_ids=[2, 8])
+    assert not told["add_source_bos"] and not told["add_source_eos"]
+    assert told["source_prefix"] == ["<7>", "<s>"]
+    assert told["source_suffix"] == ["</s>", "<8>"]
+
+
+@pytest.mark.once
 def test_a_model_may_have_more_ids_than_its_tokenizer(tmp_path):
     model = EncoderDecoder(14, 16, 24, num_heads=2, num_layers=1)
     text_to_text = TextToText(LETTERS, LETTERS, model)
@@ -440,8 +460,6 @@ def test_all_that_is_unknown_is_told_at_once(tmp_path):
         "target_tokenizer=OtherTokenizer; it knows SentencePiece,",
         "activation='mish'; it knows relu, gelu",
         "positions=OtherPosition; it knows sinusoidal,",
-        "prefix_ids=(7, 1) of the source tokenizer; it knows none and the start id, (1",
-        "suffix_ids=(2, 8) of the source tokenizer; it knows none and the end id, (2,)",
         "weights that Keras has quantized; it knows float ones",
         "Choose options that it knows, or",
     ):
