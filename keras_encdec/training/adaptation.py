@@ -5,6 +5,7 @@ import json
 import numpy as np
 from keras import ops
 
+from keras_encdec.backend import all_layers, layers_in
 from keras_encdec.files import new_file
 
 
@@ -58,8 +59,8 @@ def enable_lora(model, rank, alpha=None, *, targets=None):
     if targets is not None:
         layers = _targets(layers, targets)
         model.trainable = True  # What was frozen as a whole holds what is to learn.
-        for layer in model._flatten_layers():
-            if not any(layer._flatten_layers(include_self=False)):
+        for layer in all_layers(model):
+            if not layers_in(layer):
                 layer.trainable = layer in layers
     for layer in layers:
         layer.enable_lora(rank, lora_alpha=alpha)
@@ -200,8 +201,8 @@ def load_adapter(model, path):
     for variable in model.variables:
         if variable.path in arrays:
             variable.assign(arrays[variable.path])
-    for layer in model._flatten_layers():
-        if not any(layer._flatten_layers(include_self=False)):
+    for layer in all_layers(model):
+        if not layers_in(layer):
             layer.trainable = any(x.path in arrays for x in layer.variables)
             for x in layer.trainable_variables:
                 x.trainable = x.path in arrays
@@ -214,7 +215,7 @@ def _forget_programs(model):
 
 
 def _adaptable(model):
-    return [x for x in model._flatten_layers() if hasattr(x, "enable_lora")]
+    return [x for x in all_layers(model) if hasattr(x, "enable_lora")]
 
 
 def _adapted(model):

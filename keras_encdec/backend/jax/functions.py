@@ -5,6 +5,7 @@ import threading
 import keras
 
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.shortcuts import first_run
 
 # Of one function; each takes memory for its code, and seconds to be compiled anew.
 MOST_PROGRAMS = 64
@@ -30,21 +31,26 @@ class _Program:
     """A function that is called with one set of shapes, by any thread."""
 
     def __init__(self, function, variables):
-        import jax
-
         def stateless(values, *args):
             mapping = list(zip(variables, values, strict=True))
             with keras.StatelessScope(state_mapping=mapping):
                 return function(*args)
 
-        # Its own function, for JAX keeps what it compiled as long as that is there.
-        self._run = jax.jit(stateless)
-        self._compiling, self._compiled = threading.Lock(), False
+        self._stateless, self._run = stateless, None
+        self._compiling = threading.Lock()
 
     def __call__(self, values, *args):
-        if self._compiled:
-            return self._run(values, *args)
-        with self._compiling:  # By one of the threads that need it.
-            result = self._run(values, *args)
-            self._compiled = True
-            return result
+        if self._run is None:
+            with self._compiling:  # By one of the threads that need it.
+                if self._run is None:
+                    return first_run(lambda: self._compile_and_run(values, *args))
+        return self._run(values, *args)
+
+    def _compile_and_run(self, values, *args):
+        import jax
+
+        # Its own function, for JAX keeps what it compiled as long as that is there.
+        run = jax.jit(lambda *args: self._stateless(*args))
+        result = run(values, *args)
+        self._run = run
+        return result

@@ -1,12 +1,14 @@
 """TensorFlow's functions: a graph for all shapes, XLA's program for frequent ones."""
 
 import itertools
+import threading
 import warnings
 
 from keras import tree
 
 from keras_encdec.backend.environment import compiled_by, on_cpu
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.shortcuts import first_run
 
 # XLA compiles in the time of some tens of calls, and makes them several times as fast.
 CALLS_BEFORE_XLA = 32
@@ -19,7 +21,7 @@ MOST_COUNTED = 1024
 
 def tensorflow_function(function, inputs, jit):
     """Returns a function compiled by TensorFlow; see `backend.compile_function`."""
-    graph = _tensorflow_function(function, inputs, jit=False)
+    graph = _Graph(function, inputs)
     if not jit or (jit == "auto" and not on_cpu()):
         return graph
     return _ByXla(graph, _tensorflow_function(function, inputs, jit=True), jit)
@@ -39,6 +41,26 @@ def _tensorflow_function(function, inputs, jit):
     # TensorFlow takes all that are made here for one, which is traced again and again.
     compiled._omit_frequent_tracing_warning = True
     return compiled
+
+
+class _Graph:
+    """A function that TensorFlow runs, called by any thread."""
+
+    def __init__(self, function, inputs):
+        self._of, self._run, self._tracing = (function, inputs), None, threading.Lock()
+
+    def __call__(self, *args):
+        if self._run is None:
+            with self._tracing:
+                if self._run is None:
+                    return first_run(lambda: self._trace_and_run(*args))
+        return self._run(*args)
+
+    def _trace_and_run(self, *args):
+        run = _tensorflow_function(*self._of, jit=False)
+        result = run(*args)
+        self._run = run
+        return result
 
 
 class _ByXla:

@@ -8,7 +8,8 @@ import contextlib
 import threading
 import warnings
 
-from keras_encdec.backend.torch.graphs import copies
+from keras_encdec.backend.shortcuts import is_on, take
+from keras_encdec.backend.torch.graphs import copies, run_once
 
 # Whether waiting is an error is a setting of the whole process.
 _WAITING = threading.Lock()
@@ -25,10 +26,24 @@ def capture(function, tensors):
     Returns:
         A `StepGraph`, or None where the GPU cannot do all that the function does.
     """
-    try:
-        return function and StepGraph(function, tensors)
-    except RuntimeError:
+    if function is None or not is_on("torch-cuda-graphs"):
         return None
+    return take(
+        "torch-cuda-graphs",
+        lambda: _unless_refused(StepGraph, function, tensors),
+        lambda: run_once(function, tensors) and None,
+    )
+
+
+def _unless_refused(make, *args):
+    """Returns a captured function, or None where it does what no capture may."""
+    try:
+        return make(*args)
+    except RuntimeError as error:
+        # CUDA's messages name it, as in "when stream is capturing".
+        if "captur" in str(error):
+            return None
+        raise
 
 
 class StepGraph:
@@ -128,6 +143,14 @@ class FunctionGraph:
     @classmethod
     def of(cls, *args):
         """Returns it, or None where the GPU cannot do all that the function does."""
+        return take(
+            "torch-cuda-graphs",
+            lambda: _unless_refused(cls._captured, *args),
+            lambda: None,  # It was called before.
+        )
+
+    @classmethod
+    def _captured(cls, *args):
         import torch
 
         try:
@@ -137,7 +160,7 @@ class FunctionGraph:
             for generator in torch.cuda.default_generators:
                 fresh = torch.Generator(generator.device)
                 generator.graphsafe_set_state(fresh.graphsafe_get_state())
-            return None
+            raise
 
     def __call__(self, *tensors):
         """Returns what the function returns, until the next call."""

@@ -9,8 +9,15 @@ import warnings
 
 import keras
 
+from keras_encdec.backend.shortcuts import switched_once, take
 from keras_encdec.backend.torch.cuda_graphs import FunctionGraph, waiting_is_an_error
-from keras_encdec.backend.torch.graphs import Flattened, copies, graph_of, tensors_of
+from keras_encdec.backend.torch.graphs import (
+    Flattened,
+    copies,
+    graph_of,
+    run_once,
+    tensors_of,
+)
 
 # To record takes about as long as this many steps.
 STEPS_BEFORE_RECORD = 32
@@ -43,7 +50,13 @@ class TrainStep:
             # A layer was frozen, or the like; the records are of no use any more.
             self._trainable, self._steps, self._records = trainable, {}, {}
         tensors = tensors_of(args)
-        key = tuple((x.shape, x.dtype, x.device) for x in tensors)
+        with switched_once() as off:
+            return self._step_without(off, data, args, tensors)
+
+    def _step_without(self, off, data, args, tensors):
+        import torch
+
+        key = off, *((x.shape, x.dtype, x.device) for x in tensors)
         self._steps[key] = steps = self._steps.get(key, 0) + 1
         if key in self._records:
             with torch.no_grad():
@@ -73,9 +86,6 @@ class TrainStep:
             graph = graph_of(flat, tensors)
             if self._jit and graph is not None:
                 graph = _compiled(graph, tensors)
-                # Kernels choose their sizes in the first call, which no capture holds.
-                with torch.no_grad():
-                    graph(*tensors)
         return graph and (graph, flat)
 
     def _recorded(self, graph, flat, tensors):
@@ -138,21 +148,18 @@ class TrainStep:
 
 def _compiled(graph, tensors):
     """Compiles a graph by Inductor; returns it as it is where that fails."""
+    return take("torch-inductor", lambda: _by_inductor(graph, tensors), lambda: graph)
+
+
+def _by_inductor(graph, tensors):
     import torch
 
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # PyTorch imports what it deprecates itself.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            compiled = torch._inductor.compile(graph, list(tensors))
-    except Exception as error:  # Of many kinds, such as a missing C++ compiler.
-        warnings.warn(
-            "PyTorch could not compile the training step, which goes on recorded, as "
-            f"without jit_compile=True: {error}",
-            stacklevel=2,
-        )
-        return graph
-    return lambda *tensors: tuple(compiled(*tensors))
+    with torch.no_grad(), warnings.catch_warnings():
+        # PyTorch imports what it deprecates itself.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        compiled = torch._inductor.compile(graph, list(tensors))
+    # Kernels choose their sizes in the first call, which no capture holds.
+    return run_once(lambda *tensors: tuple(compiled(*tensors)), tensors)
 
 
 def _gpus(tensors):
