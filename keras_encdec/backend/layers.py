@@ -1,5 +1,7 @@
 """The layers within a layer, found as Keras finds them to save: by its attributes."""
 
+import functools
+
 import keras
 
 
@@ -23,20 +25,28 @@ def layers_in(layer):
     """
     found, seen = {}, set()
 
-    def look(value):
-        if isinstance(value, keras.layers.Layer):
-            found[id(value)] = value
-        elif isinstance(value, list | tuple | set | dict) and id(value) not in seen:
-            seen.add(id(value))
-            for each in [*(value.values() if isinstance(value, dict) else value)]:
-                look(each)
+    def look(values):
+        for value in values:
+            kind = _kind(type(value))
+            if kind is keras.layers.Layer:
+                found[id(value)] = value
+            elif kind is not None and id(value) not in seen:
+                seen.add(id(value))
+                look([*(value.values() if kind is dict else value)])
 
-    for name, value in [*vars(layer).items()]:
-        # A Sequential keeps its layers once more, as a model.
-        if name != "_functional":
-            look(value)
+    attributes = {**vars(layer)}
+    # In it a Sequential keeps its layers once more, as a model.
+    attributes.pop("_functional", None)
+    look(attributes.values())
     found.pop(id(layer), None)
     return [*found.values()]
+
+
+@functools.lru_cache(4096)
+def _kind(of):
+    """Returns which kind of layer or container a type is, or None."""
+    kinds = keras.layers.Layer, dict, list, tuple, set
+    return next((kind for kind in kinds if issubclass(of, kind)), None)
 
 
 def all_layers(layer):

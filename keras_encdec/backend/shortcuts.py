@@ -258,9 +258,9 @@ def _give_up(name, error):
             return
         _FAILED.add(name)
     warnings.warn(
-        f"The shortcut {name!r} failed, which leans on {SHORTCUTS[name].leans_on}; in "
-        f"its place come {SHORTCUTS[name].plain_way}, slower, from now on: "
-        f"{type(error).__name__}: {str(error).strip():.300}. With {VARIABLE}={name} it "
-        "is not tried.",
+        f"The shortcut {name!r} failed, which leans on {SHORTCUTS[name].leans_on}: "
+        f"{type(error).__name__}: {str(error).strip():.300}. From now on the same is "
+        f"done slower, by {SHORTCUTS[name].plain_way}. With {VARIABLE}={name} the "
+        "shortcut is not tried.",
         stacklevel=4,
     )

@@ -49,8 +49,9 @@ class _Program:
     def _compile_and_run(self, values, *args):
         import jax
 
+        stateless = self._stateless
         # Its own function, for JAX keeps what it compiled as long as that is there.
-        run = jax.jit(lambda *args: self._stateless(*args))
+        run = jax.jit(lambda *args: stateless(*args))
         result = run(values, *args)
         self._run = run
         return result
