@@ -257,9 +257,12 @@ def _give_up(name, error):
         if name in _FAILED:
             return
         _FAILED.add(name)
+    text = " ".join(str(error).split())
+    if len(text) > 400:  # TensorFlow says at the end what was wrong.
+        text = f"{text[:200]} ... {text[-200:]}"
     warnings.warn(
         f"The shortcut {name!r} failed, which leans on {SHORTCUTS[name].leans_on}: "
-        f"{type(error).__name__}: {str(error).strip():.300}. From now on the same is "
+        f"{type(error).__name__}: {text}. From now on the same is "
         f"done slower, by {SHORTCUTS[name].plain_way}. With {VARIABLE}={name} the "
         "shortcut is not tried.",
         stacklevel=4,

@@ -38,15 +38,21 @@ def none_has_failed(monkeypatch):
 @pytest.fixture(autouse=True)
 def early(monkeypatch):
     if BACKEND == "torch":
-        from keras_encdec.backend.torch import products, steps, tracing
+        from keras_encdec.backend.torch import steps, tracing
 
         monkeypatch.setattr(tracing, "CALLS_BEFORE_TRACE", 2)
         monkeypatch.setattr(steps, "STEPS_BEFORE_RECORD", 1)
-        products._product.cache_clear()
         yield
-        products._product.cache_clear()
+        forget_products()
     else:
         yield
+
+
+def forget_products():
+    from keras_encdec.backend.torch import products
+
+    products._product.cache_clear()
+    products._kept.cache_clear()
 
 
 def draw(*shape):
@@ -102,12 +108,11 @@ def compiled_training():
 
 def structure():
     model = EncoderDecoder(20, 8, 8, num_heads=2, num_layers=1)
-    other = keras.layers.Dense(1)
 
     def changes():
         before = Structure([model])
         same = before.is_of([model])
-        model.decoder.mapped_to = other  # A layer more.
+        model.decoder.mapped_to = keras.layers.Dense(1)
         more = before.is_of([model])
         del model.decoder.mapped_to
         before = Structure([model])
@@ -140,7 +145,11 @@ USES = {
     "torch-arranged-weights": (
         "torch",
         loop,
-        ["torch.jit.script", "torch.ops.mkldnn", "torch.utils.weak"],
+        [
+            "torch.jit.script",
+            "torch.ops.mkldnn._reorder_linear_weight",
+            "torch.utils.weak.WeakTensorKeyDictionary",
+        ],
     ),
     "torch-inductor": ("torch", compiled_training, ["torch._inductor.compile"]),
     "jax-transposed-tables": (
@@ -178,10 +187,13 @@ def break_it(monkeypatch, target, how):
         owner = getattr(owner, part)
     if how == "missing" and attribute in vars(owner):
         monkeypatch.delattr(owner, attribute)
-    elif how == "missing":
-        monkeypatch.setattr(owner, attribute, types.SimpleNamespace())
+        if hasattr(owner, attribute):  # It comes back when it is asked for.
+            monkeypatch.setattr(owner, attribute, None)
     else:
+        how = types.SimpleNamespace() if how == "missing" else how
         monkeypatch.setattr(owner, attribute, how)
+    if BACKEND == "torch":
+        forget_products()  # They were made once for all.
 
 
 def check(found, expected):
@@ -217,8 +229,8 @@ def test_one_that_fails_is_done_without_and_told_once(
 def test_one_that_is_switched_off_is_not_tried(name, use, target, monkeypatch):
     call = use()
     expected = call()
-    break_it(monkeypatch, target, fail)
-    with without(name):
+    with monkeypatch.context() as broken, without(name):
+        break_it(broken, target, fail)
         check(call(), expected)  # It was compiled with the shortcut.
         check(use()(), expected)
     assert is_on(name)
