@@ -22,7 +22,21 @@ def carried_mask(x):
         ```
     """
     found = []
-    reader = keras.layers.Lambda(lambda x, mask=None: found.append(mask) or x)
-    reader.supports_masking = True
-    reader(x)
+    _MaskReader(found.append)(x)
     return found[0]
+
+
+class _MaskReader(keras.layers.Layer):
+    """Tells the mask that Keras gives to a layer with its input."""
+
+    def __init__(self, tell):
+        super().__init__(autocast=False)
+        self._tell, self.supports_masking = tell, True
+
+    def call(self, x, mask=None):
+        self._tell(mask)
+        return x
+
+    def compute_output_spec(self, x, mask=None):
+        # Which Keras asks where there are no values.
+        return self.call(x, mask)

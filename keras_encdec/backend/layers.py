@@ -34,11 +34,10 @@ def layers_in(layer):
                 seen.add(id(value))
                 look([*(value.values() if kind is dict else value)])
 
-    attributes = {**vars(layer)}
-    # In it a Sequential keeps its layers once more, as a model.
-    attributes.pop("_functional", None)
-    look(attributes.values())
-    found.pop(id(layer), None)
+    look([*vars(layer).values()])
+    # A Sequential keeps its layers once more, as a model.
+    for other in (layer, getattr(layer, "_functional", None)):
+        found.pop(id(other), None)
     return [*found.values()]
 
 

@@ -23,7 +23,7 @@ def sequential():
 
 def functional():
     x = keras.Input((5, 2))
-    y = keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True))(x)
+    y = keras.layers.Bidirectional(keras.layers.LSTM(3))(x)
     return keras.Model(x, sequential()(keras.layers.Dense(2)(y)))
 
 
