@@ -30,7 +30,7 @@ class _MaskReader(keras.layers.Layer):
     """Tells the mask that Keras gives to a layer with its input."""
 
     def __init__(self, tell):
-        super().__init__(autocast=False)
+        super().__init__(name="mask_reader", autocast=False)
         self._tell, self.supports_masking = tell, True
 
     def call(self, x, mask=None):
