@@ -49,16 +49,18 @@ def run_once(function, tensors):
 
 def _graph_of(function, tensors):
     try:
-        return take(
-            "torch-merging",
-            lambda: run_once(_merged(_operations(function, tensors)), tensors),
-            lambda: run_once(_operations(function, tensors), tensors),
-        )
+        graph = _operations(function, tensors)
     except RuntimeError as error:
         # That is no failure: not all functions have a graph.
         if type(error).__name__ in NEEDS_VALUES or ".numpy() is not" in str(error):
             return None
         raise
+    return take(
+        "torch-merging",
+        lambda: run_once(_merged(graph), tensors),
+        # A new one, for where merging fails it may have begun.
+        lambda: run_once(_operations(function, tensors), tensors),
+    )
 
 
 def _operations(function, tensors):
