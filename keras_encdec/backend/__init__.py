@@ -32,15 +32,19 @@ from keras_encdec.backend.kernels import (
     take_of_each,
     write_at,
 )
+from keras_encdec.backend.layers import all_layers, layers_in
 from keras_encdec.backend.optimizers import inner_optimizer, part_averages
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
 from keras_encdec.backend.random_state import random_state, set_random_state
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.shortcuts import SHORTCUTS, without
 from keras_encdec.backend.unset_variables import build_unset, draw_unset, set_value
 
 __all__ = [
+    "SHORTCUTS",
     "RecentlyUsed",
     "Structure",
+    "all_layers",
     "are_the_same",
     "build_unset",
     "calls_at_a_time",
@@ -57,6 +61,7 @@ __all__ = [
     "inference_mode",
     "inner_optimizer",
     "key_of",
+    "layers_in",
     "move_rows",
     "part_averages",
     "random_state",
@@ -69,5 +74,6 @@ __all__ = [
     "traced_call",
     "variables_of",
     "while_loop",
+    "without",
     "write_at",
 ]

@@ -5,6 +5,8 @@ import importlib.util
 import os
 import sys
 
+import keras_encdec.backend.shortcuts  # noqa: F401
+
 # The name of each, for people, and the extra that installs it beside TensorFlow.
 BACKENDS = {
     "tensorflow": ("TensorFlow", ""),
@@ -46,5 +48,6 @@ def check_backend() -> None:
         )
 
 
-# Here, for this module is the first that the others are imported with.
+# Here, for this module is the first that the others are imported with. The names of
+# shortcuts are looked at with it.
 check_backend()

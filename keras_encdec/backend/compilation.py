@@ -13,6 +13,7 @@ from keras import ops
 from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.jax import functions as jax_functions
 from keras_encdec.backend.jax import loops as jax_loops
+from keras_encdec.backend.shortcuts import switched_once
 from keras_encdec.backend.tensorflow.functions import tensorflow_function
 from keras_encdec.backend.torch import steps as torch_steps
 from keras_encdec.backend.torch import tracing as torch_tracing
@@ -56,6 +57,25 @@ def compile_function(
         print(double(keras.ops.array([21], "int32")))
         ```
     """
+    compiled: dict[frozenset[str], Callable[..., Nested]] = {}
+
+    def call(*args: Nested) -> Nested:
+        # What leans on a shortcut is not for when that is switched off.
+        with switched_once() as off:
+            if off not in compiled:
+                made = _compiled(function, inputs, variables, jit)
+                compiled.setdefault(off, made)
+            return compiled[off](*args)
+
+    return call
+
+
+def _compiled(
+    function: Callable[..., Nested],
+    inputs: Any,
+    variables: Any,
+    jit: bool | Literal["auto"],
+) -> Callable[..., Nested]:
     if keras.config.backend() == "tensorflow":
         return tensorflow_function(function, inputs, jit)
     if keras.config.backend() == "jax":

@@ -17,6 +17,8 @@ import keras
 import numpy as np
 
 from keras_encdec.annotations import Tensor
+from keras_encdec.backend.layers import all_layers
+from keras_encdec.backend.shortcuts import take
 
 # The lists in which a layer keeps what is its own: `variables` asks all layers in it.
 _OWN = operator.attrgetter(
@@ -215,7 +217,7 @@ class Structure:
             layer
             for part in self._parts
             if isinstance(part, keras.layers.Layer)
-            for layer in part._flatten_layers()
+            for layer in all_layers(part)
         ]
         self._contents = self._read()
 
@@ -227,14 +229,24 @@ class Structure:
         )
 
     def _read(self) -> list[Any]:
-        policies = map(operator.attrgetter("dtype_policy"), self._layers)
-        lists = [*chain.from_iterable(map(_OWN, self._layers))]
+        layers = take("keras-lists", self._own_lists, self._walked)
         others = (
             part.variables
             for part in self._parts
             if not isinstance(part, (keras.layers.Layer, keras.Variable))
         )
-        return [*policies, *lists, *chain(*lists), *chain(*others)]
+        return [*layers, *chain(*others)]
+
+    def _own_lists(self) -> list[Any]:
+        policies = map(operator.attrgetter("dtype_policy"), self._layers)
+        lists = [*chain.from_iterable(map(_OWN, self._layers))]
+        return [*policies, *lists, *chain(*lists)]
+
+    def _walked(self) -> list[Any]:
+        parts = [x for x in self._parts if isinstance(x, keras.layers.Layer)]
+        layers = [*chain.from_iterable(map(all_layers, parts))]
+        policies = (layer.dtype_policy for layer in layers)
+        return [*layers, *policies, *chain(*(part.variables for part in parts))]
 
 
 def are_the_same(these: Sequence[Any], those: Sequence[Any]) -> bool:

@@ -1,14 +1,15 @@
-"""The mask that Keras hangs on a tensor, which has no public name."""
+"""The mask that Keras hangs on a tensor, as it gives it to a layer."""
 
-from keras.src.backend import get_keras_mask
+from collections.abc import Callable
+from typing import Any
+
+import keras
 
 from keras_encdec.annotations import Tensor
 
 
 def carried_mask(x: Tensor) -> Tensor | None:
     """Returns the mask that a tensor carries, or None.
-
-    JAX's arrays take no attributes: of them Keras keeps a table.
 
     Args:
         x: A tensor that a layer returned.
@@ -25,4 +26,22 @@ def carried_mask(x: Tensor) -> Tensor | None:
         print(carried_mask(TokenEmbedding(10, 4)(ops.array([[5, 0]]))))
         ```
     """
-    return get_keras_mask(x)
+    found: list[Tensor | None] = []
+    _MaskReader(found.append)(x)
+    return found[0]
+
+
+class _MaskReader(keras.layers.Layer):
+    """Tells the mask that Keras gives to a layer with its input."""
+
+    def __init__(self, tell: Callable[[Tensor | None], None]) -> None:
+        super().__init__(name="mask_reader", autocast=False)
+        self._tell, self.supports_masking = tell, True
+
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        self._tell(mask)
+        return x
+
+    def compute_output_spec(self, x: Any, mask: Any = None) -> Any:
+        # Which Keras asks where there are no values.
+        return self.call(x, mask)

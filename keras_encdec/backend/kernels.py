@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.environment import by_tensorflow, by_xla, on_cpu
+from keras_encdec.backend.shortcuts import take
 
 
 def write_at(
@@ -56,21 +57,37 @@ def write_at(
         starts[axis] = index
         return ops.slice_update(cache, starts, entry)
     if by_tensorflow():
-        import tensorflow as tf
-
-        # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving
-        # without XLA cannot run.
-        before = [0] * axis
-        whole = 2**axis - 1  # A bit for each axis before.
-        return tf.raw_ops.TensorStridedSliceUpdate(
-            input=cache,
-            begin=[*before, index],
-            end=[*before, index + steps],
-            strides=[1] * (axis + 1),
-            value=entry,
-            begin_mask=whole,
-            end_mask=whole,
+        return take(
+            "tensorflow-writes",
+            lambda: _written_in_place(cache, index, entry, axis, steps),
+            lambda: _written_anew(cache, index, entry, axis, steps),
         )
+    return _written_anew(cache, index, entry, axis, steps)
+
+
+def _written_in_place(
+    cache: Tensor, index: int | Tensor, entry: Tensor, axis: int, steps: int
+) -> Tensor:
+    import tensorflow as tf
+
+    # Not `slice_update`: it becomes XlaDynamicUpdateSlice, which a TF Serving without
+    # XLA cannot run.
+    before = [0] * axis
+    whole = 2**axis - 1  # A bit for each axis before.
+    return tf.raw_ops.TensorStridedSliceUpdate(
+        input=cache,
+        begin=[*before, index],
+        end=[*before, index + steps],
+        strides=[1] * (axis + 1),
+        value=entry,
+        begin_mask=whole,
+        end_mask=whole,
+    )
+
+
+def _written_anew(
+    cache: Tensor, index: int | Tensor, entry: Tensor, axis: int, steps: int
+) -> Tensor:
     # What every runtime has.
     step = ops.arange(ops.shape(cache)[axis]) - index
     here = ops.logical_and(step >= 0, step < steps)
@@ -275,19 +292,34 @@ def fused_attention(
         return ops.transpose(y, (0, 2, 1, 3))
     tensors = queries, keys, values, mask, bias
     if by_tensorflow() and keras.backend.standardize_dtype(values.dtype) == "float32":
-        import tensorflow as tf
-
-        # The kernels of oneDNN, which TensorFlow takes in the place of its own, are
-        # faster once they have started, which takes them most of a step's time.
-        length = ops.shape(queries)[2]  # A tensor where it is not known.
-        if isinstance(length, int):
-            return _attention(*tensors, few_queries=length < 8)
-        return tf.cond(
-            length < 8,
-            lambda: _attention(*tensors, few_queries=True),
+        return take(
+            "tensorflow-short-attention",
+            lambda: _attention_by_length(*tensors),
             lambda: _attention(*tensors),
         )
     return _attention(*tensors)
+
+
+def _attention_by_length(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+) -> Tensor:
+    import tensorflow as tf
+
+    # The kernels of oneDNN, which TensorFlow takes in the place of its own, are faster
+    # once they have started, which takes them most of a step's time.
+    tensors = queries, keys, values, mask, bias
+    length = ops.shape(queries)[2]  # A tensor where it is not known.
+    if isinstance(length, int):
+        return _attention(*tensors, few_queries=length < 8)
+    return tf.cond(
+        length < 8,
+        lambda: _attention(*tensors, few_queries=True),
+        lambda: _attention(*tensors),
+    )
 
 
 def _attention(

@@ -23,26 +23,28 @@ def inner_optimizer(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def part_averages(optimizer: Any) -> None:
-    """Parts the moving averages of an optimizer from the weights they became.
+def part_averages(model: Any) -> None:
+    """Parts the moving averages of a model's optimizer from the weights they became.
 
     At the end of `fit` Keras gives the weights their averages, under JAX in the same
     buffers. The next step, which gives its buffers away, would give them away twice.
 
     Args:
-        optimizer: A Keras optimizer, or None.
+        model: A `keras.Model`.
 
     Example:
         ```python
         import keras
         from keras_encdec.backend import part_averages
 
-        part_averages(keras.optimizers.Adam(use_ema=True))
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(use_ema=True), "mse")
+        part_averages(model)
         ```
     """
     if keras.config.backend() != "jax":
         return
-    averaging = inner_optimizer(optimizer)
-    for average in getattr(averaging, "_model_variables_moving_average", ()):
-        if average is not None:
-            average.assign(keras.ops.copy(average.value))
+    weights = {id(weight.value) for weight in model.variables}
+    for variable in getattr(model.optimizer, "variables", ()):
+        if id(variable.value) in weights:
+            variable.assign(keras.ops.copy(variable.value))

@@ -75,7 +75,7 @@ class CheckedModel:
         try:
             return super().fit(**given)
         finally:
-            part_averages(self.optimizer)
+            part_averages(self)
 
     def evaluate(self, *args, **kwargs):
         """Evaluates as `keras.Model.evaluate` does; arrays are checked first."""

@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 from keras_encdec.annotations import KerasModel
-from keras_encdec.backend import are_the_same, inner_optimizer
+from keras_encdec.backend import all_layers, are_the_same, inner_optimizer
 
 
 def check_accumulation(
@@ -70,7 +70,7 @@ def has_optimizer_state(model: KerasModel) -> bool:
     """
     optimizer = inner_optimizer(model.optimizer)
     # LoRA is merged when it is saved.
-    lora = any(getattr(x, "lora_enabled", False) for x in model._flatten_layers())
+    lora = any(getattr(x, "lora_enabled", False) for x in all_layers(model))
     trained = getattr(optimizer, "_trainable_variables", [])
     fits = are_the_same(trained, model.trainable_variables)
     return bool(optimizer.built and fits and not lora)

@@ -5,6 +5,8 @@ import gc
 
 import keras
 
+from keras_encdec.backend import layers_in
+
 
 def part_states(model):
     """Returns what was, or may be, changed in a model's layers after they were built.
@@ -138,7 +140,7 @@ def _layers_by_path(layer, path="", found=None):
         )
         path = f"{path}_again_{number}" if path in found else path
         found[path] = layer
-        for each in layer._flatten_layers(recursive=False, include_self=False):
+        for each in layers_in(layer):
             _layers_by_path(each, f"{path}/{each.name}" if path else each.name, found)
     return found
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.annotations import AnyPath, KerasModel
+from keras_encdec.backend import all_layers, layers_in
 from keras_encdec.files import new_file, require_file
 
 
@@ -69,14 +70,14 @@ def enable_lora(
     if targets is not None:
         layers = _targets(layers, targets)
         model.trainable = True  # What was frozen as a whole holds what is to learn.
-        for layer in model._flatten_layers():
-            if not any(layer._flatten_layers(include_self=False)):
+        for layer in all_layers(model):
+            if not layers_in(layer):
                 layer.trainable = layer in layers
     for layer in layers:
         layer.enable_lora(rank, lora_alpha=alpha)
         if targets is not None and getattr(layer, "bias", None) is not None:
             layer.bias.trainable = False
-    for embedding in model._flatten_layers():
+    for embedding in all_layers(model):
         if getattr(embedding, "freeze_padding", False):
             _keep_row(embedding.table, embedding.padding_id)
     _forget_programs(model)
@@ -252,8 +253,8 @@ def load_adapter(model: KerasModel, path: AnyPath) -> None:
     for variable in model.variables:
         if variable.path in arrays:
             variable.assign(arrays[variable.path])
-    for layer in model._flatten_layers():
-        if not any(layer._flatten_layers(include_self=False)):
+    for layer in all_layers(model):
+        if not layers_in(layer):
             layer.trainable = any(x.path in arrays for x in layer.variables)
             for x in layer.trainable_variables:
                 x.trainable = x.path in arrays
@@ -315,7 +316,7 @@ def adapted(
 def _learning(model: KerasModel) -> list[tuple[Any, bool]]:
     """Returns which layers and variables learn."""
     # A layer says it to its parts, which say themselves after it.
-    layers = sorted(model._flatten_layers(), key=lambda layer: not layer._layers)
+    layers = sorted(all_layers(model), key=lambda layer: not layers_in(layer))
     return [(x, x.trainable) for x in (*layers, *model.variables)]
 
 
@@ -339,7 +340,7 @@ def _forget_programs(model: KerasModel) -> None:
 
 
 def _adaptable(model: KerasModel) -> list[Any]:
-    return [x for x in model._flatten_layers() if hasattr(x, "enable_lora")]
+    return [x for x in all_layers(model) if hasattr(x, "enable_lora")]
 
 
 def _adapted(model: KerasModel) -> list[Any]:

@@ -7,7 +7,7 @@ batch, T target length, D model, V vocabulary.
 import keras
 from keras import ops
 
-from keras_encdec.backend import compile_train_step
+from keras_encdec.backend import all_layers, compile_train_step
 from keras_encdec.keras_model import CheckedModel, RestoredModel
 from keras_encdec.training.losses import (
     TokenCrossEntropy,
@@ -107,7 +107,7 @@ class ProjectedLoss(CheckedModel, RestoredModel, keras.Model):
 
     def __init__(self, model, *, weights_are_shares=False):
         super().__init__(name="projected_loss")
-        for layer in model._flatten_layers():
+        for layer in all_layers(model):
             if getattr(layer, "activity_regularizer", None) is not None:
                 raise ValueError(
                     "ProjectedLoss takes no loss of layers' outputs; received a model "
@@ -131,18 +131,18 @@ class ProjectedLoss(CheckedModel, RestoredModel, keras.Model):
                 "Leave them out (token_accuracy is logged), or compile the model."
             )
         super().compile(optimizer, loss, **kwargs)
+        step = super().train_step
         self._train_step = compile_train_step(
-            super().train_step,
+            step,
             self._training_loss,
             self._log,
             self.optimizer,
             [*self.model.variables, *self.metrics_variables],
             jit=self.jit_compile,
         )
-
-    def _should_torch_compile(self):
-        # Keras would compile what records the step, not the step.
-        return False
+        if self._train_step is not step:
+            # Keras would compile what records the step, not the step.
+            self.jit_compile = False
 
     def train_step(self, *args, **kwargs):
         """Takes a step as `keras.Model.train_step` does."""

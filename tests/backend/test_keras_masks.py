@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -24,3 +25,10 @@ def test_is_what_a_layer_made(compiled):
 
 def test_is_none_of_a_tensor_without_one():
     assert carried_mask(ops.ones((2, 3))) is None
+
+
+def test_is_there_of_a_tensor_without_values():
+    ids = keras.Input((3,), dtype="int32")
+    mask = carried_mask(TokenEmbedding(10, 4)(ids))
+    assert (mask.shape, mask.dtype) == ((None, 3), "bool")
+    assert carried_mask(ids) is None

@@ -36,6 +36,7 @@ def starters(options, order, fresh=False, **of_each):
             contender.backend,
             logs / f"{name.replace('/', '_')}.log",
             contender.checkout,
+            contender.without,
         )
         for name, contender in options.contenders.items()
     }

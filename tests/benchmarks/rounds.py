@@ -26,10 +26,11 @@ class Worker:
         backend: The Keras backend.
         log: The file of what it prints.
         checkout: The checkout of the library, if it is not this one.
+        without: The library's shortcuts that are switched off.
         limit: The most seconds that an answer may take.
     """
 
-    def __init__(self, order, backend, log, checkout="", limit=1800.0):
+    def __init__(self, order, backend, log, checkout="", without="", limit=1800.0):
         self._log, self._limit = log, limit
         # OpenMP's threads spin for some milliseconds after their work, as they do for
         # who works alone; asleep at once they cost PyTorch much of its speed.
@@ -37,6 +38,7 @@ class Worker:
         environment = {
             **inherited,
             "KERAS_BACKEND": backend,
+            "KERAS_ENCDEC_WITHOUT": without,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             # Others of a GPU's memory are alive at the same time.
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",

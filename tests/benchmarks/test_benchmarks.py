@@ -193,9 +193,23 @@ def test_contenders_that_are_not_there(module, monkeypatch):
         contenders.chosen(["ctranslate2"], "training")
     with pytest.raises(ValueError, match="must hold keras_encdec"):
         contenders.chosen([f"ours-jax@{HERE}"], "decoding")
+    with pytest.raises(ValueError, match="received jax-by-hand-without-x"):
+        contenders.chosen(["jax-by-hand-without-x"], "training")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"\.\[bench\]"):
         contenders.chosen(["hugging-face"], "decoding")
+
+
+def test_contenders_without_a_shortcut(module, tmp_path):
+    contenders, rounds = module("contenders"), module("rounds")
+    name = "ours-torch-without-torch-traces"
+    both = contenders.chosen([name, f"{name}@{HERE.parents[1]}"], "decoding").values()
+    assert [x.without for x in both] == ["torch-traces"] * 2
+    assert [x.checkout for x in both] == ["", str(HERE.parents[1])]
+    order = {"task": "importing", "module": "keras_encdec.backend.shortcuts"}
+    worker = rounds.Worker(order, "numpy", tmp_path / "log", without="torch-trace")
+    with pytest.raises(rounds.WorkerFailed, match="The names are torch-traces"):
+        worker.prepare()
 
 
 def run(output, *arguments):

@@ -8,6 +8,7 @@ import keras
 
 from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.shortcuts import first_run
 
 # Of one function; each takes memory for its code, and seconds to be compiled anew.
 MOST_PROGRAMS = 64
@@ -37,21 +38,28 @@ class _Program:
     def __init__(
         self, function: Callable[..., Nested], variables: Sequence[Any]
     ) -> None:
-        import jax
-
         def stateless(values: Sequence[Tensor], *args: Nested) -> Nested:
             mapping = list(zip(variables, values, strict=True))
             with keras.StatelessScope(state_mapping=mapping):
                 return function(*args)
 
-        # Its own function, for JAX keeps what it compiled as long as that is there.
-        self._run = jax.jit(stateless)
-        self._compiling, self._compiled = threading.Lock(), False
+        self._stateless = stateless
+        self._run: Callable[..., Nested] | None = None
+        self._compiling = threading.Lock()
 
     def __call__(self, values: Sequence[Tensor], *args: Nested) -> Nested:
-        if self._compiled:
-            return self._run(values, *args)
-        with self._compiling:  # By one of the threads that need it.
-            result = self._run(values, *args)
-            self._compiled = True
-            return result
+        if self._run is None:
+            with self._compiling:  # By one of the threads that need it.
+                if self._run is None:
+                    return first_run(lambda: self._compile_and_run(values, *args))
+        return self._run(values, *args)
+
+    def _compile_and_run(self, values: Sequence[Tensor], *args: Nested) -> Nested:
+        import jax
+
+        stateless = self._stateless
+        # Its own function, for JAX keeps what it compiled as long as that is there.
+        run = jax.jit(lambda *args: stateless(*args))
+        result = run(values, *args)
+        self._run = run
+        return result

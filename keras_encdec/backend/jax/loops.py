@@ -7,6 +7,7 @@ import keras
 
 from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.environment import on_cpu
+from keras_encdec.backend.shortcuts import take
 
 # With so many rows a product with a transposed table takes longer than with one that
 # lies the other way round. Larger tables take as long to transpose as the loop gains.
@@ -41,14 +42,21 @@ def while_loop(
         return dropped(step(restored(state), constants))
 
     first = dropped(state)
-    body: Callable[[Nested], Nested] = next_state
+
+    def repeated(next_state: Callable[[Nested], Nested]) -> Nested:
+        last = jax.lax.while_loop(
+            lambda state: condition(restored(state), constants), next_state, first
+        )
+        return restored(last)
+
     # Whoever looks for a fault may have the steps run one by one.
     if on_cpu() and not jax.config.jax_disable_jit:
-        body = _with_tables_transposed(next_state, first)
-    last = jax.lax.while_loop(
-        lambda state: condition(restored(state), constants), body, first
-    )
-    return restored(last)
+        return take(
+            "jax-transposed-tables",
+            lambda: repeated(_with_tables_transposed(next_state, first)),
+            lambda: repeated(next_state),
+        )
+    return repeated(next_state)
 
 
 def _is_cache_of_one_row(x: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """TensorFlow's functions: a graph for all shapes, XLA's program for frequent ones."""
 
 import itertools
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from keras import tree
 from keras_encdec.annotations import Nested, TensorFunction
 from keras_encdec.backend.environment import compiled_by, on_cpu
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.shortcuts import first_run
 
 # XLA compiles in the time of some tens of calls, and makes them several times as fast.
 CALLS_BEFORE_XLA = 32
@@ -26,7 +28,7 @@ def tensorflow_function(
     jit: bool | Literal["auto"],
 ) -> Callable[..., Nested]:
     """Returns a function compiled by TensorFlow; see `backend.compile_function`."""
-    graph = _tensorflow_function(function, inputs, jit=False)
+    graph = _Graph(function, inputs)
     if not jit or (jit == "auto" and not on_cpu()):
         return graph
     return _ByXla(graph, _tensorflow_function(function, inputs, jit=True), jit)
@@ -48,6 +50,27 @@ def _tensorflow_function(
     # TensorFlow takes all that are made here for one, which is traced again and again.
     compiled._omit_frequent_tracing_warning = True
     return compiled
+
+
+class _Graph:
+    """A function that TensorFlow runs, called by any thread."""
+
+    def __init__(self, function: Callable[..., Any], inputs: Any) -> None:
+        self._of, self._tracing = (function, inputs), threading.Lock()
+        self._run: TensorFunction | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._run is None:
+            with self._tracing:
+                if self._run is None:
+                    return first_run(lambda: self._trace_and_run(*args))
+        return self._run(*args)
+
+    def _trace_and_run(self, *args: Any) -> Any:
+        run = _tensorflow_function(*self._of, jit=False)
+        result = run(*args)
+        self._run = run
+        return result
 
 
 class _ByXla:

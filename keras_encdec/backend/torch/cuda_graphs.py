@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend.torch.graphs import copies
+from keras_encdec.backend.shortcuts import is_on, take
+from keras_encdec.backend.torch.graphs import copies, run_once
 
 # Whether waiting is an error is a setting of the whole process.
 _WAITING = threading.Lock()
@@ -30,10 +31,29 @@ def capture(
     Returns:
         A `StepGraph`, or None where the GPU cannot do all that the function does.
     """
-    try:
-        return None if function is None else StepGraph(function, tensors)
-    except RuntimeError:
+    if function is None or not is_on("torch-cuda-graphs"):
         return None
+    return take(
+        "torch-cuda-graphs",
+        lambda: _unless_refused(StepGraph, function, tensors),
+        lambda: _run_plainly(function, tensors),
+    )
+
+
+def _run_plainly(function: Callable[..., Any], tensors: Sequence[Tensor]) -> None:
+    """Finds whether the function itself fails."""
+    run_once(function, tensors)
+
+
+def _unless_refused(make: Callable[..., Any], *args: Any) -> Any:
+    """Returns a captured function, or None where it does what no capture may."""
+    try:
+        return make(*args)
+    except RuntimeError as error:
+        # CUDA's messages name it, as in "when stream is capturing".
+        if "captur" in str(error):
+            return None
+        raise
 
 
 class StepGraph:
@@ -145,6 +165,19 @@ class FunctionGraph:
         pool: Any,
     ) -> Self | None:
         """Returns it, or None where the GPU cannot do all that the function does."""
+        return take(
+            "torch-cuda-graphs",
+            lambda: _unless_refused(cls._captured, function, tensors, pool),
+            lambda: None,  # It was called before.
+        )
+
+    @classmethod
+    def _captured(
+        cls,
+        function: Callable[..., Sequence[Tensor]],
+        tensors: Sequence[Tensor],
+        pool: Any,
+    ) -> Self:
         import torch
 
         try:
@@ -154,7 +187,7 @@ class FunctionGraph:
             for generator in torch.cuda.default_generators:
                 fresh = torch.Generator(generator.device)
                 generator.graphsafe_set_state(fresh.graphsafe_get_state())
-            return None
+            raise
 
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         """Returns what the function returns, until the next call."""

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_encdec.annotations import Nested, Tensor
+from keras_encdec.backend.shortcuts import is_on, take
 
 # PyTorch's `GraphModule`, and one of the operations in it.
 Graph: TypeAlias = Any
@@ -16,6 +17,12 @@ Node: TypeAlias = Any
 
 # Bytes of a constant.
 MOST_KEPT = 2**20
+# What PyTorch raises where the values of tensors decide what is computed.
+NEEDS_VALUES = {
+    "DataDependentOutputException",
+    "DynamicOutputShapeException",
+    "GuardOnDataDependentSymNode",
+}
 
 
 def graph_of(
@@ -31,14 +38,56 @@ def graph_of(
         A `torch.fx.GraphModule`, which computes the same for arguments of these shapes,
         or None where operations depend on the values of tensors.
     """
+    if not is_on("torch-graphs"):
+        return None
+
+    def plain() -> None:
+        # What is wrong in the function itself is raised here.
+        run_once(function, tensors)
+
+    return take("torch-graphs", lambda: _graph_of(function, tensors), plain)
+
+
+def run_once(
+    function: Callable[..., Any], tensors: Sequence[Tensor]
+) -> Callable[..., Any]:
+    """Calls a function with copies of tensors, and returns it."""
+    import torch
+
+    with torch.no_grad():
+        function(*copies(tensors))
+    return function
+
+
+def _graph_of(
+    function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
+) -> Graph | None:
+    try:
+        graph = _operations(function, tensors)
+    except RuntimeError as error:
+        # That is no failure: not all functions have a graph.
+        if type(error).__name__ in NEEDS_VALUES or ".numpy() is not" in str(error):
+            return None
+        raise
+    return take(
+        "torch-merging",
+        lambda: run_once(_merged(graph), tensors),
+        # A new one, for where merging fails it may have begun.
+        lambda: run_once(_operations(function, tensors), tensors),
+    )
+
+
+def _operations(
+    function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
+) -> Graph:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     # Of tensors without memory, but for those that the function finds elsewhere.
     fakes = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
-    try:
-        module = make_fx(function, **fakes)(*tensors)
-    except Exception:  # Of many kinds; what the user did wrong is raised without it.
-        return None
+    return make_fx(function, **fakes)(*tensors)
+
+
+def _merged(module: Graph) -> Graph:
     written = {x for node in module.graph.nodes for x in _written(node)}
     # What reads it may read something else the next time.
     readers = {reader for node in written for reader in _readers(node)}

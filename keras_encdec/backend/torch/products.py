@@ -19,8 +19,6 @@ from keras_encdec.backend.torch.graphs import Graph, Node
 LEAST_WEIGHTS = 2**18
 # A trace must not be given weights while another thread runs it.
 _UPDATING = threading.Lock()
-# Parts that have failed, of which it was warned.
-_WARNED: set[str] = set()
 # The weights whose numbers were looked at since a call began.
 _SEEN: contextvars.ContextVar[set[tuple[int, bool]] | None] = contextvars.ContextVar(
     "seen", default=None
@@ -57,7 +55,9 @@ class ArrangedWeights:
     def __init__(self, graph: Graph) -> None:
         self._weights: dict[str, tuple[Tensor, bool]] = {}
         self._given: dict[str, Tensor] = {}
-        if _can_arrange():
+        import torch
+
+        if torch.backends.mkldnn.is_available():
             self._replace_products(graph)
 
     def _replace_products(self, graph: Graph) -> None:
@@ -148,17 +148,6 @@ def _vector_after(graph: Graph, product: Node) -> tuple[Node, str] | tuple[None,
     return nothing
 
 
-def _can_arrange() -> bool:
-    import torch
-
-    names = "_linear_pointwise", "_reorder_linear_weight"
-    return (
-        torch.backends.mkldnn.is_available()
-        and all(hasattr(torch.ops.mkldnn, name) for name in names)
-        and _product() is not None
-    )
-
-
 def _may_be_arranged(value: Any) -> bool:
     import torch
 
@@ -213,7 +202,7 @@ def _kept() -> MutableMapping[Tensor, dict[bool, tuple[Any, ...]]]:
 
 @functools.cache
 def _product() -> Any:
-    """Returns the module of a product, or None where PyTorch has no scripts."""
+    """Returns the module of a product."""
     import torch
 
     # A trace takes the call from a script alone, for the sake of its empty list.
@@ -223,37 +212,6 @@ def _product() -> Any:
         ) -> torch.Tensor:
             return torch.ops.mkldnn._linear_pointwise(x, weights, bias, "none", [], "")
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.jit.script(Product())
-    except Exception as error:  # Deprecated, and so perhaps not there.
-        warn_of_plain_way("a script for products with arranged weights", error)
-        return None
-
-
-def warn_of_plain_way(part: str, error: Exception) -> None:
-    """Warns, once of each, that a part of the library that saves time has failed.
-
-    Args:
-        part: What could not be made, a noun.
-        error: The exception.
-
-    Example:
-        ```python
-        import warnings
-        from keras_encdec.backend.torch.products import warn_of_plain_way
-
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            warn_of_plain_way("an example", RuntimeError("none was asked for"))
-        print(told[0].message)
-        ```
-    """
-    if part not in _WARNED:
-        _WARNED.add(part)
-        warnings.warn(
-            f"PyTorch could not make {part}, and computes the same without, slower: "
-            f"{type(error).__name__}: {error!s:.300}",
-            stacklevel=2,
-        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Scripts are deprecated.
+        return torch.jit.script(Product())

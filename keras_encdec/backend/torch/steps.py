@@ -12,8 +12,15 @@ from typing import Any, TypeAlias
 import keras
 
 from keras_encdec.annotations import Nested, Tensor
+from keras_encdec.backend.shortcuts import switched_once, take
 from keras_encdec.backend.torch.cuda_graphs import FunctionGraph, waiting_is_an_error
-from keras_encdec.backend.torch.graphs import Flattened, copies, graph_of, tensors_of
+from keras_encdec.backend.torch.graphs import (
+    Flattened,
+    copies,
+    graph_of,
+    run_once,
+    tensors_of,
+)
 
 # From tensors to tensors: a graph of PyTorch, or what was made of it.
 Flat: TypeAlias = Callable[..., Sequence[Tensor]]
@@ -60,7 +67,19 @@ class TrainStep:
             # A layer was frozen, or the like; the records are of no use any more.
             self._trainable, self._steps, self._records = trainable, {}, {}
         tensors = tensors_of(args)
-        key = tuple((x.shape, x.dtype, x.device) for x in tensors)
+        with switched_once() as off:
+            return self._step_without(off, data, args, tensors)
+
+    def _step_without(
+        self,
+        off: frozenset[str],
+        data: Any,
+        args: Nested,
+        tensors: Sequence[Tensor],
+    ) -> Logs:
+        import torch
+
+        key = off, *((x.shape, x.dtype, x.device) for x in tensors)
         self._steps[key] = steps = self._steps.get(key, 0) + 1
         if key in self._records:
             with torch.no_grad():
@@ -94,10 +113,7 @@ class TrainStep:
             graph = graph_of(flat, tensors)
             if self._jit and graph is not None:
                 graph = _compiled(graph, tensors)
-                # Kernels choose their sizes in the first call, which no capture holds.
-                with torch.no_grad():
-                    graph(*tensors)
-        return None if graph is None else (graph, flat)
+        return graph and (graph, flat)
 
     def _recorded(
         self, graph: Flat, flat: Flattened, tensors: Sequence[Tensor]
@@ -163,21 +179,18 @@ class TrainStep:
 
 def _compiled(graph: Flat, tensors: Sequence[Tensor]) -> Flat:
     """Compiles a graph by Inductor; returns it as it is where that fails."""
+    return take("torch-inductor", lambda: _by_inductor(graph, tensors), lambda: graph)
+
+
+def _by_inductor(graph: Flat, tensors: Sequence[Tensor]) -> Flat:
     import torch
 
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # PyTorch imports what it deprecates itself.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            compiled = torch._inductor.compile(graph, list(tensors))
-    except Exception as error:  # Of many kinds, such as a missing C++ compiler.
-        warnings.warn(
-            "PyTorch could not compile the training step, which goes on recorded, as "
-            f"without jit_compile=True: {error}",
-            stacklevel=2,
-        )
-        return graph
-    return lambda *tensors: tuple(compiled(*tensors))
+    with torch.no_grad(), warnings.catch_warnings():
+        # PyTorch imports what it deprecates itself.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        compiled = torch._inductor.compile(graph, list(tensors))
+    # Kernels choose their sizes in the first call, which no capture holds.
+    return run_once(lambda *tensors: tuple(compiled(*tensors)), tensors)
 
 
 def _gpus(tensors: Sequence[Tensor]) -> list[int]:

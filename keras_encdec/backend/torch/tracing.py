@@ -15,19 +15,17 @@ from typing import Any
 from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.dependencies import are_the_same, key_of
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.shortcuts import take
 from keras_encdec.backend.torch.cuda_graphs import StepGraph, capture
 from keras_encdec.backend.torch.graphs import (
     Flattened,
     copies,
     graph_of,
+    run_once,
     tensors_of,
     with_tensors,
 )
-from keras_encdec.backend.torch.products import (
-    ArrangedWeights,
-    warn_of_plain_way,
-    weights_seen_once,
-)
+from keras_encdec.backend.torch.products import ArrangedWeights, weights_seen_once
 
 # A trace takes about as long as this many calls.
 CALLS_BEFORE_TRACE = 32
@@ -183,25 +181,36 @@ def _traced(
     function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
 ) -> tuple[Callable[..., Sequence[Tensor]] | None, ArrangedWeights | None]:
     """Returns the trace and its arranged weights, or twice None."""
-    import torch
-
-    graph = graph_of(function, tensors)
+    graph, weights = take(
+        "torch-arranged-weights",
+        lambda: _arranged(graph_of(function, tensors), tensors),
+        lambda: (graph_of(function, tensors), None),
+    )
     if graph is None:
         return None, None
-    weights, plain = None, None
-    try:
-        weights = ArrangedWeights(graph)
-        # With none of them, what fails from here on is nothing in the graph.
-        plain = None if len(weights) else graph
-        # Deprecated in favour of `torch.compile`, which takes half a minute for each
-        # set of shapes and a C++ compiler; and twice as fast as the graph itself.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            given = copies(tensors)
-            return torch.jit.trace(graph, given, check_trace=False), weights
-    except Exception as error:
-        warn_of_plain_way("a trace of what is repeated", error)
-    return plain, None
+    return take("torch-traces", lambda: _trace(graph, tensors), lambda: graph), weights
+
+
+def _arranged(
+    graph: Any, tensors: Sequence[Tensor]
+) -> tuple[Any, ArrangedWeights | None]:
+    """Returns a graph whose weights are arranged, and these, or it and None."""
+    weights = graph and ArrangedWeights(graph)
+    if not weights:
+        return graph, None
+    return run_once(graph, tensors), weights
+
+
+def _trace(graph: Any, tensors: Sequence[Tensor]) -> Callable[..., Any]:
+    import torch
+
+    # Deprecated in favour of `torch.compile`, which takes half a minute for each set of
+    # shapes and a C++ compiler; and twice as fast as the graph itself.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trace = torch.jit.trace(graph, copies(tensors), check_trace=False)
+        # The second call is the first of what PyTorch makes of the trace.
+        return run_once(run_once(trace, tensors), tensors)
 
 
 def _trace_of(function: Any, structure: Nested) -> _Trace:

@@ -1,11 +1,8 @@
 import gc
-import re
-import warnings
 import weakref
 
 import pytest
 
-from keras_encdec.backend.torch import products as torch_products
 from keras_encdec.backend.torch import tracing as torch_tracing
 from keras_encdec.backend.torch.graphs import graph_of
 from keras_encdec.backend.torch.products import LEAST_WEIGHTS, ArrangedWeights
@@ -217,51 +214,6 @@ def test_traces_go_on_with_weights_as_they_are_now(repeat):
     (trace,) = traces._traces.values()
     assert isinstance(trace.traced, torch.jit.ScriptModule)
     assert [x for x in trace.traced.state_dict() if x.startswith("_arranged")]
-
-
-def test_without_torchscript_it_is_only_slower(monkeypatch):
-    def removed(*args, **kwargs):
-        raise AttributeError("TorchScript is gone")
-
-    monkeypatch.setattr(torch.jit, "script", removed)
-    monkeypatch.setattr(torch.jit, "trace", removed)
-    check_the_plain_way(
-        monkeypatch,
-        r"a script .* TorchScript is gone",
-        r"a trace .* TorchScript is gone",
-    )
-
-
-@pytest.mark.parametrize(
-    "broken", [(torch.jit, "trace"), (torch_products, "_arranged")], ids=str
-)
-def test_a_part_that_fails_is_done_without_and_told_once(monkeypatch, broken):
-    def fail(*args, **kwargs):
-        raise TypeError("No such thing")
-
-    monkeypatch.setattr(*broken, fail)
-    check_the_plain_way(monkeypatch, "a trace of .* slower: TypeError: No such thing")
-
-
-def check_the_plain_way(monkeypatch, *messages):
-    monkeypatch.setattr(torch_products, "_WARNED", set())
-    torch_products._product.cache_clear()
-    weight, traces = parameter(SIZE, SIZE), torch_tracing.Traces()
-    x = torch.randn(3, SIZE)
-    try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            for repeat in (loop, calls_in_turn):
-                expected = repeat(lambda x: torch.tanh(x @ weight), x).detach()
-                with traces.kept(), torch.inference_mode():
-                    found = repeat(lambda x: torch.tanh(x @ weight), x)
-                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    finally:
-        torch_products._product.cache_clear()
-    told = [str(x.message) for x in told if x.category is UserWarning]
-    assert len(told) == len(messages)
-    for message, text in zip(messages, told, strict=True):
-        assert re.search(message, text)
 
 
 def test_flags_that_may_change_are_read():

@@ -26,6 +26,8 @@ class Contender:
     buckets: bool = False
     # Whether other ids than the others' are a fault.
     exact: bool = True
+    # The library's shortcuts that are switched off, as in KERAS_ENCDEC_WITHOUT.
+    without: str = ""
     # The checkout whose library takes part, if it is not this one.
     checkout: str = ""
 
@@ -97,7 +99,8 @@ CONTENDERS = {
 def chosen(names, task):
     """Returns the named contenders of a task, all of them for no names.
 
-    `NAME@FOLDER` is a contender with the library of another checkout.
+    `NAME@FOLDER` is a contender with the library of another checkout, and
+    `ours-BACKEND-without-SHORTCUT` one with a shortcut switched off.
 
     Raises:
         ValueError: If a name is unknown, or its contender has no part in the task.
@@ -105,7 +108,18 @@ def chosen(names, task):
     """
     able = {name: c for name, c in CONTENDERS.items() if task in c.tasks}
     names = [*(names or able)]
-    unknown = [name for name in names if name.partition("@")[0] not in able]
+
+    def parts(full_name):
+        name, _, checkout = full_name.partition("@")
+        name, _, without = name.partition("-without-")
+        return name, without, checkout
+
+    unknown = [
+        full_name
+        for full_name in names
+        for name, without, _ in [parts(full_name)]
+        if name not in able or (without and not name.startswith("ours-"))
+    ]
     if unknown:
         raise ValueError(
             f"The contenders of {task} are {', '.join(able)}; received "
@@ -113,12 +127,14 @@ def chosen(names, task):
         )
     picked = {}
     for full_name in names:
-        name, _, checkout = full_name.partition("@")
+        name, without, checkout = parts(full_name)
         if checkout and not (pathlib.Path(checkout) / "keras_encdec").is_dir():
             raise ValueError(
                 f"A checkout must hold keras_encdec; received {full_name}."
             )
-        picked[full_name] = dataclasses.replace(able[name], checkout=checkout)
+        picked[full_name] = dataclasses.replace(
+            able[name], without=without, checkout=checkout
+        )
     for name, contender in picked.items():
         for package in contender.packages:
             if importlib.util.find_spec(package) is None:
