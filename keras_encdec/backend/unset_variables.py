@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import keras
 from keras.src.backend.common import global_state
 
+from keras_encdec.backend.layers import all_layers
+
 T = TypeVar("T")
 
 # Where Keras keeps variables that were made in a scope without values.
@@ -69,5 +71,5 @@ def draw_unset(layer: Any) -> None:
             variable._deferred_initialize()
     if keras.config.backend() == "torch":
         # Without values there was nothing that PyTorch could know as parameters.
-        for each in layer._flatten_layers():
+        for each in all_layers(layer):
             each._track_variables()
