@@ -13,11 +13,9 @@ from typing import Any
 __version__ = "0.2.0"
 
 # The stub beside this file is the one list of what is public, and of where it is.
+_IMPORT = r"^from (\S+) import \(?\s*(\w+) as \2,?\s*\)?$"
 _stub = __spec__.loader.get_data(f"{__path__[0]}/__init__.pyi").decode()
-_places = {
-    name: place
-    for place, name in re.findall(r"^from (\S+) import (\w+) as \2$", _stub, re.M)
-}
+_places = {name: place for place, name in re.findall(_IMPORT, _stub, re.M)}
 __all__ = sorted(_places)
 
 

@@ -32,6 +32,10 @@ SHORTCUTS = {
         "the private lists of a Keras layer's layers and variables",
         "a walk through all layers before each call of a generator",
     ),
+    "keras-unset-variables": Shortcut(
+        "the private list of Keras's variables without values",
+        "drawing values that a checkpoint replaces",
+    ),
     "torch-graphs": Shortcut(
         "make_fx of torch.fx.experimental",
         "the Python of every step",

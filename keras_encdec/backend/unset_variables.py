@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import keras
-from keras.src.backend.common import global_state
 
 from keras_encdec.backend.layers import all_layers
+from keras_encdec.backend.shortcuts import take
 
 T = TypeVar("T")
 
@@ -36,6 +36,21 @@ def build_unset(build: Callable[[], T]) -> T:
         print(dense(np.ones((1, 3))))
         ```
     """
+    return take("keras-unset-variables", lambda: _built_unset(build), build)
+
+
+def _built_unset(build: Callable[[], T]) -> T:
+    # What is built can be set only if all of this is as it was: tried on little.
+    probe = keras.layers.Dense(1)
+    _without_values(lambda: probe.build((None, 1)))
+    set_value(probe.kernel, [[1.0]])
+    draw_unset(probe)
+    return _without_values(build)
+
+
+def _without_values(build: Callable[[], T]) -> T:
+    from keras.src.backend.common import global_state
+
     others = global_state.get_global_attribute(_UNSET)
     with keras.StatelessScope(initialize_variables=False):
         # Keras would draw all in its list when another such scope ends.
@@ -53,7 +68,7 @@ def set_value(variable: Any, value: Any) -> None:
         variable: A Keras variable.
         value: An array of its shape.
     """
-    if variable._value is not None:
+    if getattr(variable, "_value", value) is not None:
         variable.assign(value)
         return
     variable._initialize(keras.ops.convert_to_tensor(value, dtype=variable._dtype))
@@ -67,7 +82,7 @@ def draw_unset(layer: Any) -> None:
         layer: A Keras layer or model.
     """
     for variable in layer.variables:
-        if variable._value is None:
+        if getattr(variable, "_value", variable) is None:
             variable._deferred_initialize()
     if keras.config.backend() == "torch":
         # Without values there was nothing that PyTorch could know as parameters.

@@ -16,9 +16,12 @@ from keras import ops
 from keras_encdec import EncoderDecoder, TokenCrossEntropy
 from keras_encdec.backend import (
     Structure,
+    build_unset,
     compile_function,
     dependencies,
+    draw_unset,
     fused_attention,
+    set_value,
     shortcuts,
     while_loop,
     without,
@@ -124,6 +127,18 @@ def structure():
     return changes
 
 
+def loading():
+    def load():
+        model = build_unset(
+            lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        )
+        set_value(model.layers[0].kernel, draw(3, 2))
+        draw_unset(model)
+        return model(ops.array(draw(4, 3)))
+
+    return load
+
+
 def fail(*args, **kwargs):
     raise TypeError("No such thing")
 
@@ -131,6 +146,11 @@ def fail(*args, **kwargs):
 # The backend, the use, and what of it may go or fail, of each shortcut.
 USES = {
     "keras-lists": (BACKEND, structure, ["keras_encdec.backend.dependencies._OWN"]),
+    "keras-unset-variables": (
+        BACKEND,
+        loading,
+        ["keras.Variable._deferred_initialize"],
+    ),
     "torch-graphs": (
         "torch",
         loop,
