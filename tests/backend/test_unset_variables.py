@@ -49,7 +49,7 @@ def test_nothing_of_it_is_left_to_keras():
 
 def test_nothing_is_left_where_it_fails():
     def fail():
-        model_of(kernel_initializer=NeverDrawn())
+        model_of()
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
