@@ -43,7 +43,8 @@ def check_all(models, text_to_text, path, number=1):
 def test_greedy(models, tmp_path):
     text_to_text = models.greedy()
     (tmp_path / "onnx").mkdir()
-    (tmp_path / "onnx" / "old").write_text("old")
+    for name in ("old", "ids.json"):
+        (tmp_path / "onnx" / name).write_text("old")
     path = export_onnx(text_to_text, str(tmp_path / "onnx"), overwrite=True)
     assert path == tmp_path / "onnx"
     assert sorted(file.name for file in path.iterdir()) == [

@@ -206,7 +206,8 @@ def exported(greedy, random, beams, tmp_path_factory):
     root = tmp_path_factory.mktemp("exported")
     # Over a folder that is there already, and with another length.
     (root / "greedy" / "1").mkdir(parents=True)
-    (root / "greedy" / "1" / "old").write_text("old")
+    for name in ("old", "saved_model.pb"):
+        (root / "greedy" / "1" / name).write_text("old")
     path = export_saved_model(
         greedy,
         root / "greedy" / "1",
