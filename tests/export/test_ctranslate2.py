@@ -484,6 +484,9 @@ def test_refuses_a_folder_that_is_there_and_replaces_it(tmp_path):
     with pytest.raises(FileExistsError, match="there already"):
         export_ctranslate2(text_to_text, tmp_path / "model")
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "mine"]
+    with pytest.raises(FileExistsError, match="holds model.bin is replaced"):
+        export_ctranslate2(text_to_text, tmp_path / "model", overwrite=True)
+    (tmp_path / "model" / "mine").rename(tmp_path / "model" / "model.bin")
     path = export_ctranslate2(text_to_text, str(tmp_path / "model"), overwrite=True)
     assert path == tmp_path / "model"
     files = ["config.json", "model.bin", "shared_vocabulary.json"]
@@ -501,12 +504,12 @@ def test_a_failed_export_leaves_nothing(exists, tmp_path, monkeypatch):
     monkeypatch.setattr(ctranslate2.specs.TransformerSpec, "save", fail)
     if exists:
         (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "mine").write_text("mine")
+        (tmp_path / "model" / "model.bin").write_text("mine")
     text_to_text = text_to_text_of(LETTERS, LETTERS)
     with pytest.raises(OSError, match="No space"):
         export_ctranslate2(text_to_text, tmp_path / "model", overwrite=True)
     left = [path.name for path in tmp_path.rglob("*")]
-    assert left == ["model", "mine"] * exists
+    assert left == ["model", "model.bin"] * exists
 
 
 @pytest.mark.once

@@ -527,8 +527,8 @@ def test_a_failed_export_leaves_nothing(greedy, tmp_path, exists, load_test_modu
     failing = TextToText(tokenizer, tokenizer, greedy.model, sampler)
     if exists:
         (tmp_path / "1").mkdir()
-        (tmp_path / "1" / "mine").write_text("mine")
+        (tmp_path / "1" / "saved_model.pb").write_text("mine")
     says = "this one holds PyFunc" if ON_TENSORFLOW else r"failed(?s:.)*PythonSampler"
     with pytest.raises(RuntimeError, match=says):
         export_saved_model(failing, tmp_path / "1", overwrite=True)
-    assert [path.name for path in tmp_path.rglob("*")] == ["1", "mine"] * exists
+    assert [path.name for path in tmp_path.rglob("*")] == ["1", "saved_model.pb"] * exists
