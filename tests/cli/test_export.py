@@ -101,7 +101,7 @@ def test_something_else_is_not_replaced(saved, tmp_path, error_of, format):
     # Its own model, and a folder of the user's with all that is in it.
     for path in (place,) if format == "saved-model" else (place, place / "1"):
         said = error_of("export", place / "1", path, "--format", format, "--overwrite")
-        assert f"and no {EXPORT_FILES[format]!r}. Choose another place" in said
+        assert f"holds {EXPORT_FILES[format]} is replaced" in said
     assert TextToText.load(place / "1")(["ab"])
 
 
