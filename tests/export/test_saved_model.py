@@ -230,7 +230,7 @@ def exported(greedy, random, beams, tmp_path_factory):
 @pytest.fixture(scope="module")
 def fresh_process(exported):
     """What a process with TensorFlow alone answers."""
-    return answers_of(exported, lambda *args: _ask(*args)["answers"])
+    return answers_of(exported, lambda *args: _ask(*args)[1])
 
 
 @pytest.fixture(scope="module")
