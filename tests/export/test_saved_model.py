@@ -354,9 +354,8 @@ def test_rows_do_not_depend_on_the_batch(exported):
     alone = [
         ("sample", {name: x[i : i + 1] for name, x in inputs.items()}) for i in (2, 5)
     ]
-    together, *others = _ask(exported / "random" / "1", [("sample", inputs), *alone])[
-        "answers"
-    ]
+    requests = [("sample", inputs), *alone]
+    together, *others = _ask(exported / "random" / "1", requests)[1]
     assert [together["text"][i] for i in (2, 5)] == [x["text"][0] for x in others]
 
 
@@ -531,4 +530,7 @@ def test_a_failed_export_leaves_nothing(greedy, tmp_path, exists, load_test_modu
     says = "this one holds PyFunc" if ON_TENSORFLOW else r"failed(?s:.)*PythonSampler"
     with pytest.raises(RuntimeError, match=says):
         export_saved_model(failing, tmp_path / "1", overwrite=True)
-    assert [path.name for path in tmp_path.rglob("*")] == ["1", "saved_model.pb"] * exists
+    assert [path.name for path in tmp_path.rglob("*")] == [
+        "1",
+        "saved_model.pb",
+    ] * exists
