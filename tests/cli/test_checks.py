@@ -213,7 +213,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         prepare(words)
         assert keras_encdec.cli.main(words) == 0, (words, capsys.readouterr().err)
         assert len(called) == number + 1
-    commands = {"README": 4, "training": 4, "recipes": 9, "export": 3}
+    commands = {"README": 4, "training": 4, "recipes": 9, "export": 3, "pretrained": 5}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 
