@@ -256,7 +256,7 @@ def add_languages(parser: argparse._ActionsContainer) -> None:
             f"--{side}-language",
             metavar="NAME",
             help=f"language to translate {way}, as the checkpoint spells it: de, "
-            "de_DE, deu_Latn; where it knows several",
+            "de_DE, deu_Latn; none if not given",
         )
 
 
