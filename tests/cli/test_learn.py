@@ -682,7 +682,7 @@ def test_an_adapter_of_a_checkpoint_is_given_back_merged(
     more = ("--max-length", 10, "--label-smoothing", 0, "--learning-rate", 0.03)
     command = (
         *("train", "--initial", preset, "--lora", 2, "--lora-targets", "query", "key"),
-        *("--source", pairs, "--output", output, "--epochs", 2, *more),
+        *("--source", pairs, "--output", output, "--epochs", 6, *more),
     )
     printed = run(*command)
     assert f"The adapter alone is in {output / 'adapter.safetensors'}." in printed.out

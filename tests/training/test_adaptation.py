@@ -91,6 +91,14 @@ def test_layers_are_named_saved_alone_and_merged(tmp_path):
     enable_lora(other, 2)
 
 
+def test_nothing_else_learns():
+    options = {"output_bias": True, "positions": "learned", "max_length": 8}
+    model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1, **options)
+    enable_lora(model, 2, targets="query")
+    paths = [x.path for x in model.trainable_variables]
+    assert len(paths) == 2 * 3 and all("lora_kernel" in x for x in paths)
+
+
 @pytest.mark.once
 def test_refuses_other_names_and_other_adapters(tmp_path):
     model = small_model()
