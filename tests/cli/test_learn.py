@@ -679,10 +679,12 @@ def test_an_adapter_of_a_checkpoint_is_given_back_merged(
     tmp_path, pairs, preset, load_test_module, run
 ):
     output = tmp_path / "mine"
-    more = ("--max-length", 10, "--label-smoothing", 0, "--learning-rate", 0.03)
+    more = ("--max-length", 10, "--label-smoothing", 0, "--learning-rate", 0.003)
     command = (
         *("train", "--initial", preset, "--lora", 2, "--lora-targets", "query", "key"),
-        *("--source", pairs, "--output", output, "--epochs", 6, *more),
+        # Without dropout, which makes a batch of few texts seem worse.
+        *("--validation-source", pairs),
+        *("--source", pairs, "--output", output, "--epochs", 8, *more),
     )
     printed = run(*command)
     assert f"The adapter alone is in {output / 'adapter.safetensors'}." in printed.out
@@ -708,7 +710,7 @@ def test_an_adapter_of_a_checkpoint_is_given_back_merged(
     found = np.array(ours.model((source, target)))
     np.testing.assert_allclose(found, logits, atol=1e-4)
     before = np.array(TextToText.from_preset(preset).model((source, target)))
-    assert np.abs(found - before).max() > 1e-3
+    assert np.abs(found - before).max() > 1e-4
     # The same again has nothing to do, and says so.
     assert "Nothing is left to train" in run(*command).out
 
