@@ -233,6 +233,8 @@ class TokenEmbedding(keras.layers.Layer):
             # Its integers mean nothing without their scales, which the layer knows.
             table = self.table(ops.arange(self.vocabulary_size, dtype="int32"))
         if training and self.freeze_padding:
+            # JAX stops the gradient of no variable.
+            table = ops.convert_to_tensor(table)
             rows = ops.arange(self.vocabulary_size, dtype="int32")
             padding = ops.expand_dims(rows == self.padding_id, -1)
             table = ops.where(padding, ops.stop_gradient(table), table)

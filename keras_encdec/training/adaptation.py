@@ -363,7 +363,7 @@ def _keep_row(table: Any, row: int) -> None:
     if table.lora_enabled:
         rows = np.arange(table.input_dim)[:, None]
         factor = table.lora_embeddings_a
-        factor.assign(ops.where(rows == row, 0.0, factor))
+        factor.assign(ops.where(rows == row, 0.0, ops.convert_to_tensor(factor)))
 
 
 def _parts(layer: Any) -> tuple[str, str, str]:
