@@ -5,7 +5,7 @@ Legend of shapes: C different candidates of a source, G different n-grams.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,26 +16,6 @@ Utility: TypeAlias = Callable[[str, str], float]
 
 UTILITIES = "chrf", "bleu", "token_accuracy", "character_accuracy"
 _CHRF_ORDER, _CHRF_BETA = 6, 2
-
-
-@overload
-def minimum_bayes_risk(
-    candidates: Sequence[Sequence[str]],
-    utility: str | Utility = "chrf",
-    *,
-    weights: Sequence[Sequence[float]] | None = None,
-    return_utilities: Literal[False] = False,
-) -> list[str]: ...
-
-
-@overload
-def minimum_bayes_risk(
-    candidates: Sequence[Sequence[str]],
-    utility: str | Utility = "chrf",
-    *,
-    weights: Sequence[Sequence[float]] | None = None,
-    return_utilities: Literal[True],
-) -> list[tuple[str, float]]: ...
 
 
 def minimum_bayes_risk(

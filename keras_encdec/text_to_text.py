@@ -15,13 +15,8 @@ import keras_encdec.training  # noqa: F401
 from keras_encdec.annotations import AnyPath, CallArgs, Ids, KerasModel, Text
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import (
-    ForcedFirst,
-    Generated,
-    Generator,
-    Sampler,
-    row_seeds,
-)
+from keras_encdec.generation import Generated, Generator, Sampler, row_seeds
+from keras_encdec.generation.processors.tokens import with_forced_prefix
 from keras_encdec.generation.task import LogitsProcessor
 from keras_encdec.option_checks import require_positive
 from keras_encdec.pretrained.text_parts import text_parts
@@ -134,7 +129,7 @@ class TextToText:
             model,
             sampler,
             processors=(
-                _with_prefix(processors, target_tokenizer.prefix_ids)
+                with_forced_prefix(processors, target_tokenizer.prefix_ids)
                 if force_prefix
                 else processors
             ),
@@ -594,15 +589,6 @@ class TextToText:
             model = keras.saving.load_model(saved / MODEL_FILE, safe_mode=True)
             parts |= {"max_length": max_length, "force_prefix": False}
             return cls(model=model, **search, **parts)
-
-
-def _with_prefix(
-    processors: Iterable[LogitsProcessor], prefix_ids: tuple[int, ...]
-) -> list[LogitsProcessor]:
-    processors = [*processors]
-    if prefix_ids and not any(isinstance(x, ForcedFirst) for x in processors):
-        processors.append(ForcedFirst(prefix_ids))
-    return processors
 
 
 def _tokens(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[str]]:

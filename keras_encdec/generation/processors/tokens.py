@@ -436,3 +436,25 @@ class BadWords(Processor):
                 forbidden = ops.logical_and(forbidden, same[:, None])
             logits = forbid(logits, forbidden)
         return logits
+
+
+def with_forced_prefix(
+    processors: Iterable[Any], prefix_ids: tuple[int, ...]
+) -> list[Any]:
+    """Returns processors, and one by which rows begin with ids, if none says it yet.
+
+    Args:
+        processors: The processors.
+        prefix_ids: The ids, or none.
+
+    Example:
+        ```python
+        from keras_encdec.generation.processors.tokens import with_forced_prefix
+
+        print(with_forced_prefix([], (4, 7)))
+        ```
+    """
+    processors = [*processors]
+    if prefix_ids and not any(isinstance(x, ForcedFirst) for x in processors):
+        processors.append(ForcedFirst(prefix_ids))
+    return processors
