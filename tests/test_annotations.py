@@ -107,6 +107,7 @@ OF_KERAS = (
     "model.decoder",
     "model.encoder",
     "model.encoder_decoder",
+    "model.ensemble",
     "model.functional",
     "model.stack",
     "keras_model.checks",
