@@ -187,25 +187,8 @@ def _count_ngrams(texts: Sequence[str], order: int) -> np.ndarray:
 
 def _negative_error_rates(rows: list[list[str]]) -> np.ndarray:
     """Returns minus the edits from each row to each, by the lengths of the latter."""
-    rates = np.zeros((len(rows), len(rows)))
-    for i, left in enumerate(rows):
-        for j, right in enumerate(rows[:i]):
-            edits = _edits(left, right)
-            rates[i, j] = -edits / max(len(right), 1)
-            rates[j, i] = -edits / max(len(left), 1)
-    return rates
+    from keras_encdec.text.error_rates import edit_distances
 
-
-def _edits(left: list[str], right: list[str]) -> int:
-    """Returns the Levenshtein distance."""
-    steps = np.arange(len(right) + 1)
-    table: dict[str, int] = {}
-    right_ids = np.array([table.setdefault(x, len(table)) for x in right], "int64")
-    row = steps
-    for token in left:
-        replaced = row[:-1] + (right_ids != table.get(token, -1))
-        best = np.minimum(row[1:] + 1, replaced)
-        best = np.concatenate([row[:1] + 1, best])
-        # Insertions, each one more than what stands to the left.
-        row = np.minimum.accumulate(best - steps) + steps
-    return int(row[-1])
+    edits = edit_distances([(left, right) for left in rows for right in rows])
+    lengths = np.array([max(len(row), 1) for row in rows], "float64")
+    return -edits.reshape(len(rows), len(rows)) / lengths

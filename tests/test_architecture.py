@@ -64,7 +64,7 @@ IMPORTS = {
         "text_to_text",
     },
     "evaluation": {"option_checks", "text"},
-    "bayes_risk": {"option_checks"},
+    "bayes_risk": {"option_checks", "text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "run": {
         "evaluation",

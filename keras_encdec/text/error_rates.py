@@ -93,14 +93,13 @@ def character_error_rate(
 
 
 def _edits(rows: _Rows, what: str) -> float:
-    table: dict[Hashable, int] = {}
-    pairs = [
-        ([table.setdefault(token, len(table)) for token in tokens] for tokens in pair)
-        for hypothesis, several in rows
-        for pair in ((hypothesis, reference) for reference in several)
-    ]
-    left, right = zip(*pairs, strict=True)
-    edits = tf.edit_distance(_sparse(left), _sparse(right), normalize=False).numpy()
+    edits = edit_distances(
+        [
+            (hypothesis, reference)
+            for hypothesis, several in rows
+            for reference in several
+        ]
+    )
     total_edits = total_tokens = first = 0
     for _, several in rows:
         nearest, length = min(
@@ -116,6 +115,33 @@ def _edits(rows: _Rows, what: str) -> float:
             "`sequence_error_rate`."
         )
     return total_edits / total_tokens
+
+
+def edit_distances(
+    pairs: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]],
+) -> np.ndarray:
+    """Returns the edits from one row of tokens to the other, of each of some pairs.
+
+    Args:
+        pairs: Pairs of rows of tokens, at least one.
+
+    Returns:
+        The Levenshtein distances, `(P,)`, float32.
+
+    Example:
+        ```python
+        from keras_encdec.text.error_rates import edit_distances
+
+        print(edit_distances([("abc", "axc"), ("abc", "")]))  # [1. 3.]
+        ```
+    """
+    table: dict[Hashable, int] = {}
+    numbered = (
+        ([table.setdefault(token, len(table)) for token in tokens] for tokens in pair)
+        for pair in pairs
+    )
+    left, right = zip(*numbered, strict=True)
+    return tf.edit_distance(_sparse(left), _sparse(right), normalize=False).numpy()
 
 
 def sequence_error_rate(

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from keras_encdec.annotations import Tensor
 from keras_encdec.backend.shortcuts import is_on, take
-from keras_encdec.backend.torch.graphs import copies, run_once
+from keras_encdec.backend.torch.graphs import copies, find_its_own_error
 
 # Whether waiting is an error is a setting of the whole process.
 _WAITING = threading.Lock()
@@ -36,13 +36,8 @@ def capture(
     return take(
         "torch-cuda-graphs",
         lambda: _unless_refused(StepGraph, function, tensors),
-        lambda: _run_plainly(function, tensors),
+        lambda: find_its_own_error(function, tensors),
     )
-
-
-def _run_plainly(function: Callable[..., Any], tensors: Sequence[Tensor]) -> None:
-    """Finds whether the function itself fails."""
-    run_once(function, tensors)
 
 
 def _unless_refused(make: Callable[..., Any], *args: Any) -> Any:

@@ -40,12 +40,16 @@ def graph_of(
     """
     if not is_on("torch-graphs"):
         return None
+    return take(
+        "torch-graphs",
+        lambda: _graph_of(function, tensors),
+        lambda: find_its_own_error(function, tensors),
+    )
 
-    def plain() -> None:
-        # What is wrong in the function itself is raised here.
-        run_once(function, tensors)
 
-    return take("torch-graphs", lambda: _graph_of(function, tensors), plain)
+def find_its_own_error(function: Callable[..., Any], tensors: Sequence[Tensor]) -> None:
+    """Raises what is wrong in a function itself, if anything is."""
+    run_once(function, tensors)
 
 
 def run_once(
