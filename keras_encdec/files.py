@@ -131,7 +131,7 @@ def require_place_of_folder(
             f"A folder is replaced as a whole; {str(path)!r} is where a disk is "
             "mounted. Choose a place in it."
         )
-    found = sorted(os.listdir(place)) if there is not None else []
+    found = _names_in(place)
     others = [x for x in found if only is not None and x not in only]
     if others or (found and holds is not None and holds not in found):
         kind = f"that holds {holds}" if only is None else "that was written here before"
@@ -340,6 +340,13 @@ def _status(place: pathlib.Path) -> os.stat_result | None:
             f"A folder is written in folders; in {str(place)!r} there is a file on the "
             "way. Choose another place."
         ) from error
+
+
+def _names_in(place: pathlib.Path) -> list[str]:
+    try:
+        return sorted(os.listdir(place))
+    except FileNotFoundError:  # Or another writer has just moved it away.
+        return []
 
 
 def _beside(place: pathlib.Path) -> pathlib.Path:
