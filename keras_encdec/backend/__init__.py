@@ -29,6 +29,7 @@ from keras_encdec.backend.kernels import (
     first_true,
     fused_attention,
     move_rows,
+    replace_nan,
     take_of_each,
     write_at,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "part_averages",
     "random_state",
     "refuse_replicas",
+    "replace_nan",
     "running_backend",
     "set_random_state",
     "set_value",

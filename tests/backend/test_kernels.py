@@ -11,6 +11,7 @@ from keras_encdec.backend import (
     first_true,
     fused_attention,
     move_rows,
+    replace_nan,
     take_of_each,
     write_at,
 )
@@ -215,6 +216,20 @@ def test_the_first_of_the_largest(size):
     given = ops.array(x)
     found = first_of_largest(given, ops.max(given, axis=-1, keepdims=True))
     assert ops.convert_to_numpy(found).tolist() == x.argmax(axis=-1).tolist()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_nan_or_infinite_upwards_is_replaced(compiled):
+    x = np.array([[0.5, -np.inf, np.nan], [np.inf, -3.4e38, 3e38]], "float32")
+
+    def replace(x):
+        return replace_nan(x, 9.0)
+
+    if compiled:
+        replace = compile_function(replace, [keras.KerasTensor((None, 3))])
+    found = replace(ops.array(x))
+    expected = np.where(np.isnan(x) | (x == np.inf), np.float32(9), x)
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), expected)
 
 
 def test_the_first_true_of_each_row():

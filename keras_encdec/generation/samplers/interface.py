@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from keras import ops
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import take_of_each, write_at
+from keras_encdec.backend import replace_nan, take_of_each, write_at
 from keras_encdec.generation.cache_growth import extended_cache
 from keras_encdec.generation.loop import LoopState, run_loop
 from keras_encdec.generation.random_numbers import uniform
@@ -204,9 +204,8 @@ def without_nan(logits: Tensor) -> Tensor:
         print(without_nan(ops.array([[0.1, -float("inf"), float("nan")]])))
         ```
     """
-    # Not that which is not sound: TensorFlow makes "not less" "greater or equal". And
-    # not infinity in its place: XLA would make that the smaller one of both, or nan.
-    return ops.where(logits < float("inf"), logits, BEYOND)
+    # Not by infinity: XLA would make that the smaller one of both, or nan.
+    return replace_nan(logits, BEYOND)
 
 
 def log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
