@@ -1,20 +1,29 @@
 """The arguments of all commands, and what `--help` says of them."""
 
+import tomllib
+
 import pytest
 
-from keras_encdec.cli import export, learn, use
+from keras_encdec.cli import doctor, export, init, learn, use
 from keras_encdec.cli.arguments import Parser
-from keras_encdec.cli.training_arguments import MODEL_OPTIONS, VOCABULARY_OPTIONS
+from keras_encdec.cli.training_arguments import (
+    MODEL_OPTIONS,
+    VOCABULARY_OPTIONS,
+    options_of_run,
+)
 
 pytestmark = pytest.mark.once
 
-COMMANDS = ("demo", "vocabulary", "train", "evaluate", "generate", "export")
+COMMANDS = (
+    *("init", "demo", "vocabulary", "train", "evaluate", "generate", "export"),
+    "doctor",
+)
 
 
 @pytest.fixture
 def commands():
     added = Parser(prog="keras-encdec").add_subparsers()
-    for module in (learn, use, export):
+    for module in (init, learn, use, export, doctor):
         module.add_commands(added)
     assert tuple(added.choices) == COMMANDS
     return added.choices
@@ -51,7 +60,7 @@ def test_the_examples_are_what_the_command_takes(
     monkeypatch.chdir(tmp_path)
     printed = commands[command].format_help()
     for line in printed.partition("\nexamples:\n")[2].splitlines():
-        words = shlex.split(line.partition("<")[0])[2:]
+        words = shlex.split(line.partition("<")[0].partition(">")[0])[2:]
         for word in words:
             if word.startswith("runs/"):
                 (tmp_path / word).mkdir(parents=True, exist_ok=True)
@@ -59,9 +68,18 @@ def test_the_examples_are_what_the_command_takes(
                     (tmp_path / word / name).touch()
             elif "." in word:
                 (tmp_path / word).touch()
+            if word == "run.toml":
+                required = 'source = "run.toml"\noutput = "run"\n'
+                (tmp_path / word).write_text(required)
         commands[command].parse_args(words)
 
 
 def test_a_recipe_is_of_options(commands):
     known = {action.dest for action in commands["train"]._actions}
     assert {*MODEL_OPTIONS, *VOCABULARY_OPTIONS} < known
+
+
+def test_a_run_is_repeated_and_not_removed():
+    text = options_of_run({"epochs": 3, "overwrite": True})
+    assert tomllib.loads(text) == {"epochs": 3}
+    assert "# overwrite = false" in text
