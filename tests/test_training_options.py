@@ -45,6 +45,9 @@ WRONG = {
     "seed": [-1, 2**32],
     "lora": [0, -1],
     "lora_targets": [(), "query", [""]],
+    "checkpoint_minutes": [0, -1],
+    "keep_checkpoints": [0],
+    "log_seconds": [0, -2],
 }
 RIGHT = {
     "epochs": [1, 10**6],

@@ -213,5 +213,6 @@ def _toml(value: Any) -> str:
     if value is None:
         return "..."
     # A list, a text, a number and a truth are written in TOML as in JSON.
-    value = list(value) if isinstance(value, tuple) else value
+    if isinstance(value, list | tuple):
+        value = [str(x) for x in value]
     return json.dumps(value, ensure_ascii=False)

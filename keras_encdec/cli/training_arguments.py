@@ -1,7 +1,6 @@
 """The arguments of a training."""
 
 import argparse
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +9,9 @@ from keras_encdec.cli.arguments import (
     add_languages,
     add_licence,
     add_pairs,
-    checked_by,
+    corpus_and_times,
     file_of_texts,
+    file_of_vocabulary,
     positive,
     saved_model,
     saved_or_checkpoint,
@@ -19,7 +19,6 @@ from keras_encdec.cli.arguments import (
     vocabulary_size,
 )
 from keras_encdec.cli.configuration import add_configuration, configuration
-from keras_encdec.files import require_file
 from keras_encdec.training_options import Names, TrainingOptions, bounds_of
 
 TOKENIZERS = ("sentencepiece", "byte-level-bpe", "word", "character", "byte")
@@ -34,6 +33,7 @@ MODEL_OPTIONS = (
     "normalize_first",
     "dropout",
     "attention_dropout",
+    "remat",
     "dtype",
 )
 VOCABULARY_OPTIONS = (
@@ -68,7 +68,16 @@ def add_training_option(
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Adds all arguments of the command train."""
-    add_pairs(parser)
+    add_pairs(parser, required=False)
+    parser.add_argument(
+        "--corpus",
+        nargs="+",
+        type=corpus_and_times,
+        metavar="FOLDER[:TIMES]",
+        help="folders that the command encode wrote, with their vocabulary, in place "
+        "of --source and --target, a:3 for one that a pass takes 3 times; texts are "
+        "read if not given",
+    )
     parser.set_defaults(given={})
     parser.add_argument(
         "--validation-source",
@@ -102,9 +111,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         )
     group.add_argument(
         "--vocabulary",
-        type=checked_by(
-            functools.partial(require_file, rule="A vocabulary is read from a file")
-        ),
+        type=file_of_vocabulary,
         help="SentencePiece model for both sides, as the command vocabulary writes it; "
         "learned from the texts if not given",
     )
@@ -187,6 +194,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--attention-dropout", type=share, default=0.0, help="of attention weights"
     )
     group.add_argument(
+        "--remat",
+        action="store_true",
+        help="compute each block again for the gradient: less memory, more time",
+    )
+    group.add_argument(
         "--dtype",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         default="float32",
@@ -230,6 +242,16 @@ def add_training(parser: argparse.ArgumentParser) -> None:
             "patience",
             "epochs without a better one to stop after; all are trained if not given",
         ),
+    ):
+        add_training_option(group, name, words)
+    for name, words in (
+        (
+            "checkpoint_minutes",
+            "minutes after which to write a checkpoint within an epoch too; if not "
+            "given, after SIGTERM alone",
+        ),
+        ("keep_checkpoints", "newest checkpoints to keep"),
+        ("log_seconds", "seconds between lines of log.jsonl, and on no terminal"),
     ):
         add_training_option(group, name, words)
     group.add_argument(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.files import (
@@ -21,19 +22,30 @@ from keras_encdec.files import (
 )
 from keras_encdec.run.lock import held_folder
 from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_of_run
-from keras_encdec.text import SentencePieceTokenizer
+from keras_encdec.text import (
+    Corpus,
+    MixedPairs,
+    PairsOfIds,
+    SentencePieceTokenizer,
+)
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.adaptation import has_lora, save_adapter
-from keras_encdec.training.checkpoints import checkpoints_in
-from keras_encdec.training_options import TrainingOptions, plain_options
+from keras_encdec.training.checkpoints import checkpoints_in, positions_in
+from keras_encdec.training_options import (
+    FREE_OPTIONS,
+    TrainingOptions,
+    plain_options,
+)
 
 LOG_FILE = "log.csv"
 OPTIONS_FILE = "options.toml"
+RUNNING_LOG_FILE = "log.jsonl"
 ADAPTER_FILE = "adapter.safetensors"
 _OURS = (
     RECORD_FILE,
     OPTIONS_FILE,
     LOG_FILE,
+    RUNNING_LOG_FILE,
     "source.model",
     "target.model",
     "best",
@@ -59,7 +71,8 @@ class RunFolder:
     It holds `options.json`, the record of what the training was begun with;
     `options.toml`, the same for people and for `train --config`, where the command line
     began it;
-    `checkpoints/`; `log.csv`, the logs of all epochs; `best/`, the best model so far
+    `checkpoints/`; `log.csv`, the logs of all epochs, and `log.jsonl`, those within
+    epochs too, as `RunningLog` writes them; `best/`, the best model so far
     with its tokenizers; `source.model` and `target.model` where these are of
     SentencePiece; and `adapter.safetensors`, what LoRA has learnt, which is merged in
     the best model, where it was trained so.
@@ -91,6 +104,11 @@ class RunFolder:
         """The number of epochs that the last checkpoint tells of."""
         return max(checkpoints_in(self.checkpoints), default=0)
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """The epochs done, and the batches of the next, that can be gone on from."""
+        return max(positions_in(self.checkpoints), default=(0, 0))
+
     @contextlib.contextmanager
     def held(self) -> Iterator[Self]:
         """Keeps other trainings off, and puts in order what a kill left half done.
@@ -120,7 +138,7 @@ class RunFolder:
         recover(self.best)
         if (self.path / MOVING).is_dir():
             self._move_back()
-        elif not self.epochs_done:
+        elif not any(self.position):
             self._bring_back()
         else:
             self.let_go()
@@ -159,7 +177,7 @@ class RunFolder:
                 f"{str(self.path)!r} {'; '.join(changes)}. Give the same, choose "
                 "another folder, or start anew with `overwrite`."
             )
-        begun = before if self.epochs_done else record
+        begun = before if any(self.position) else record
         return {**_OPTIONS, **begun["options"]}["epochs"]
 
     def begin(
@@ -310,7 +328,7 @@ def _damaged(path: AnyPath, reason: Exception | str) -> ValueError:
 
 def make_record(
     options: TrainingOptions,
-    pairs: Pairs,
+    pairs: Any,
     validation: Pairs | None = None,
     *,
     teacher: KerasModel | None = None,
@@ -320,7 +338,8 @@ def make_record(
 
     Args:
         options: The `TrainingOptions`.
-        pairs: The source texts and the target texts, two lists.
+        pairs: The source texts and the target texts, two lists; or pairs of ids and
+            none.
         validation: The same to evaluate with, or None.
         teacher: The model to learn from, or None.
         recipe: None, or what the `TextToText` was made of, a dict that JSON can hold.
@@ -344,8 +363,10 @@ def make_record(
     }
 
 
-def _digest(pairs: Pairs) -> str:
+def _digest(pairs: Any) -> str:
     """That of `json.dumps(pairs)`, which is never there all at once."""
+    if isinstance(pairs[0], PairsOfIds) and not pairs[1]:
+        return _digest_of_ids(pairs[0])
     digest = hashlib.sha256(b"[")
     for side, texts in enumerate(pairs):
         digest.update(b", [" if side else b"[")
@@ -356,6 +377,13 @@ def _digest(pairs: Pairs) -> str:
         digest.update(b"]")
     digest.update(b"]")
     return digest.hexdigest()
+
+
+def _digest_of_ids(pairs: PairsOfIds) -> str:
+    if isinstance(pairs, Corpus | MixedPairs):
+        return pairs.digest
+    # Of a sequence of somebody's own: to read all of it would take too long.
+    return hashlib.sha256(np.ascontiguousarray(pairs.lengths()).data).hexdigest()
 
 
 def _digest_of_weights(model: KerasModel) -> str:
@@ -382,6 +410,9 @@ def _changes(before: Any, now: Any) -> list[str]:
             name
             for name in sorted({*known, *now[part]})
             if known.get(name) != now[part].get(name)
+            and name not in FREE_OPTIONS
+            # A model had no such option yet.
+            and (name in known or now[part][name])
         ]
         changes += [
             f"`{name}` was {known.get(name)!r} and is {now[part].get(name)!r}"

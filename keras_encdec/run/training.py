@@ -10,11 +10,16 @@ import keras
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.evaluation import evaluate_texts
-from keras_encdec.interrupts import check_interrupt, interrupts_kept
+from keras_encdec.interrupts import (
+    check_interrupt,
+    interrupts_kept,
+    termination_kept,
+)
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
-from keras_encdec.run.folder import RunFolder, make_record
-from keras_encdec.text import TokenBatches, unknown_tokens
+from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder, make_record
+from keras_encdec.run.objective import build_metrics, compiled
+from keras_encdec.text import PairsOfIds, TokenBatches, unknown_tokens
 from keras_encdec.text_checks import check_lengths
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
@@ -22,13 +27,8 @@ from keras_encdec.training import (
     GenerationScores,
     HeldOutLoss,
     InterruptBetweenBatches,
-    InverseSquareRoot,
-    ProjectedLoss,
-    RDrop,
+    RunningLog,
     StopDivergence,
-    TokenAccuracy,
-    TokenCrossEntropy,
-    WordDistillation,
     averaged_weights,
 )
 from keras_encdec.training.adaptation import adapted
@@ -37,14 +37,15 @@ from keras_encdec.training_options import MONITORS, TrainingOptions
 
 def train(
     text_to_text: TextToText,
-    sources: Sequence[str],
-    targets: Sequence[str],
+    sources: Sequence[str] | PairsOfIds,
+    targets: Sequence[str] = (),
     *,
     validation: Pairs | None = None,
     folder: AnyPath | None = None,
     overwrite: bool = False,
     teacher: KerasModel | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
     verbose: int | str = "auto",
     recipe: dict[str, Any] | None = None,
     options_file: str | None = None,
@@ -55,7 +56,8 @@ def train(
     Adam with the moments of Vaswani et al. 2017, label smoothing, batches of about as
     many tokens each. After each epoch the validation texts are generated and scored.
     With a folder, a training that was interrupted, even by a kill, goes on from its
-    last epoch when the same call is made again, and ends with the same weights. With
+    last checkpoint when the same call is made again, and ends with the same weights:
+    one is written after each epoch, after `checkpoint_minutes`, and after SIGTERM. With
     more `epochs` it goes on too, unless its schedule is the cosine's, which ends.
 
     Nothing is written, or overwritten, before all that it was given is checked and
@@ -67,8 +69,9 @@ def train(
 
     Args:
         text_to_text: The `TextToText` to train: of `recipe.build`, or a trained one.
-        sources: The source texts, a list.
-        targets: The target texts, as many.
+        sources: The source texts, a list; or a `Corpus`, or other `PairsOfIds`, of the
+            tokenizers of the `TextToText`.
+        targets: The target texts, as many; none beside pairs of ids.
         validation: A pair `(sources, targets)` to evaluate after each epoch, or None.
         folder: Where to keep checkpoints, logs and, in `best/`, the best model: that
             of a `RunFolder`; of `lora` the adapter alone too, in
@@ -78,8 +81,11 @@ def train(
         teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
             learn from, token by token.
         callbacks: Further Keras callbacks.
+        tensorboard: Whether to log for TensorBoard too, in `tensorboard/` of the
+            folder, which it then needs.
         verbose: As in `keras.Model.fit`; "auto" is a progress bar in a terminal or a
-            notebook, a line for each epoch elsewhere. 0 prints nothing.
+            notebook, a line for each epoch, and each `log_seconds`, elsewhere. 0 prints
+            nothing.
         recipe: None, or what `text_to_text` was made of, a dict that JSON can hold: a
             part of the folder's record, and compared like all of it.
         options_file: None, or the text of `options.toml` in the folder, which tells
@@ -95,6 +101,8 @@ def train(
         FileExistsError: If the folder is something else than a training's.
         KeyboardInterrupt: After Ctrl-C, between two batches, with what is kept; a
             second Ctrl-C does not wait.
+        Terminated: After SIGTERM, when the batch, or the evaluation, is done and all
+            is written; it is a `SystemExit` of status 143.
         TypeError: If there is no such option, or the texts are no strings.
         ValueError: If there are no pairs, an option is out of range, the folder holds
             a training that was begun with something else, or `lora_targets` are no
@@ -118,6 +126,11 @@ def train(
     chosen.check_company(validation=validation is not None, teacher=teacher is not None)
     if chosen.max_length is None:
         chosen = dataclasses.replace(chosen, max_length=text_to_text.max_length)
+    if tensorboard and folder is None:
+        raise ValueError(
+            "What is logged for TensorBoard is kept in the folder of the training; "
+            "received tensorboard=True and no folder. Give one."
+        )
     model = text_to_text.model
     _check_validation(validation)
     _check_teacher(teacher, model)
@@ -159,7 +172,7 @@ def train(
                 text_to_text, held_out, *validation, scores, 3 if verbose else 0
             )
         guard = StopDivergence(None if judges else _example(batches))
-        trained = _compiled(model, teacher, chosen, steps, begun_for * steps)
+        trained = compiled(model, teacher, chosen, steps, begun_for * steps)
 
         def tell_scores() -> None:
             text_to_text.card |= _told(sources, validation, scores)
@@ -171,21 +184,29 @@ def train(
 
         checkpoints = _checkpoints(place, chosen, judges, save_best)
         done = 0 if overwrite else checkpoints.restore(trained)
+        begun = checkpoints.batches_done
         over = done >= chosen.epochs or checkpoints.is_over
         if verbose and over:
             tell(f"Nothing is left to train in {place.path} after epoch {done}.")
-        elif verbose and done:
-            tell(f"Going on with {place.path} after epoch {done} of {chosen.epochs}.")
-        if verbose and not done:
-            _print_unknown(text_to_text, "", batches, sources, targets)
+        elif verbose and (done or begun):
+            within = f" and {begun:,} of {steps:,} batches" if begun else ""
+            after = f"epoch {done} of {chosen.epochs}{within}"
+            tell(f"Going on with {place.path} after {after}.")
+        if begun:
+            build_metrics(trained, batches, model.output_shape[-1])
+        if verbose and not (done or begun):
+            if not isinstance(sources, PairsOfIds):
+                _print_unknown(text_to_text, "", batches, sources, targets)
             if validation is not None:
                 _print_unknown(text_to_text, "validation ", held_out, *validation)
         # What begins, or puts away, a folder is not left half done.
         stack.enter_context(interrupts_kept(until_checked=True))
-        if not (done and place.has_record):
+        if not ((done or begun) and place.has_record):
             place.begin(record, text_to_text, overwrite=overwrite)
         if options_file is not None:
             place.write_options_file(options_file)
+        if folder is not None:
+            stack.enter_context(termination_kept())
         with best_in_the_end(place, model, chosen, named=folder is not None):
             if not over:
 
@@ -193,15 +214,32 @@ def train(
                     place.let_go()
                     place.write_log(checkpoints.history)
 
+                running = RunningLog(
+                    batches.counts(done * steps + begun),
+                    chosen.epochs,
+                    seconds=chosen.log_seconds,
+                    file=place.path / RUNNING_LOG_FILE,
+                    board=place.path / "tensorboard" if tensorboard else None,
+                    printed=fit_verbosity(verbose) == 2,
+                    start=(done, begun),
+                )
                 log = keras.callbacks.LambdaCallback(on_epoch_end=write_log)
                 # Before the guard what adds a loss, after it what uses the model.
-                order = [*judges[:1], guard, *judges[1:], *callbacks, checkpoints]
+                order = [*judges[:1], guard, *judges[1:], *callbacks]
                 trained.fit(
-                    batches.dataset(first=done * steps, accumulate=chosen.accumulate),
+                    batches.dataset(
+                        first=done * steps + begun, accumulate=chosen.accumulate
+                    ),
                     steps_per_epoch=steps,
                     epochs=chosen.epochs,
                     initial_epoch=done,
-                    callbacks=[InterruptBetweenBatches(), *order, log],
+                    callbacks=[
+                        InterruptBetweenBatches(),
+                        *order,
+                        running,
+                        checkpoints,
+                        log,
+                    ],
                     shuffle=False,
                     verbose=fit_verbosity(verbose),
                 )
@@ -211,6 +249,7 @@ def train(
                 try_mean(
                     *(place, text_to_text, trained, checkpoints, judges, as_before),
                     tell_scores,
+                    chosen.average,
                 )
     return checkpoints.history
 
@@ -260,15 +299,16 @@ def _check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
 
 def _batches(
     text_to_text: TextToText,
-    sources: Sequence[str],
+    sources: Sequence[str] | PairsOfIds,
     targets: Sequence[str],
     options: TrainingOptions,
     **more: Any,
 ) -> TokenBatches:
     """The batches of pairs of texts, none longer than the model's positions."""
+    stored = isinstance(sources, PairsOfIds) and not targets
     batches = TokenBatches(
         sources,
-        targets,
+        None if stored else targets,
         text_to_text.source_tokenizer,
         text_to_text.target_tokenizer,
         options.batch_tokens,
@@ -278,8 +318,9 @@ def _batches(
     )
     remedy = "Lower `max_length`, which cuts."
     of_sources, of_targets = batches.lengths.T
-    check_lengths(text_to_text.model, "source", of_sources, sources, remedy)
-    check_lengths(text_to_text.model, "target", of_targets, targets, remedy)
+    texts: Any = batches.ids if stored else (sources, targets)
+    check_lengths(text_to_text.model, "source", of_sources, texts[0], remedy)
+    check_lengths(text_to_text.model, "target", of_targets, texts[1], remedy)
     return batches
 
 
@@ -318,7 +359,7 @@ def _judges(
 
 
 def _told(
-    sources: Sequence[str], validation: Pairs | None, scores: Sequence[str]
+    sources: Sequence[Any] | PairsOfIds, validation: Pairs | None, scores: Sequence[str]
 ) -> dict[str, Any]:
     """What the model card tells of a training."""
     held_out = "none" if validation is None else f"{len(validation[0]):,} pairs"
@@ -329,70 +370,6 @@ def _told(
     return {"data": data, "scores": [head, *scores]}
 
 
-def _compiled(
-    model: KerasModel,
-    teacher: KerasModel | None,
-    options: TrainingOptions,
-    steps: int,
-    planned: int,
-) -> KerasModel:
-    """The model in its objective, compiled for a schedule of `planned` batches."""
-    accumulate = options.accumulate if options.accumulate > 1 else None
-    shares = {"weights_are_shares": accumulate is not None}
-    if options.r_drop is not None:
-        trained = RDrop(model, weight=options.r_drop, **shares)
-    elif teacher is None:
-        trained = ProjectedLoss(model, **shares)
-    else:
-        trained = WordDistillation(
-            model, teacher, options.teacher_weight, options.temperature, **shares
-        )
-    batches = options.epochs * steps
-    if options.accumulate > batches:
-        raise ValueError(
-            "Nothing is learned before the first update; received "
-            f"accumulate={options.accumulate}, and all epochs together have {batches} "
-            "batches. Lower `accumulate`, or train longer."
-        )
-    trained.compile(
-        keras.optimizers.Adam(
-            _schedule(options, planned, model.target_embedding.hidden_dim),
-            beta_2=0.98,
-            epsilon=1e-9,
-            weight_decay=options.weight_decay,
-            global_clipnorm=options.clip_norm,
-            use_ema=options.ema is not None,
-            ema_momentum=0.99 if options.ema is None else options.ema,
-            gradient_accumulation_steps=accumulate,
-        ),
-        TokenCrossEntropy(
-            label_smoothing=options.label_smoothing, ignore_class=model.padding_id
-        ),
-        metrics=(
-            None
-            if isinstance(trained, ProjectedLoss)
-            else [TokenAccuracy(ignore_class=model.padding_id)]
-        ),
-    )
-    return trained
-
-
-def _schedule(options: TrainingOptions, batches: int, hidden_dim: int) -> Any:
-    warmup = options.warmup
-    if warmup is None:
-        warmup = min(4000, batches // 10 + 1)
-    rate = 1e-3 if options.learning_rate is None else options.learning_rate
-    if options.schedule == "constant":
-        return rate
-    if options.schedule == "cosine":
-        return keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, batches - warmup), warmup_target=rate, warmup_steps=warmup
-        )
-    if options.schedule == "noam":
-        rate = (hidden_dim * warmup) ** -0.5
-    return InverseSquareRoot(rate, warmup)
-
-
 def _checkpoints(
     place: RunFolder,
     options: TrainingOptions,
@@ -401,7 +378,8 @@ def _checkpoints(
 ) -> Checkpoints:
     return Checkpoints(
         place.checkpoints,
-        keep=options.average,
+        keep=max(options.average, options.keep_checkpoints),
+        minutes=options.checkpoint_minutes,
         monitor=f"val_{options.monitor}" if judges else options.monitor,
         mode=MONITORS[options.monitor],
         patience=options.patience,

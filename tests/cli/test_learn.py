@@ -23,6 +23,7 @@ import tensorflow as tf
 import keras_encdec.run
 from keras_encdec.cli import main
 from keras_encdec.cli.program import program
+from keras_encdec.interrupts import Terminated
 from keras_encdec.recipe import build
 from keras_encdec.text import (
     ByteLevelBPETokenizer,
@@ -89,16 +90,22 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
     assert printed.count("  source     three\n  reference  eerht\n") == 3
     assert f"The best model is in {output / 'best'}" in printed
     assert sorted(os.listdir(output)) == [
-        *("best", "checkpoints", "log.csv", "options.json", "options.toml"),
+        *("best", "checkpoints", "log.csv", "log.jsonl", "options.json"),
+        "options.toml",
         "tensorboard",
     ]
     logged = {
         value.tag
-        for path in output.glob("tensorboard/*/events*")
+        for path in output.glob("tensorboard/events*")
         for event in tf.compat.v1.train.summary_iterator(str(path))
         for value in event.summary.value
     }
-    assert {"epoch_loss", "epoch_bleu", "epoch_chrf"} < logged
+    measured = {"tokens_per_second", "padding", "gradient_norm", "learning_rate"}
+    assert {f"epoch_{x}" for x in {"loss", "val_bleu", *measured}} < logged
+    lines = (output / "log.jsonl").read_text().splitlines()
+    logs = [json.loads(line) for line in lines]
+    assert [log["epoch"] for log in logs if "batch" not in log] == [1, 2]
+    assert measured | {"loss", "val_chrf", "seconds_left", "time"} < set(logs[0])
     with open(output / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -218,6 +225,9 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
         "patience": 10,
         "max_length": 8,
         "seed": 9,
+        "checkpoint_minutes": 30.0,
+        "keep_checkpoints": 3,
+        "log_seconds": 5.0,
     }
     flags = [
         word
@@ -247,6 +257,7 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
         "validation": (training.targets, training.sources),
         "folder": tmp_path / "run",
         "overwrite": False,
+        "tensorboard": False,
     }
     recipe = training.recipe
     assert recipe["source_tokenizer"] == "word" and recipe["hidden_dim"] == 16
@@ -448,6 +459,17 @@ def test_ctrl_c_has_a_status_of_its_own(tmp_path, pairs, monkeypatch, capsys, me
     printed = capsys.readouterr()
     assert "The best model" not in printed.out
     assert printed.err == f"keras-encdec: {message or 'Interrupted.'}\n"
+
+
+@pytest.mark.once
+def test_sigterm_has_a_status_of_its_own(tmp_path, pairs, monkeypatch, capsys):
+    def train(*args, **options):
+        raise Terminated("Terminated. All is kept.")
+
+    monkeypatch.setattr(keras_encdec.run, "train", train)
+    command = ["train", "--source", pairs, "--tokenizer", "byte", *SMALL]
+    assert main([*command, "--output", str(tmp_path / "run")]) == 143
+    assert capsys.readouterr().err == "keras-encdec: Terminated. All is kept.\n"
 
 
 def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
