@@ -115,7 +115,7 @@ def model_card(text_to_text: Any, form: str = "saved") -> str:
 
     Args:
         text_to_text: A `TextToText`, whose `card` tells of its data, its scores and its
-            licence; or a `Generator`, which has none.
+            licence; or a `Generator` or a model, which have none.
         form: What the folder holds: `"saved"`, `"saved-model"`, `"hugging-face"`,
             `"ctranslate2"` or `"ids"`.
 
@@ -177,7 +177,7 @@ def write_card(folder: pathlib.Path, text_to_text: Any, form: str) -> None:
 
 
 def _sizes(text_to_text: Any) -> list[str]:
-    model = text_to_text.model
+    model = getattr(text_to_text, "model", text_to_text)
     lines = [f"{type(model).__name__}, {model.count_params():,} parameters"]
     config = model.get_config() if type(model).__name__ == "EncoderDecoder" else {}
     lines += [
@@ -192,9 +192,11 @@ def _sizes(text_to_text: Any) -> list[str]:
                 f"{side}: {type(tokenizer).__name__} of "
                 f"{tokenizer.vocabulary_size:,} ids"
             )
-    if hasattr(text_to_text, "max_length"):
+    if hasattr(text_to_text, "target_tokenizer"):
         lines.append(f"at most {text_to_text.max_length} tokens, unless told otherwise")
-    return [*lines, f"search: `{text_to_text.sampler!r}`"]
+    if hasattr(text_to_text, "sampler"):
+        lines.append(f"search: `{text_to_text.sampler!r}`")
+    return lines
 
 
 def _scores(lines: Any) -> str:

@@ -44,6 +44,8 @@ def test_says_that_nothing_is_told_of_a_model_of_ids(text_to_text):
     text = model_card(Generator(text_to_text.model, BeamSampler(3)), "ids")
     assert "license:" not in text and "Not told." in text and "None were" in text
     assert "BeamSampler(" in text and "Tokenizer" not in text
+    text = model_card(text_to_text.model, "hugging-face")
+    assert "EncoderDecoder, " in text and "- search" not in text
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run")
@@ -52,7 +54,12 @@ def test_a_training_tells_its_scores_and_what_is_exported_has_them(
 ):
     text_to_text.card["licence"] = "mit"
     texts = ["one", "two", "one"]
-    more = {"validation": (texts[:2], texts[:2]), "epochs": 1, "verbose": 0}
+    more = {
+        "validation": (texts[:2], texts[:2]),
+        "epochs": 2,
+        "average": 2,
+        "verbose": 0,
+    }
     train(text_to_text, texts, texts, folder=tmp_path / "run", **more)
     best = TextToText.load(tmp_path / "run")
     told = (tmp_path / "run" / "best" / CARD_FILE).read_text("utf-8")

@@ -94,7 +94,7 @@ def export_hugging_face(
         )
     refuse_nan(written)
     with new_export(path, "hugging-face", overwrite=overwrite) as folder:
-        write_card(folder, text_to_text, "hugging-face")
+        write_card(folder, model, "hugging-face")
         for name, text in (written.origin or {}).items():
             (folder / name).write_text(text, "utf-8")
         for name, content in files.items():
