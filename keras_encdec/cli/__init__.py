@@ -1,4 +1,4 @@
-"""The command line: demo, vocabulary, train, evaluate, generate, export."""
+"""The command line: init, demo, vocabulary, train, evaluate, generate, export."""
 
 import contextlib
 import importlib
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras_encdec
-from keras_encdec.cli import export, learn, use
+from keras_encdec.cli import export, init, learn, use
 from keras_encdec.cli.arguments import Commands, Parser
 from keras_encdec.cli.process import set_environment
 from keras_encdec.interrupts import interrupts_kept
@@ -61,18 +61,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=version)
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
     parser.commands = commands.choices
+    init.add_commands(commands)
     learn.add_commands(commands)
     use.add_commands(commands)
     export.add_commands(commands)
     options = vars(parser.parse_args(arguments))
     command, quiet = options.pop("command"), options.pop("quiet")
     check, names = options.pop("check"), options.pop("parser").names
+    needs_keras = options.pop("needs_keras")
     try:
         if check is not None:
             check(**options)
-        set_environment()
-        with interrupts_kept(until_checked=False):
-            _run(command, options, quiet)
+        if needs_keras:
+            set_environment()
+            with interrupts_kept(until_checked=False):
+                _run(command, options, quiet)
+        else:
+            command(**options)
     except FloatingPointError as error:
         return _failed(1, f"error: {_as_typed(error, names)}")
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:

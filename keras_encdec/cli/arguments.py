@@ -1,7 +1,7 @@
 """The parser of the command line, and the arguments that several commands take."""
 
 import argparse
-import difflib
+import dataclasses
 import functools
 import importlib.util
 import inspect
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from keras_encdec.annotations import AnyPath
+from keras_encdec.cli.configuration import OPTION, meant, path_in, words_of
 from keras_encdec.files import require_file, require_place_of_file
 from keras_encdec.pretrained.hub import is_remote, parts_of, require_downloader
 from keras_encdec.saved_parts import CONFIG_FILE, saved_folder
@@ -65,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         return {
             action.dest: action.option_strings[-1]
             for action in self._actions
-            if action.option_strings
+            if action.option_strings and action.help != argparse.SUPPRESS
         }
 
     def parse_known_args(  # type: ignore[override]  # One case of its overloads.
@@ -87,10 +88,29 @@ class Parser(argparse.ArgumentParser):
                     self._refuse("option", name, options)
             elif self.commands and not name.startswith("-"):
                 self._refuse("command", name, self.commands)
+        if OPTION in self._option_string_actions:
+            # What stands later wins.
+            args = [*self._words_of_file(args), *args]
         found, rest = super().parse_known_args(args, namespace)
         if "given" in self._defaults:
-            found.given = frozenset(self.given)
+            found.given = {name: getattr(found, name) for name in sorted(self.given)}
         return found, rest
+
+    def _words_of_file(self, args: list[str]) -> list[str]:
+        """Returns the words that stand for the file of options, if one is given."""
+        path = path_in(args)
+        words: list[str] = []
+        if path is None:
+            return words
+        try:
+            for action, values, some in words_of(path, self._actions):
+                if values:
+                    # Refused here, where the file can be named.
+                    self._get_values(action, values)
+                words += some
+        except (argparse.ArgumentError, OSError, ValueError) as error:
+            self.error(f"in {path!r}: {error}")
+        return words
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         self.given.add(action.dest)
@@ -99,13 +119,13 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, kind: str, name: str, known: Iterable[str]) -> NoReturn:
         if any(name in each._option_string_actions for each in self.commands.values()):
             self.error(f"{name} is an option of a command; it stands behind its name")
-        self.error(f"there is no {kind} {name}{_meant(name, known)}")
+        self.error(f"there is no {kind} {name}{meant(name, known)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            error.message += _meant(value, action.choices or ())
+            error.message += meant(value, action.choices or ())
             raise
 
     def error(self, message: str) -> NoReturn:
@@ -115,17 +135,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (--help tells all)\n")
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, [*known], 1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def add_command(
     commands: Commands,
     function: Callable[..., None],
     summary: str,
     *examples: str,
     check: Callable[..., None] | None = None,
+    needs_keras: bool = True,
 ) -> Parser:
     """Adds the command of a function, under its name, described by its docstring.
 
@@ -136,6 +152,8 @@ def add_command(
         *examples: What may stand behind its name.
         check: A function of the same arguments, which refuses what can be seen before
             anything heavy is imported.
+        needs_keras: Whether Keras, and the backend, are imported before it runs; what
+            does without has nothing to say that is not its result, and no `--quiet`.
 
     Returns:
         The `Parser` of the command.
@@ -147,9 +165,13 @@ def add_command(
         epilog="\n".join(["examples:", *(f"  %(prog)s {words}" for words in examples)]),
     )
     added.set_defaults(command=_while_it_is_read(function), check=check, parser=added)
-    added.add_argument(
-        "--quiet", action="store_true", help="print results, warnings and errors alone"
-    )
+    added.set_defaults(needs_keras=needs_keras, quiet=False)
+    if needs_keras:
+        added.add_argument(
+            "--quiet",
+            action="store_true",
+            help="print results, warnings and errors alone",
+        )
     return added
 
 
@@ -359,36 +381,40 @@ def add_saved(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def within(bounds: Numbers | Names) -> Reader:
-    """Returns the type of an argument that lies within bounds.
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The type of an argument that lies within bounds.
 
     Args:
         bounds: What it may be, as in `training_options`: `Numbers` or `Names`.
 
     Example:
         ```python
-        from keras_encdec.cli.arguments import within
+        from keras_encdec.cli.arguments import Within
         from keras_encdec.training_options import Numbers
 
-        print(within(Numbers(kind=int, least=1))("3"))
+        print(Within(Numbers(kind=int, least=1))("3"))
         ```
     """
 
-    def read(text: str) -> Any:
-        value = bounds.read(text)
-        if value not in bounds:
-            raise argparse.ArgumentTypeError(f"must be {bounds}; received {text!r:.30}")
-        return value
+    bounds: Numbers | Names
 
-    return read
+    def __call__(self, text: str) -> Any:
+        """Returns the value that a text says."""
+        value = self.bounds.read(text)
+        if value not in self.bounds:
+            raise argparse.ArgumentTypeError(
+                f"must be {self.bounds}; received {text!r:.30}"
+            )
+        return value
 
 
 # Four ids are special.
-vocabulary_size = within(Numbers(kind=int, least=5, below=2**31))
+vocabulary_size = Within(Numbers(kind=int, least=5, below=2**31))
 # Larger ones would fit into no array of ids.
-positive = within(Numbers(kind=int, least=1, below=2**31))
-int32 = within(Numbers(kind=int, least=-(2**31), below=2**31))
-finite = within(Numbers(kind=float))
-positive_real = within(POSITIVE)
-share = within(SHARE)
-portion = within(Numbers(kind=float, above=0, most=1))
+positive = Within(Numbers(kind=int, least=1, below=2**31))
+int32 = Within(Numbers(kind=int, least=-(2**31), below=2**31))
+finite = Within(Numbers(kind=float))
+positive_real = Within(POSITIVE)
+share = Within(SHARE)
+portion = Within(Numbers(kind=float, above=0, most=1))

@@ -65,6 +65,7 @@ def check_train(
     target_language: str | None,
     teacher: str | None,
     given: Collection[str],
+    config: str | None,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, files without a line and a place that is taken.
@@ -81,7 +82,9 @@ def check_train(
         source_language: Likewise.
         target_language: Likewise.
         teacher: Likewise.
-        given: The names of the arguments that stood in the command.
+        given: The names of the arguments that stood in the command, or in its file of
+            options.
+        config: The file, which the parser has read.
         **options: Likewise.
     """
     vocabulary = {name: options.pop(name) for name in VOCABULARY_OPTIONS}

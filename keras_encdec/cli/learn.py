@@ -1,7 +1,7 @@
 """The commands that train: demo, vocabulary, train."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_encdec.annotations import KerasModel
@@ -31,6 +31,7 @@ from keras_encdec.cli.training_arguments import (
     VOCABULARY_OPTIONS,
     add_training,
     add_training_option,
+    options_of_run,
 )
 from keras_encdec.files import new_file
 
@@ -113,6 +114,7 @@ def add_commands(commands: Commands) -> None:
         "train a model on pairs of texts",
         "--source train.en --target train.de --output runs/en-de",
         "--source words.tsv --tokenizer character --output runs/words --epochs 20",
+        "--config run.toml --epochs 20",
         "--initial hf://Helsinki-NLP/opus-mt-en-de --lora 8 --source my.tsv "
         "--output runs/mine",
         check=check_train,
@@ -168,15 +170,16 @@ def train(
     source_language: str | None,
     target_language: str | None,
     teacher: str | None,
-    given: Collection[str],
+    given: Mapping[str, Any],
+    config: str | None,
     **options: Any,
 ) -> None:
     """Trains a model on pairs of texts, in a folder that holds all of the run.
 
     Interrupted, even by a kill, it goes on from its last epoch when the same command is
-    given again. The folder holds the options, the vocabulary, checkpoints, the log of
-    all epochs (log.csv) and, in best/, the best model so far with its tokenizers, for
-    evaluate, generate and export.
+    given again. The folder holds the options (options.toml, which --config takes), the
+    vocabulary, checkpoints, the log of all epochs (log.csv) and, in best/, the best
+    model so far with its tokenizers, for evaluate, generate and export.
     """
     import keras
 
@@ -243,6 +246,7 @@ def train(
             "target_language": target_language,
             "teacher": teacher,
         },
+        options_file=options_of_run(given),
         **more,
         **options,
     )

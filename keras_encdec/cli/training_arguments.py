@@ -2,9 +2,11 @@
 
 import argparse
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from keras_encdec.cli.arguments import (
+    Within,
     add_languages,
     add_pairs,
     checked_by,
@@ -14,8 +16,8 @@ from keras_encdec.cli.arguments import (
     saved_or_checkpoint,
     share,
     vocabulary_size,
-    within,
 )
+from keras_encdec.cli.configuration import add_configuration, configuration
 from keras_encdec.files import require_file
 from keras_encdec.training_options import Names, TrainingOptions, bounds_of
 
@@ -57,7 +59,7 @@ def add_training_option(
     """
     bounds = bounds_of(name)
     default = getattr(TrainingOptions(), name)
-    options = {"type": within(bounds), "default": default, "help": words, **changes}
+    options = {"type": Within(bounds), "default": default, "help": words, **changes}
     if isinstance(bounds, Names):
         options["choices"] = bounds.names
     parser.add_argument(f"--{name.replace('_', '-')}", **options)
@@ -66,7 +68,7 @@ def add_training_option(
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Adds all arguments of the command train."""
     add_pairs(parser)
-    parser.set_defaults(given=())
+    parser.set_defaults(given={})
     parser.add_argument(
         "--validation-source",
         type=file_of_texts,
@@ -232,4 +234,40 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--tensorboard",
         action="store_true",
         help="log for TensorBoard too; needs the extra tensorboard",
+    )
+    add_configuration(parser)
+
+
+def training_options_file(values: Mapping[str, Any], head: str) -> str:
+    """Returns the text of a file of options of the command train.
+
+    Args:
+        values: Those that are not left at their defaults, by the arguments' names.
+        head: What the file says of itself.
+
+    Example:
+        ```python
+        from keras_encdec.cli.training_arguments import training_options_file
+
+        print(training_options_file({"epochs": 20}, "Twenty epochs."))
+        ```
+    """
+    parser = argparse.ArgumentParser()
+    add_training(parser)
+    return configuration(parser, values, head)
+
+
+def options_of_run(given: Mapping[str, Any]) -> str:
+    """Returns the text of the file that repeats a run.
+
+    Args:
+        given: The arguments that stood in its command, with their values.
+    """
+    # Who repeats a run does not mean to remove it.
+    values = {name: value for name, value in given.items() if name != "overwrite"}
+    return training_options_file(
+        values,
+        "What this run was trained with: keras-encdec train --config FILE goes on with "
+        "it, and with --output ANOTHER repeats it. Paths are those of the command. "
+        "Commented out is what was left at its default.",
     )

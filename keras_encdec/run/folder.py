@@ -28,9 +28,11 @@ from keras_encdec.training.checkpoints import checkpoints_in
 from keras_encdec.training_options import TrainingOptions, plain_options
 
 LOG_FILE = "log.csv"
+OPTIONS_FILE = "options.toml"
 ADAPTER_FILE = "adapter.safetensors"
 _OURS = (
     RECORD_FILE,
+    OPTIONS_FILE,
     LOG_FILE,
     "source.model",
     "target.model",
@@ -55,6 +57,8 @@ class RunFolder:
     """The folder of a training.
 
     It holds `options.json`, the record of what the training was begun with;
+    `options.toml`, the same for people and for `train --config`, where the command line
+    began it;
     `checkpoints/`; `log.csv`, the logs of all epochs; `best/`, the best model so far
     with its tokenizers; `source.model` and `target.model` where these are of
     SentencePiece; and `adapter.safetensors`, what LoRA has learnt, which is merged in
@@ -185,6 +189,16 @@ class RunFolder:
             if isinstance(tokenizer, SentencePieceTokenizer):
                 with new_file(self.path / f"{side}.model") as file:
                     file.write_bytes(tokenizer.proto)
+
+    def write_options_file(self, text: str) -> None:
+        """Writes the options as the command line reads them.
+
+        Args:
+            text: A `str`, TOML.
+        """
+        with new_file(self.path / OPTIONS_FILE) as file:
+            # A path may hold what is no UTF-8, which no TOML can.
+            file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def save_best(self, text_to_text: TextToText, as_before: Any) -> None:
         """Writes the best model so far, in which LoRA is merged, and its adapter alone.

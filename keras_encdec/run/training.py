@@ -47,6 +47,7 @@ def train(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
     recipe: dict[str, Any] | None = None,
+    options_file: str | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Trains a `TextToText` on pairs of texts.
@@ -81,6 +82,8 @@ def train(
             notebook, a line for each epoch elsewhere. 0 prints nothing.
         recipe: None, or what `text_to_text` was made of, a dict that JSON can hold: a
             part of the folder's record, and compared like all of it.
+        options_file: None, or the text of `options.toml` in the folder, which tells
+            people and the command line how to repeat the training.
         **options: The arguments of `TrainingOptions`.
 
     Returns:
@@ -174,6 +177,8 @@ def train(
         stack.enter_context(interrupts_kept(until_checked=True))
         if not (done and place.has_record):
             place.begin(record, text_to_text, overwrite=overwrite)
+        if options_file is not None:
+            place.write_options_file(options_file)
         with best_in_the_end(place, model, chosen, named=folder is not None):
             if not over:
 

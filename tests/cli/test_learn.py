@@ -53,8 +53,9 @@ def training(monkeypatch):
     """Leaves out training; gives what it was asked for."""
     given = types.SimpleNamespace(options=None)
 
-    def train(text_to_text, sources, targets, *, recipe, **options):
+    def train(text_to_text, sources, targets, *, recipe, options_file, **options):
         given.text_to_text, given.recipe = text_to_text, recipe
+        given.options_file = options_file
         given.sources, given.targets = sources, targets
         given.options = options
 
@@ -88,7 +89,8 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
     assert printed.count("  source     three\n  reference  eerht\n") == 3
     assert f"The best model is in {output / 'best'}" in printed
     assert sorted(os.listdir(output)) == [
-        *("best", "checkpoints", "log.csv", "options.json", "tensorboard")
+        *("best", "checkpoints", "log.csv", "options.json", "options.toml"),
+        "tensorboard",
     ]
     logged = {
         value.tag
@@ -356,7 +358,7 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
     run(*command, "--dropout", 0.5, "--overwrite")
     # What no training wrote stays.
     assert sorted(os.listdir(output)) == [
-        *("best", "checkpoints", "log.csv", "old.txt", "options.json")
+        *("best", "checkpoints", "log.csv", "old.txt", "options.json", "options.toml")
     ]
     record = json.loads((output / "options.json").read_text())
     assert record["recipe"]["dropout"] == 0.5

@@ -1,20 +1,26 @@
 """The arguments of all commands, and what `--help` says of them."""
 
+import tomllib
+
 import pytest
 
-from keras_encdec.cli import export, learn, use
+from keras_encdec.cli import export, init, learn, use
 from keras_encdec.cli.arguments import Parser
-from keras_encdec.cli.training_arguments import MODEL_OPTIONS, VOCABULARY_OPTIONS
+from keras_encdec.cli.training_arguments import (
+    MODEL_OPTIONS,
+    VOCABULARY_OPTIONS,
+    options_of_run,
+)
 
 pytestmark = pytest.mark.once
 
-COMMANDS = ("demo", "vocabulary", "train", "evaluate", "generate", "export")
+COMMANDS = ("init", "demo", "vocabulary", "train", "evaluate", "generate", "export")
 
 
 @pytest.fixture
 def commands():
     added = Parser(prog="keras-encdec").add_subparsers()
-    for module in (learn, use, export):
+    for module in (init, learn, use, export):
         module.add_commands(added)
     assert tuple(added.choices) == COMMANDS
     return added.choices
@@ -59,9 +65,18 @@ def test_the_examples_are_what_the_command_takes(
                     (tmp_path / word / name).touch()
             elif "." in word:
                 (tmp_path / word).touch()
+            if word == "run.toml":
+                required = 'source = "run.toml"\noutput = "run"\n'
+                (tmp_path / word).write_text(required)
         commands[command].parse_args(words)
 
 
 def test_a_recipe_is_of_options(commands):
     known = {action.dest for action in commands["train"]._actions}
     assert {*MODEL_OPTIONS, *VOCABULARY_OPTIONS} < known
+
+
+def test_a_run_is_repeated_and_not_removed():
+    text = options_of_run({"epochs": 3, "overwrite": True})
+    assert tomllib.loads(text) == {"epochs": 3}
+    assert "# overwrite = false" in text
