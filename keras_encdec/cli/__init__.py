@@ -1,4 +1,4 @@
-"""The command line: init, demo, vocabulary, train, evaluate, generate, export."""
+"""The command line: init, demo, vocabulary, train, evaluate, export and the like."""
 
 import contextlib
 import importlib
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras_encdec
-from keras_encdec.cli import export, init, learn, use
+from keras_encdec.cli import doctor, export, init, learn, use
 from keras_encdec.cli.arguments import Commands, Parser
 from keras_encdec.cli.process import set_environment
 from keras_encdec.interrupts import interrupts_kept
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     learn.add_commands(commands)
     use.add_commands(commands)
     export.add_commands(commands)
+    doctor.add_commands(commands)
     options = vars(parser.parse_args(arguments))
     command, quiet = options.pop("command"), options.pop("quiet")
     check, names = options.pop("check"), options.pop("parser").names

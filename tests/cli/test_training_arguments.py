@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from keras_encdec.cli import export, init, learn, use
+from keras_encdec.cli import doctor, export, init, learn, use
 from keras_encdec.cli.arguments import Parser
 from keras_encdec.cli.training_arguments import (
     MODEL_OPTIONS,
@@ -14,13 +14,16 @@ from keras_encdec.cli.training_arguments import (
 
 pytestmark = pytest.mark.once
 
-COMMANDS = ("init", "demo", "vocabulary", "train", "evaluate", "generate", "export")
+COMMANDS = (
+    *("init", "demo", "vocabulary", "train", "evaluate", "generate", "export"),
+    "doctor",
+)
 
 
 @pytest.fixture
 def commands():
     added = Parser(prog="keras-encdec").add_subparsers()
-    for module in (init, learn, use, export):
+    for module in (init, learn, use, export, doctor):
         module.add_commands(added)
     assert tuple(added.choices) == COMMANDS
     return added.choices
@@ -57,7 +60,7 @@ def test_the_examples_are_what_the_command_takes(
     monkeypatch.chdir(tmp_path)
     printed = commands[command].format_help()
     for line in printed.partition("\nexamples:\n")[2].splitlines():
-        words = shlex.split(line.partition("<")[0])[2:]
+        words = shlex.split(line.partition("<")[0].partition(">")[0])[2:]
         for word in words:
             if word.startswith("runs/"):
                 (tmp_path / word).mkdir(parents=True, exist_ok=True)

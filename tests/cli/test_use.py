@@ -552,7 +552,11 @@ def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys, stdin, inte
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    "command", ["demo", "vocabulary", "train", "evaluate", "generate", "export"]
+    "command",
+    [
+        *("init", "demo", "vocabulary", "train", "evaluate", "generate", "export"),
+        "doctor",
+    ],
 )
 def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as leaving:
