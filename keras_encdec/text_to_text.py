@@ -18,6 +18,7 @@ from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generated, Generator, Sampler, row_seeds
 from keras_encdec.generation.processors.tokens import with_forced_prefix
 from keras_encdec.generation.task import LogitsProcessor
+from keras_encdec.model_card import write_card
 from keras_encdec.option_checks import require_positive
 from keras_encdec.pretrained.text_parts import text_parts
 from keras_encdec.saved_parts import (
@@ -31,6 +32,7 @@ from keras_encdec.saved_parts import (
     take_search_from_config,
 )
 from keras_encdec.text import Tokenizer
+from keras_encdec.text.interface import tokens_of_rows
 from keras_encdec.text_checks import check_lengths, check_tokenizers
 
 
@@ -69,6 +71,11 @@ class TextToText:
         force_prefix: Whether each row must begin with the target tokenizer's
             `prefix_ids`, such as a language, by one more processor, unless one says
             already how a row begins.
+
+    Attributes:
+        card: What its model card tells beside its sizes, a dict that JSON takes, which
+            is saved with it: `"name"`, `"data"`, `"scores"` (a list of lines) and
+            `"licence"`. `train` tells data and scores.
 
     Call arguments:
         texts: A list of source texts, `str` or UTF-8 `bytes`; or what `encode` returned
@@ -124,6 +131,7 @@ class TextToText:
         self.model = model
         require_positive(max_length=max_length)
         self.max_length = max_length
+        self.card: dict[str, Any] = {}
         check_tokenizers(model, source_tokenizer, target_tokenizer)
         self.generator = Generator(
             model,
@@ -298,7 +306,7 @@ class TextToText:
         Returns:
             A `TextToText`.
         """
-        return type(self)(
+        other = type(self)(
             self.source_tokenizer,
             self.target_tokenizer,
             self.model,
@@ -310,6 +318,8 @@ class TextToText:
                 self.generator.jit_compile if jit_compile is None else jit_compile
             ),
         )
+        other.card = dict(self.card)
+        return other
 
     def stream(
         self, text: Text, *, max_length: int | None = None, seed: int = 0
@@ -434,8 +444,8 @@ class TextToText:
             for row, x, y in zip(found, source, target, strict=True):
                 weights.append(row[: len(y), : len(x)])
         tokens = (
-            _tokens(self.source_tokenizer, sources),
-            _tokens(self.target_tokenizer, targets),
+            tokens_of_rows(self.source_tokenizer, sources),
+            tokens_of_rows(self.target_tokenizer, targets),
         )
         return [Alignment(*each) for each in zip(*tokens, weights, strict=True)]
 
@@ -540,7 +550,8 @@ class TextToText:
         """Writes everything needed to `load` it, under any backend.
 
         Args:
-            folder: The folder to write: `model.keras` and `text_to_text.json`.
+            folder: The folder to write: `model.keras`, `text_to_text.json`, and
+                `README.md` for people, the model card.
             overwrite: Whether to replace a folder that is there already.
 
         Raises:
@@ -554,10 +565,12 @@ class TextToText:
             "target_tokenizer": part_config("target_tokenizer", self.target_tokenizer),
             **search_config(self.generator),
             "max_length": self.max_length,
+            "card": self.card,
         }
         with new_folder(folder, overwrite=overwrite, holds=CONFIG_FILE) as new:
             self.model.save(new / MODEL_FILE)
             (new / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
+            write_card(new, self, "saved")
 
     @classmethod
     def load(cls, folder: AnyPath, modules: Iterable[str] = ()) -> Self:
@@ -583,20 +596,11 @@ class TextToText:
             config = dict(json.loads((saved / CONFIG_FILE).read_text("utf-8")))
         check_format(config.pop("format", None), saved / CONFIG_FILE)
         with name_folder_in_errors(saved):
-            max_length = config.pop("max_length")
+            max_length, card = config.pop("max_length"), config.pop("card", {})
             search = take_search_from_config(config)
             parts = {name: part_from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(saved / MODEL_FILE, safe_mode=True)
             parts |= {"max_length": max_length, "force_prefix": False}
-            return cls(model=model, **search, **parts)
-
-
-def _tokens(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[list[str]]:
-    """The tokens of each text, one for each id that `encode` gives."""
-
-    def special(ids: Iterable[int]) -> list[str]:
-        named = {tokenizer.start_id: "<s>", tokenizer.end_id: "</s>"}
-        return [named.get(id, f"<{id}>") for id in ids]
-
-    before, behind = special(tokenizer.prefix_ids), special(tokenizer.suffix_ids)
-    return [[*before, *map(str, x), *behind] for x in tokenizer.split(texts)]
+            loaded = cls(model=model, **search, **parts)
+            loaded.card = dict(card)
+            return loaded

@@ -4,7 +4,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
 from keras_encdec.cli import main
 from keras_encdec.recipe import build, learn_subwords
@@ -58,18 +57,10 @@ def train(name):
     assert kept == options | other
 
 
-@pytest.fixture
-def eager():
-    """Compiles nothing, which is nearly all that so small a training takes."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 # Pipelines of tf.data are compiled all the same, and say so.
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_trains(name, folder, eager, monkeypatch):
+def test_a_recipe_trains(name, folder, eagerly, monkeypatch):
     monkeypatch.chdir(folder)
     if name == "multi30k-more":
         words = WordTokenizer.from_texts(TEXTS.splitlines())

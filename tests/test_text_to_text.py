@@ -343,6 +343,7 @@ def test_loaded_gives_the_same(name, tmp_path):
     texts = LINES + HOSTILE[:4]
     assert loaded(texts, seed=2) == saved(texts, seed=2)
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
+        "README.md",
         "model.keras",
         "text_to_text.json",
     ]
@@ -493,6 +494,7 @@ def change_config(folder, **changes):
         {"target_tokenizer": {"class_name": "Unheard", "config": {}}},
         {"sampler": 5},
         {"extra": 5},
+        {"card": 5},
     ],
 )
 def test_load_refuses_another_config(copied_folder, changes):

@@ -282,6 +282,23 @@ def add_languages(parser: argparse._ActionsContainer) -> None:
         )
 
 
+def add_licence(parser: argparse._ActionsContainer) -> None:
+    """Adds the licence that a model card tells."""
+    parser.add_argument(
+        "--license",
+        dest="licence",
+        metavar="NAME",
+        help="licence of the model, for its README.md, such as apache-2.0; none is "
+        "told, or that of before, if not given",
+    )
+
+
+def tell_licence(text_to_text: "TextToText", licence: str | None) -> None:
+    """Puts the licence in the card of a model, if one is given."""
+    if licence is not None:
+        text_to_text.card["licence"] = licence
+
+
 new_file_place = checked_by(require_place_of_file)
 
 

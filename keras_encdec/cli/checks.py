@@ -66,6 +66,7 @@ def check_train(
     teacher: str | None,
     given: Collection[str],
     config: str | None,
+    licence: str | None,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, files without a line and a place that is taken.
@@ -85,6 +86,7 @@ def check_train(
         given: The names of the arguments that stood in the command, or in its file of
             options.
         config: The file, which the parser has read.
+        licence: Likewise.
         **options: Likewise.
     """
     vocabulary = {name: options.pop(name) for name in VOCABULARY_OPTIONS}

@@ -9,11 +9,13 @@ from keras_encdec.cli.arguments import (
     Commands,
     add_command,
     add_languages,
+    add_licence,
     add_saved,
     file_of_texts,
     load_model,
     positive,
     require_some_line,
+    tell_licence,
 )
 from keras_encdec.cli.checks import check_languages, require_packages
 from keras_encdec.cli.search import add_beams, make_sampler
@@ -117,6 +119,7 @@ def add_commands(commands: Commands) -> None:
         choices=QUANTIZATIONS,
         help="of the weights of ctranslate2; none if not given",
     )
+    add_licence(added)
     added.add_argument("--overwrite", action="store_true", help="replace the folder")
 
 
@@ -128,6 +131,7 @@ def export(
     max_length: int | None,
     beams: int | None,
     length_penalty: float | None,
+    licence: str | None,
     **options: Any,
 ) -> None:
     """Writes a SavedModel for TF Serving, and proves it; or another format.
@@ -141,6 +145,7 @@ def export(
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler, max_length=max_length
     )
+    tell_licence(text_to_text, licence)
     if format == "saved-model":
         del options["quantization"]
         _export_saved_model(text_to_text, modules, path, **options)

@@ -15,6 +15,7 @@ from keras_encdec.cli.arguments import (
     portion,
     positive,
     read_some_pairs,
+    tell_licence,
     vocabulary_size,
 )
 from keras_encdec.cli.checks import (
@@ -172,6 +173,7 @@ def train(
     teacher: str | None,
     given: Mapping[str, Any],
     config: str | None,
+    licence: str | None,
     **options: Any,
 ) -> None:
     """Trains a model on pairs of texts, in a folder that holds all of the run.
@@ -215,6 +217,8 @@ def train(
         text_to_text = _untrained(
             sources, targets, options["max_length"], options["seed"], **recipe
         )
+    tell_licence(text_to_text, licence)
+    text_to_text.card["name"] = folder.path.name
     more: dict[str, Any] = {}
     if teacher is not None:
         more["teacher"] = TextToText.load(teacher).model

@@ -8,6 +8,7 @@ from typing import Any
 from keras_encdec.cli.arguments import (
     Within,
     add_languages,
+    add_licence,
     add_pairs,
     checked_by,
     file_of_texts,
@@ -83,6 +84,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the folder, start anew"
     )
+    add_licence(parser)
     add_training_option(parser, "seed", "of the weights and the order")
 
     group = parser.add_argument_group("vocabulary")

@@ -23,6 +23,7 @@ from keras_encdec.layers import (
 )
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
+from keras_encdec.model_card import write_card
 from keras_encdec.saved_parts import new_export
 from keras_encdec.text_to_text import TextToText
 
@@ -132,6 +133,7 @@ def export_ctranslate2(
         specification.save(str(folder))
         for name, content in tokenizer_files(text_to_text).items():
             (folder / name).write_bytes(content)
+        write_card(folder, text_to_text, "ctranslate2")
     return pathlib.Path(path)
 
 

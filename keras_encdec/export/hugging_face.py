@@ -13,6 +13,7 @@ from keras_encdec.export.weights import refuse_nan
 from keras_encdec.layers import LearnedPosition, SinusoidalPosition
 from keras_encdec.model import Encoder, EncoderDecoder
 from keras_encdec.model.weights import canonical_weights
+from keras_encdec.model_card import write_card
 from keras_encdec.pretrained.configurations import architecture_of, config_of
 from keras_encdec.pretrained.families import FAMILIES, Architecture
 from keras_encdec.pretrained.generation_settings import settings_from
@@ -93,6 +94,7 @@ def export_hugging_face(
         )
     refuse_nan(written)
     with new_export(path, "hugging-face", overwrite=overwrite) as folder:
+        write_card(folder, model, "hugging-face")
         for name, text in (written.origin or {}).items():
             (folder / name).write_text(text, "utf-8")
         for name, content in files.items():

@@ -19,6 +19,7 @@ from keras_encdec.files import FORMAT
 from keras_encdec.generation import Generator
 from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.model import EncoderDecoder
+from keras_encdec.model_card import write_card
 from keras_encdec.option_checks import require_positive
 from keras_encdec.saved_parts import new_export
 from keras_encdec.text import SentencePieceTokenizer, Tokenizer
@@ -152,6 +153,7 @@ def export_ids(
             max_length=max_length,
             num_return_sequences=num_return_sequences,
         )
+        write_card(folder, text_to_text, "ids")
     return pathlib.Path(path)
 
 

@@ -11,6 +11,7 @@ from keras_encdec.export.proof import example_requests, prove
 from keras_encdec.export.signatures import SIGNATURES, Signatures
 from keras_encdec.export.warm_up import write_warm_up
 from keras_encdec.generation import BeamSampler, Sampler
+from keras_encdec.model_card import write_card
 from keras_encdec.option_checks import require_positive
 from keras_encdec.saved_parts import new_export
 from keras_encdec.serving.grpc import import_serving_api
@@ -151,6 +152,7 @@ def export_saved_model(
             )
         if proof_texts is not None:
             prove(text_to_text, folder, proof_texts, signatures, max_length, beams)
+        write_card(folder, text_to_text, "saved-model")
     return pathlib.Path(path)
 
 

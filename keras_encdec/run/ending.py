@@ -1,7 +1,7 @@
 """The end of a training, whatever ends it: what is kept, and what is said of it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -85,6 +85,7 @@ def try_mean(
     checkpoints: Checkpoints,
     judges: Sequence[keras.callbacks.Callback],
     as_before: Any,
+    tell_scores: Callable[[], None],
 ) -> None:
     """Keeps the mean of the last epochs' weights, if it is better than the best."""
     average_weights(checkpoints.paths, trained)
@@ -93,4 +94,5 @@ def try_mean(
         logs.update(judge.measure(trained))
     # Without validation there is nothing to tell which one is better.
     if not judges or checkpoints.is_better(logs[checkpoints.monitor]):
+        tell_scores()
         place.save_best(text_to_text, as_before)

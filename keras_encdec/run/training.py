@@ -152,13 +152,20 @@ def train(
                 f"of {len(batches.shapes)} shapes, {batches.padding:.1%} padding."
             )
         judges = []
+        scores: list[str] = []
         if validation is not None:
             held_out = _batches(text_to_text, *validation, chosen, shuffle=False)
-            judges = _judges(text_to_text, held_out, *validation, 3 if verbose else 0)
+            judges = _judges(
+                text_to_text, held_out, *validation, scores, 3 if verbose else 0
+            )
         guard = StopDivergence(None if judges else _example(batches))
         trained = _compiled(model, teacher, chosen, steps, begun_for * steps)
 
+        def tell_scores() -> None:
+            text_to_text.card |= _told(sources, validation, scores)
+
         def save_best() -> None:
+            tell_scores()
             with averaged_weights(trained):
                 place.save_best(text_to_text, as_before)
 
@@ -201,7 +208,10 @@ def train(
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)
             if chosen.average > 1:
-                try_mean(place, text_to_text, trained, checkpoints, judges, as_before)
+                try_mean(
+                    *(place, text_to_text, trained, checkpoints, judges, as_before),
+                    tell_scores,
+                )
     return checkpoints.history
 
 
@@ -284,12 +294,18 @@ def _judges(
     held_out: TokenBatches,
     sources: Sequence[str],
     targets: Sequence[str],
+    report: list[str],
     examples: int,
 ) -> list[keras.callbacks.Callback]:
-    """What judges the model after each epoch: by a loss, and by what it generates."""
+    """What judges the model after each epoch: by a loss, and by what it generates.
+
+    The lines of the last scores are put in `report`.
+    """
 
     def score(hypotheses: Sequence[str], references: Sequence[str]) -> Any:
-        return evaluate_texts(sources, hypotheses, references).values
+        scores = evaluate_texts(sources, hypotheses, references)
+        report[:] = scores.report
+        return scores.values
 
     def generate(texts: Sequence[str]) -> list[str]:
         return text_to_text(texts, progress=lambda *counts: check_interrupt())
@@ -299,6 +315,18 @@ def _judges(
         HeldOutLoss(held_out.dataset(count=len(held_out))),
         GenerationScores(generate, sources, references, score, examples=examples),
     ]
+
+
+def _told(
+    sources: Sequence[str], validation: Pairs | None, scores: Sequence[str]
+) -> dict[str, Any]:
+    """What the model card tells of a training."""
+    held_out = "none" if validation is None else f"{len(validation[0]):,} pairs"
+    data = f"Trained on {len(sources):,} pairs of texts; held out: {held_out}."
+    if not scores:
+        return {"data": data, "scores": []}
+    head = "of the texts that were held out, by which the epoch was chosen:"
+    return {"data": data, "scores": [head, *scores]}
 
 
 def _compiled(

@@ -336,3 +336,28 @@ def as_id_tensor(ids: Any, padding_id: int) -> Tensor:
     if isinstance(ids, tf.RaggedTensor):
         ids = ids.to_tensor(padding_id)
     return tf.cast(tf.ensure_shape(ids, [None, None]), tf.int64)
+
+
+def tokens_of_rows(tokenizer: Tokenizer, texts: Texts) -> list[list[str]]:
+    """Returns the tokens of each text with the special ones, one for each id of it.
+
+    Args:
+        tokenizer: A `Tokenizer`.
+        texts: A list of texts.
+
+    Example:
+        ```python
+        from keras_encdec import WordTokenizer
+        from keras_encdec.text.interface import tokens_of_rows
+
+        tokenizer = WordTokenizer.from_texts(["one two"])
+        print(tokens_of_rows(tokenizer, ["two"]))  # [['two', '</s>']]
+        ```
+    """
+
+    def special(ids: Iterable[int]) -> list[str]:
+        named = {tokenizer.start_id: "<s>", tokenizer.end_id: "</s>"}
+        return [named.get(id, f"<{id}>") for id in ids]
+
+    before, behind = special(tokenizer.prefix_ids), special(tokenizer.suffix_ids)
+    return [[*before, *map(str, x), *behind] for x in tokenizer.split(texts)]

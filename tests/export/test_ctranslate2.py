@@ -489,7 +489,7 @@ def test_refuses_a_folder_that_is_there_and_replaces_it(tmp_path):
     (tmp_path / "model" / "mine").rename(tmp_path / "model" / "model.bin")
     path = export_ctranslate2(text_to_text, str(tmp_path / "model"), overwrite=True)
     assert path == tmp_path / "model"
-    files = ["config.json", "model.bin", "shared_vocabulary.json"]
+    files = ["README.md", "config.json", "model.bin", "shared_vocabulary.json"]
     assert sorted(file.name for file in path.iterdir()) == files
     assert list(tmp_path.iterdir()) == [path]
 

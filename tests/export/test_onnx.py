@@ -48,6 +48,7 @@ def test_greedy(models, tmp_path):
     path = export_onnx(text_to_text, str(tmp_path / "onnx"), overwrite=True)
     assert path == tmp_path / "onnx"
     assert sorted(file.name for file in path.iterdir()) == [
+        "README.md",
         "encoder.onnx",
         "generate.onnx",
         "ids.json",
