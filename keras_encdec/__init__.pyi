@@ -4,6 +4,7 @@ from keras_encdec import evaluation as evaluation
 from keras_encdec import export as export
 from keras_encdec import generation as generation
 from keras_encdec import layers as layers
+from keras_encdec import plots as plots
 from keras_encdec import recipe as recipe
 from keras_encdec import run as run
 from keras_encdec import serving as serving

@@ -67,6 +67,7 @@ IMPORTS = {
         "text_to_text",
     },
     "evaluation": {"option_checks", "text"},
+    "plots": {"files", "text", "text_to_text"},
     "bayes_risk": {"option_checks", "text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "run": {

@@ -18,6 +18,7 @@ EXTRAS = {
     "jax": "the backend JAX",
     "torch": "the backend PyTorch",
     "tensorboard": "train --tensorboard",
+    "plots": "the pictures of keras_encdec.plots",
     "ctranslate2": "export --format ctranslate2",
     "onnx": "export --format onnx",
     "openvino": "export --format openvino",

@@ -47,6 +47,12 @@ def add_commands(commands: Commands) -> None:
         help="file for the generated texts, a line each; none if not given",
     )
     added.add_argument(
+        "--errors",
+        type=positive,
+        metavar="NUMBER",
+        help="print so many of the worst texts, with what differs; none if not given",
+    )
+    added.add_argument(
         "--bleu-tokenize",
         dest="tokenize",
         type=_bleu_tokenizer,
@@ -105,12 +111,14 @@ def evaluate(
     output: str | None,
     tokenize: str,
     lowercase: bool,
+    errors: int | None,
     **search: Any,
 ) -> None:
     """Scores the texts generated for some sources against the true ones.
 
     BLEU and chrF are sacrebleu's, with its signatures. In the error rates, lines with
-    the same source are alternatives: any of their targets is right.
+    the same source are alternatives: any of their targets is right. With --errors what
+    is missing is marked [-so-], and what is too much {+so+}.
     """
     from keras_encdec.evaluation import check_evaluation, evaluate_texts
 
@@ -130,6 +138,25 @@ def evaluate(
     print(f"texts                {len(sources):,} in {seconds:.1f} s")
     for line in scores.report:
         print(line)
+    if errors is not None:
+        _print_errors(sources, hypotheses, references, errors)
+
+
+def _print_errors(
+    sources: Sequence[str],
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    number: int,
+) -> None:
+    from keras_encdec.text import marked_differences, worst_texts
+
+    for wrong in worst_texts(sources, hypotheses, references, number):
+        marked = marked_differences(hypotheses[wrong.place], wrong.reference)
+        print(f"\nline {wrong.place + 1}: {wrong.error_rate:.0%} of characters wrong")
+        print(f"  source      {sources[wrong.place]}")
+        print(f"  reference   {wrong.reference}")
+        print(f"  generated   {hypotheses[wrong.place]}")
+        print(f"  difference  {marked}")
 
 
 def generate(

@@ -6,6 +6,11 @@ TensorFlow graphs, so that a SavedModel can take strings and return strings.
 
 from keras_encdec.text.byte_level import ByteLevelBPETokenizer
 from keras_encdec.text.dataset import teacher_forcing, text_dataset
+from keras_encdec.text.differences import (
+    WrongText,
+    marked_differences,
+    worst_texts,
+)
 from keras_encdec.text.error_rates import (
     character_error_rate,
     sequence_error_rate,
@@ -41,7 +46,9 @@ __all__ = [
     "Tokenizer",
     "UnknownTokens",
     "WordTokenizer",
+    "WrongText",
     "character_error_rate",
+    "marked_differences",
     "read_lines",
     "read_pairs",
     "read_sources",
@@ -50,4 +57,5 @@ __all__ = [
     "text_dataset",
     "token_error_rate",
     "unknown_tokens",
+    "worst_texts",
 ]

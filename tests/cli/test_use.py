@@ -104,7 +104,12 @@ def test_evaluate_takes_any_target_of_a_source_as_right(saved, tmp_path, run):
         if i < len(several)
     ]
     pairs = write(tmp_path / "pairs.tsv", "".join(rows))
-    printed = run("evaluate", saved, "--source", pairs, "--batch-size", 3).out
+    more = ("--batch-size", 3, "--errors", 1)
+    printed = run("evaluate", saved, "--source", pairs, *more).out
+    # What is right is no error, and of several the nearest is told.
+    printed, _, errors = printed.partition("\nline ")
+    assert errors.count("  reference  ") == 1 and "  difference  " in errors
+    assert f"  reference   {references[0][0]}\n" not in errors
     expected = {
         "token": token_error_rate(right, references),
         "character": character_error_rate(right, references),
