@@ -205,6 +205,7 @@ def plot_learning_curves(run: AnyPath) -> Figure:
             if key in series:
                 axes.plot(epochs, series[key], marker=".", label=label)
         axes.set(title=name, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
     return figure
 
