@@ -54,7 +54,12 @@ def test_a_training_tells_its_scores_and_what_is_exported_has_them(
 ):
     text_to_text.card["licence"] = "mit"
     texts = ["one", "two", "one"]
-    more = {"validation": (texts[:2], texts[:2]), "epochs": 1, "verbose": 0}
+    more = {
+        "validation": (texts[:2], texts[:2]),
+        "epochs": 2,
+        "average": 2,
+        "verbose": 0,
+    }
     train(text_to_text, texts, texts, folder=tmp_path / "run", **more)
     best = TextToText.load(tmp_path / "run")
     told = (tmp_path / "run" / "best" / CARD_FILE).read_text("utf-8")
