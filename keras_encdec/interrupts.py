@@ -1,7 +1,8 @@
-"""Ctrl-C as an interruption between two steps, whatever a library makes of it.
+"""Ctrl-C, and SIGTERM, as an interruption between two steps.
 
 Python raises KeyboardInterrupt wherever it happens to be. Within a library's C that may
 come out as another error or not at all, and within an update it leaves half of it.
+SIGTERM, by which a machine is taken away, ends a process wherever it is.
 """
 
 import contextlib
@@ -91,6 +92,87 @@ def check_interrupt() -> None:
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, _Handler) and handler.came and _is_main():
         raise KeyboardInterrupt
+
+
+class Terminated(SystemExit):
+    """SIGTERM, raised where a training is whole; the status of a process is 143.
+
+    Args:
+        message: What there is to say, which a process that ends so does not print.
+
+    Example:
+        ```python
+        from keras_encdec.interrupts import Terminated
+
+        print(Terminated("The machine is taken away.").code)  # 143
+        ```
+    """
+
+    def __init__(self, message: str = "Terminated.") -> None:
+        super().__init__(128 + signal.SIGTERM)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class _Termination:
+    """Notes SIGTERM; the second raises it."""
+
+    came = False
+
+    def __call__(self, number: int, frame: Any) -> Any:
+        if self.came:
+            raise Terminated
+        self.came = True
+
+
+@contextlib.contextmanager
+def termination_kept() -> Iterator[None]:
+    """Has SIGTERM wait in a block until `termination_came` is asked, or for its end.
+
+    A second one is raised at once. Where SIGTERM is ignored or has a handler of the
+    user's own, and in other threads than the main one, nothing is changed.
+
+    Raises:
+        Terminated: At the end of the block, if SIGTERM came.
+
+    Example:
+        ```python
+        from keras_encdec.interrupts import termination_came, termination_kept
+
+        with termination_kept():
+            for step in range(3):
+                if termination_came():  # Here all is whole, and can be written.
+                    break
+                print(step)
+        ```
+    """
+    if not (_is_main() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
+        yield
+        return
+    handler = _Termination()
+    signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if handler.came:
+        raise Terminated
+
+
+def termination_came() -> bool:
+    """Returns whether SIGTERM came in a block of `termination_kept`.
+
+    Example:
+        ```python
+        from keras_encdec.interrupts import termination_came
+
+        print(termination_came())  # False: in no such block there is none.
+        ```
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    return isinstance(handler, _Termination) and handler.came
 
 
 def _is_main() -> bool:

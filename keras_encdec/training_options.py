@@ -144,6 +144,9 @@ class SomeNames:
         return tuple(text.split())
 
 
+# What changes nothing in what is learnt.
+FREE_OPTIONS = ("checkpoint_minutes", "keep_checkpoints")
+
 COUNT = Numbers(kind=int, least=1)
 POSITIVE = Numbers(kind=float, above=0)
 SHARE = Numbers(kind=float, least=0, below=1)
@@ -191,6 +194,9 @@ class TrainingOptions:
             weights, as in `enable_lora`.
         lora_targets: The names of the layers that are adapted, as there.
         seed: The seed of the order.
+        checkpoint_minutes: After how many minutes to write a checkpoint within an
+            epoch, or None. It and the next may be another when a training goes on.
+        keep_checkpoints: How many checkpoints to keep, the newest ones.
 
     Raises:
         ValueError: If an option is out of its bounds, or does not fit another.
@@ -228,6 +234,8 @@ class TrainingOptions:
         ("query", "value"), SomeNames('("query", "value")')
     )
     seed: int = _option(0, Numbers(kind=int, least=0, most=2**32 - 1))
+    checkpoint_minutes: float | None = _option(None, POSITIVE)
+    keep_checkpoints: int = _option(1, COUNT)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

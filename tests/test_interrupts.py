@@ -5,7 +5,13 @@ import threading
 
 import pytest
 
-from keras_encdec.interrupts import check_interrupt, interrupts_kept
+from keras_encdec.interrupts import (
+    Terminated,
+    check_interrupt,
+    interrupts_kept,
+    termination_came,
+    termination_kept,
+)
 
 pytestmark = pytest.mark.once
 
@@ -115,3 +121,30 @@ def test_says_on_a_terminal_that_it_waits(interrupt, monkeypatch, capsys):
         with interrupts_kept(until_checked=True):
             interrupt()
     assert "again: at once" in capsys.readouterr().err
+
+
+def test_a_termination_waits_and_the_second_does_not():
+    with pytest.raises(Terminated) as found, termination_kept():
+        signal.raise_signal(signal.SIGTERM)
+        assert termination_came()
+    assert found.value.code == 143 and str(found.value) == "Terminated."
+    assert not termination_came()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    reached = []
+    with pytest.raises(Terminated), termination_kept():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        reached.append(True)
+    assert not reached
+
+
+def test_a_handler_of_ones_own_stays():
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append(True))
+    try:
+        with termination_kept():
+            signal.raise_signal(signal.SIGTERM)
+            assert not termination_came()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came

@@ -45,6 +45,8 @@ WRONG = {
     "seed": [-1, 2**32],
     "lora": [0, -1],
     "lora_targets": [(), "query", [""]],
+    "checkpoint_minutes": [0, -1],
+    "keep_checkpoints": [0],
 }
 RIGHT = {
     "epochs": [1, 10**6],

@@ -11,7 +11,7 @@ import keras_encdec
 from keras_encdec.cli import export, learn, use
 from keras_encdec.cli.arguments import Commands, Parser
 from keras_encdec.cli.process import set_environment
-from keras_encdec.interrupts import interrupts_kept
+from keras_encdec.interrupts import Terminated, interrupts_kept
 
 EPILOG = """\
 examples:
@@ -27,6 +27,7 @@ exit status:
   2    an error that you can mend
   130  Ctrl-C
   141  nobody reads the output further
+  143  SIGTERM, in a training: a checkpoint is written first
 """
 
 
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 after success; 1 if a training diverged, or a model answers
         with what is no number; 2 after an error that the user can mend; 130 after
-        Ctrl-C. Where nobody reads its output further, it ends with 141.
+        Ctrl-C; 143 after SIGTERM in a training. Where nobody reads its output further,
+        it ends with 141.
 
     Example:
         ```python
@@ -77,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(1, f"error: {_as_typed(error, names)}")
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         return _failed(2, f"error: {_as_typed(error, names)}")
+    except Terminated as termination:
+        return _failed(143, _as_typed(termination, names))
     except KeyboardInterrupt as interrupt:
         return _failed(130, _as_typed(interrupt, names) or "Interrupted.")
     return 0

@@ -173,10 +173,10 @@ def train(
 ) -> None:
     """Trains a model on pairs of texts, in a folder that holds all of the run.
 
-    Interrupted, even by a kill, it goes on from its last epoch when the same command is
-    given again. The folder holds the options, the vocabulary, checkpoints, the log of
-    all epochs (log.csv) and, in best/, the best model so far with its tokenizers, for
-    evaluate, generate and export.
+    Interrupted, even by a kill, it goes on from its last checkpoint when the same
+    command is given again; SIGTERM has one written first. The folder holds the options,
+    the vocabulary, checkpoints, the log of all epochs (log.csv) and, in best/, the best
+    model so far with its tokenizers, for evaluate, generate and export.
     """
     import keras
 

@@ -228,6 +228,15 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         ),
     ):
         add_training_option(group, name, words)
+    for name, words in (
+        (
+            "checkpoint_minutes",
+            "minutes after which to write a checkpoint within an epoch too; SIGTERM "
+            "has one written in any case",
+        ),
+        ("keep_checkpoints", "newest checkpoints to keep"),
+    ):
+        add_training_option(group, name, words)
     group.add_argument(
         "--tensorboard",
         action="store_true",

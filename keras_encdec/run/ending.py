@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_encdec.annotations import KerasModel
-from keras_encdec.interrupts import interrupts_kept
+from keras_encdec.interrupts import Terminated, interrupts_kept
 from keras_encdec.run.folder import RunFolder
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import Checkpoints, DivergenceError, average_weights
@@ -31,32 +31,41 @@ def best_in_the_end(
     Raises:
         DivergenceError: If the block does, with what is kept.
         KeyboardInterrupt: After an interrupt, likewise.
+        Terminated: After SIGTERM, likewise.
     """
     before = None if place.epochs_done else model.get_weights()
     try:
         with interrupts_kept(until_checked=True):
             yield
     except BaseException as error:
-        done = place.epochs_done
-        if not done:
+        done, batches = place.position
+        if not (done or batches):
             is_back = place.withdraw()
             model.set_weights(before)
             kept = "No epoch was finished; there is no model yet, and nothing is kept"
             if is_back:
                 kept = f"No epoch was finished; {place.path} is as it was before"
+        elif not done:
+            model.set_weights(before)
+            kept = f"{place.path} holds all up to batch {batches} of epoch 1"
         else:
             _set_best(model, place)
             kept = f"The best of {done} finished epochs is kept"
             if named:
+                within = f"batch {batches} of epoch {done + 1}" if batches else ""
                 kept = (
-                    f"{place.path} holds all up to epoch {done} of {options.epochs}, "
+                    f"{place.path} holds all up to "
+                    f"{within or f'epoch {done} of {options.epochs}'}, "
                     f"and the best model of them in {place.best}"
                 )
-        if isinstance(error, KeyboardInterrupt):
-            more = ": the same again goes on from there" if done and named else ""
+        goes_on = (done or batches) and named
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            more = ": the same again goes on from there" if goes_on else ""
+            if isinstance(error, Terminated):
+                raise Terminated(f"Terminated. {kept}{more}.") from None
             raise KeyboardInterrupt(f"Interrupted. {kept}{more}.") from None
         if isinstance(error, DivergenceError):
-            more = ", with `overwrite` or in another folder" if done and named else ""
+            more = ", with `overwrite` or in another folder" if goes_on else ""
             raise DivergenceError(
                 f"{error} {kept}. Begin anew{more}: with a lower `learning_rate`, a "
                 "longer `warmup`, or a `clip_norm` such as 1."
@@ -85,9 +94,10 @@ def try_mean(
     checkpoints: Checkpoints,
     judges: Sequence[keras.callbacks.Callback],
     as_before: Any,
+    average: int,
 ) -> None:
     """Keeps the mean of the last epochs' weights, if it is better than the best."""
-    average_weights(checkpoints.paths, trained)
+    average_weights(checkpoints.paths[-average:], trained)
     logs = {}
     for judge in judges:
         logs.update(judge.measure(trained))

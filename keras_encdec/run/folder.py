@@ -24,8 +24,12 @@ from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_o
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.adaptation import has_lora, save_adapter
-from keras_encdec.training.checkpoints import checkpoints_in
-from keras_encdec.training_options import TrainingOptions, plain_options
+from keras_encdec.training.checkpoints import checkpoints_in, positions_in
+from keras_encdec.training_options import (
+    FREE_OPTIONS,
+    TrainingOptions,
+    plain_options,
+)
 
 LOG_FILE = "log.csv"
 ADAPTER_FILE = "adapter.safetensors"
@@ -87,6 +91,11 @@ class RunFolder:
         """The number of epochs that the last checkpoint tells of."""
         return max(checkpoints_in(self.checkpoints), default=0)
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """The epochs done, and the batches of the next, that can be gone on from."""
+        return max(positions_in(self.checkpoints), default=(0, 0))
+
     @contextlib.contextmanager
     def held(self) -> Iterator[Self]:
         """Keeps other trainings off, and puts in order what a kill left half done.
@@ -116,7 +125,7 @@ class RunFolder:
         recover(self.best)
         if (self.path / MOVING).is_dir():
             self._move_back()
-        elif not self.epochs_done:
+        elif not any(self.position):
             self._bring_back()
         else:
             self.let_go()
@@ -155,7 +164,7 @@ class RunFolder:
                 f"{str(self.path)!r} {'; '.join(changes)}. Give the same, choose "
                 "another folder, or start anew with `overwrite`."
             )
-        begun = before if self.epochs_done else record
+        begun = before if any(self.position) else record
         return {**_OPTIONS, **begun["options"]}["epochs"]
 
     def begin(
@@ -367,7 +376,7 @@ def _changes(before: Any, now: Any) -> list[str]:
         changed = [
             name
             for name in sorted({*known, *now[part]})
-            if known.get(name) != now[part].get(name)
+            if known.get(name) != now[part].get(name) and name not in FREE_OPTIONS
         ]
         changes += [
             f"`{name}` was {known.get(name)!r} and is {now[part].get(name)!r}"

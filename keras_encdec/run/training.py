@@ -10,7 +10,11 @@ import keras
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.evaluation import evaluate_texts
-from keras_encdec.interrupts import check_interrupt, interrupts_kept
+from keras_encdec.interrupts import (
+    check_interrupt,
+    interrupts_kept,
+    termination_kept,
+)
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RunFolder, make_record
@@ -54,7 +58,8 @@ def train(
     Adam with the moments of Vaswani et al. 2017, label smoothing, batches of about as
     many tokens each. After each epoch the validation texts are generated and scored.
     With a folder, a training that was interrupted, even by a kill, goes on from its
-    last epoch when the same call is made again, and ends with the same weights. With
+    last checkpoint when the same call is made again, and ends with the same weights:
+    one is written after each epoch, after `checkpoint_minutes`, and after SIGTERM. With
     more `epochs` it goes on too, unless its schedule is the cosine's, which ends.
 
     Nothing is written, or overwritten, before all that it was given is checked and
@@ -92,6 +97,8 @@ def train(
         FileExistsError: If the folder is something else than a training's.
         KeyboardInterrupt: After Ctrl-C, between two batches, with what is kept; a
             second Ctrl-C does not wait.
+        Terminated: After SIGTERM, when the batch, or the evaluation, is done and all
+            is written; it is a `SystemExit` of status 143.
         TypeError: If there is no such option, or the texts are no strings.
         ValueError: If there are no pairs, an option is out of range, the folder holds
             a training that was begun with something else, or `lora_targets` are no
@@ -161,19 +168,26 @@ def train(
 
         checkpoints = _checkpoints(place, chosen, judges, save_best)
         done = 0 if overwrite else checkpoints.restore(trained)
+        begun = checkpoints.batches_done
         over = done >= chosen.epochs or checkpoints.is_over
         if verbose and over:
             tell(f"Nothing is left to train in {place.path} after epoch {done}.")
-        elif verbose and done:
-            tell(f"Going on with {place.path} after epoch {done} of {chosen.epochs}.")
-        if verbose and not done:
+        elif verbose and (done or begun):
+            within = f" and {begun:,} of {steps:,} batches" if begun else ""
+            after = f"epoch {done} of {chosen.epochs}{within}"
+            tell(f"Going on with {place.path} after {after}.")
+        if begun:
+            _build_metrics(trained, batches, model.output_shape[-1])
+        if verbose and not (done or begun):
             _print_unknown(text_to_text, "", batches, sources, targets)
             if validation is not None:
                 _print_unknown(text_to_text, "validation ", held_out, *validation)
         # What begins, or puts away, a folder is not left half done.
         stack.enter_context(interrupts_kept(until_checked=True))
-        if not (done and place.has_record):
+        if not ((done or begun) and place.has_record):
             place.begin(record, text_to_text, overwrite=overwrite)
+        if folder is not None:
+            stack.enter_context(termination_kept())
         with best_in_the_end(place, model, chosen, named=folder is not None):
             if not over:
 
@@ -185,7 +199,9 @@ def train(
                 # Before the guard what adds a loss, after it what uses the model.
                 order = [*judges[:1], guard, *judges[1:], *callbacks, checkpoints]
                 trained.fit(
-                    batches.dataset(first=done * steps, accumulate=chosen.accumulate),
+                    batches.dataset(
+                        first=done * steps + begun, accumulate=chosen.accumulate
+                    ),
                     steps_per_epoch=steps,
                     epochs=chosen.epochs,
                     initial_epoch=done,
@@ -196,7 +212,15 @@ def train(
             # Again, for a kill may have come between a checkpoint and its line.
             place.write_log(checkpoints.history)
             if chosen.average > 1:
-                try_mean(place, text_to_text, trained, checkpoints, judges, as_before)
+                try_mean(
+                    place,
+                    text_to_text,
+                    trained,
+                    checkpoints,
+                    judges,
+                    as_before,
+                    chosen.average,
+                )
     return checkpoints.history
 
 
@@ -272,6 +296,14 @@ def _example(batches: TokenBatches) -> Any:
     """One row of the first batch."""
     ((source, target), *_) = next(iter(batches.dataset(count=1)))
     return source[:1].numpy(), target[:1].numpy()
+
+
+def _build_metrics(trained: KerasModel, batches: TokenBatches, size: int) -> None:
+    """Has metrics make their variables, which Keras does in the first batch."""
+    if not isinstance(trained, ProjectedLoss):
+        ((_, target), labels, _) = next(iter(batches.dataset(count=1)))
+        logits = keras.ops.zeros((*target.shape, size))
+        trained.compute_metrics(None, labels.numpy(), logits)
 
 
 def _judges(
@@ -368,7 +400,8 @@ def _checkpoints(
 ) -> Checkpoints:
     return Checkpoints(
         place.checkpoints,
-        keep=options.average,
+        keep=max(options.average, options.keep_checkpoints),
+        minutes=options.checkpoint_minutes,
         monitor=f"val_{options.monitor}" if judges else options.monitor,
         mode=MONITORS[options.monitor],
         patience=options.patience,

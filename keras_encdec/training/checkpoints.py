@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import re
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -16,9 +17,12 @@ from safetensors.numpy import save_file
 from keras_encdec.annotations import AnyPath, KerasModel
 from keras_encdec.backend import random_state, set_random_state
 from keras_encdec.files import FORMAT, check_format, new_file, recover
+from keras_encdec.interrupts import Terminated, termination_came
 from keras_encdec.option_checks import require_one_of, require_positive
 
-_RANDOM = "random/"
+_RANDOM, _METRIC = "random/", "metric/"
+# What `stop_training` is where an epoch ends that was begun before an interruption.
+_REST_IS_DONE = "the rest of the epoch is done"
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -30,6 +34,11 @@ class Checkpoints(keras.callbacks.Callback):
     such as `TokenBatches.dataset(first=...)`, a training that is killed and started
     again ends with the same weights as one that is not.
 
+    Within an epoch it writes one too, with what the metrics have summed: every so many
+    minutes if asked for; and after SIGTERM in a block of `termination_kept`, when the
+    batch is done. A training goes on from there likewise, with data that begin
+    `batches_done` batches later.
+
     It also tells which epoch was the best, calls `save_best` then, and stops the
     training when there was no better one for some time; both are known again after an
     interruption. It should come last in the list of callbacks, for it keeps the logs
@@ -38,8 +47,10 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: The folder of the checkpoints, made if missing. They are `safetensors`
             files, written beside their place and renamed.
-        keep: The number of checkpoints to keep, the newest ones. With more than one, a
-            training can go on if the last is damaged.
+        keep: The number of checkpoints to keep, the newest ones, and of those at the
+            ends of epochs. With more than one, a training can go on if the last is
+            damaged.
+        minutes: After how many minutes to write one within an epoch, or None.
         monitor: The log to judge an epoch by, such as `"val_bleu"`.
         mode: `"max"` if more of it is better, or `"min"`.
         patience: The number of epochs in a row without a better one after which to
@@ -47,10 +58,15 @@ class Checkpoints(keras.callbacks.Callback):
         save_best: A function without arguments, called after each epoch that is the
             best so far.
 
+    Attributes:
+        batches_done: Of the epoch that goes on, the number of batches that were done
+            when the checkpoint was written that was restored; else 0.
+
     Raises:
-        ValueError: If a number is not a positive integer, the mode is unknown, the log
-            to judge by is missing at the end of an epoch, or a training begins where
-            there are checkpoints that were not restored.
+        Terminated: Out of `fit` after SIGTERM, with all written.
+        ValueError: If a number is not positive, the mode is unknown, the log to judge
+            by is missing at the end of an epoch, or a training begins where there are
+            checkpoints that were not restored.
 
     Example:
         ```python
@@ -76,6 +92,7 @@ class Checkpoints(keras.callbacks.Callback):
         folder: AnyPath,
         *,
         keep: int = 1,
+        minutes: float | None = None,
         monitor: str = "val_loss",
         mode: Literal["min", "max"] = "min",
         patience: int | None = None,
@@ -84,19 +101,30 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         require_positive(keep=keep, patience=1 if patience is None else patience)
         require_one_of(("min", "max"), mode=mode)
+        if minutes is not None and not minutes > 0:
+            raise ValueError(
+                f"`minutes` must be a number above 0; received {minutes!r}. Leave it "
+                "out to write none within an epoch."
+            )
         self.folder = pathlib.Path(folder)
         self.keep = keep
+        self.minutes = minutes
         self.monitor = monitor
         self.mode = mode
         self.patience = patience
         self.save_best = save_best
         self.history: list[dict[str, Any]] = []
+        self.batches_done = 0
+        self._epoch = 0
+        self._first = 0  # Batches of the running epoch done before `fit`.
         self._random: dict[str, Any] = {}
+        self._metrics: list[np.ndarray] = []
+        self._written_at = time.monotonic()
         self._knows = False  # What is in the folder.
 
     @property
     def paths(self) -> list[pathlib.Path]:
-        """The checkpoints that are there, the oldest first."""
+        """The checkpoints at the ends of epochs that are there, the oldest first."""
         epochs = checkpoints_in(self.folder)
         return [epochs[epoch] for epoch in sorted(epochs)]
 
@@ -132,8 +160,8 @@ class Checkpoints(keras.callbacks.Callback):
 
         Returns:
             The number of epochs done: `initial_epoch` of `fit`. 0 if there is no
-            checkpoint. If the last is damaged it is that of the one before, and a
-            warning names both.
+            checkpoint. Of the next epoch `batches_done` are done too. If the last is
+            damaged it is that of the one before, and a warning names both.
 
         Raises:
             ValueError: If the checkpoint is of another model or optimizer or of a later
@@ -141,9 +169,11 @@ class Checkpoints(keras.callbacks.Callback):
         """
         self._knows = True
         damaged = []
-        for path in reversed(self.paths):
+        positions = positions_in(self.folder)
+        for position, path in sorted(positions.items(), reverse=True):
             try:
                 history, arrays = _read(path)
+                self.batches_done = position[1]
                 break
             except _DamagedError as error:
                 damaged.append(str(error))
@@ -160,11 +190,14 @@ class Checkpoints(keras.callbacks.Callback):
                 f"{str(path)!r}: what came after it is done again.",
                 stacklevel=2,
             )
-        random = {
-            name.removeprefix(_RANDOM): arrays.pop(name)
-            for name in list(arrays)
-            if name.startswith(_RANDOM)
-        }
+        random, metrics = (
+            {
+                name.removeprefix(kind): arrays.pop(name)
+                for name in list(arrays)
+                if name.startswith(kind)
+            }
+            for kind in (_RANDOM, _METRIC)
+        )
         variables = _state(model)
         found = {name: list(array.shape) for name, array in arrays.items()}
         expected = {name: list(v.shape) for name, v in variables.items()}
@@ -182,29 +215,64 @@ class Checkpoints(keras.callbacks.Callback):
         for name, variable in variables.items():
             variable.assign(arrays[name])
         self.history, self._random = history, random
+        self._metrics = [metrics[str(i)] for i in range(len(metrics))]
         return len(self.history)
 
-    def _path(self, number: int) -> pathlib.Path:
-        return self.folder / f"epoch-{number:05d}.safetensors"
+    def _path(self, epochs: int, batches: int = 0) -> pathlib.Path:
+        within = f"-batch-{batches:07d}" if batches else ""
+        return self.folder / f"epoch-{epochs:05d}{within}.safetensors"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes sure that no other training is written over."""
-        if not self._knows and self.paths:
+        if not self._knows and positions_in(self.folder):
             raise ValueError(
                 "A training goes on from the checkpoints in its folder, or has a "
                 f"folder of its own; {str(self.folder)!r} holds some that were not "
                 "restored. Call restore(model) and give fit what it returns as "
                 "initial_epoch, or choose another folder."
             )
+        self._written_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the epoch."""
+        self._epoch, self._first, self.batches_done = epoch, self.batches_done, 0
 
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Lets each epoch but the first begin with the random numbers written down."""
+        """Lets each epoch but the first begin with the random numbers written down.
+
+        And writes a checkpoint where it is time to.
+        """
         # Not before its first batch: beginning with the data draws some too, and how
         # many depends on whether the training was interrupted.
         if batch == 0:
             set_random_state(self._random)
+            if self._first:
+                self._restore_metrics()
+        done = self._first + batch
+        if termination_came():
+            if batch:
+                self._write(self._epoch, done)
+            raise Terminated
+        if batch and self.minutes is not None:
+            if time.monotonic() - self._written_at >= 60 * self.minutes:
+                self._write(self._epoch, done)
+        # What is left of an epoch Keras cannot be told; but after its last batch to
+        # stop. `on_epoch_end` tells it to go on.
+        if self._first and done == self.params["steps"] - 1:
+            self.model.stop_training = _REST_IS_DONE
+
+    def _restore_metrics(self) -> None:
+        variables = self.model.metrics_variables
+        if len(variables) != len(self._metrics):
+            raise ValueError(
+                "An epoch goes on with the metrics that it was begun with; of the "
+                f"checkpoint there are {len(self._metrics)} numbers of metrics, of the "
+                f"model {len(variables)}. Compile it with the same."
+            )
+        for variable, value in zip(variables, self._metrics, strict=True):
+            variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint."""
@@ -220,29 +288,71 @@ class Checkpoints(keras.callbacks.Callback):
         # Before the checkpoint: if this is killed in between, the epoch is done again.
         if self.save_best is not None and self.best_epoch == epoch:
             self.save_best()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        recover(self._path(epoch + 1))  # From what a kill left of it.
-        with new_file(self._path(epoch + 1)) as path:
-            arrays = {
-                name: np.array(keras.ops.convert_to_numpy(variable), order="C")
-                for name, variable in _state(self.model).items()
-            }
-            self._random = random_state()
-            for name, state in self._random.items():
-                arrays[_RANDOM + name] = state
-            metadata = {"format": str(FORMAT), "history": json.dumps(self.history)}
-            save_file(arrays, path, metadata)
-        self._knows = True
-        # Later ones are of epochs that are done again, or damaged.
-        number = self.paths.index(self._path(epoch + 1)) + 1
-        for path in [*self.paths[: max(0, number - self.keep)], *self.paths[number:]]:
-            path.unlink()
+        self._write(epoch + 1)
+        if self._first and self.model.stop_training == _REST_IS_DONE:
+            self.model.stop_training = False
         if self.is_over:
             self.model.stop_training = True
 
+    def _write(self, epochs: int, batches: int = 0) -> None:
+        """Writes a checkpoint after some epochs and some batches of the next."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = self._path(epochs, batches)
+        recover(written)  # From what a kill left of it.
+        variables = _state(self.model)
+        if batches:
+            variables |= _numbered("metric", self.model.metrics_variables)
+        with new_file(written) as path:
+            arrays = {
+                name: np.array(keras.ops.convert_to_numpy(variable), order="C")
+                for name, variable in variables.items()
+            }
+            random = random_state()
+            for name, state in random.items():
+                arrays[_RANDOM + name] = state
+            metadata = {"format": str(FORMAT), "history": json.dumps(self.history)}
+            save_file(arrays, path, metadata)
+        if not batches:
+            self._random = random
+        self._knows, self._written_at = True, time.monotonic()
+        # Later ones are of epochs that are done again, or damaged.
+        positions = sorted(positions_in(self.folder).items())
+        before = [each for each in positions if each[0] <= (epochs, batches)]
+        ends = [each for each in before if each[0][1] == 0]
+        kept = [*before[-self.keep :], *ends[-self.keep :]]
+        for each in positions:
+            if each not in kept:
+                each[1].unlink()
+
+
+def positions_in(folder: pathlib.Path) -> dict[tuple[int, int], pathlib.Path]:
+    """Returns the checkpoints in a folder, those within epochs too, a dict.
+
+    Args:
+        folder: The folder; it need not be there yet.
+
+    Returns:
+        A dict from the numbers of epochs done and of batches of the next to paths.
+
+    Example:
+        ```python
+        import pathlib
+        import tempfile
+        from keras_encdec.training.checkpoints import positions_in
+
+        print(positions_in(pathlib.Path(tempfile.mkdtemp())))  # {}
+        ```
+    """
+    name = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.safetensors")
+    return {
+        (int(found[1]), int(found[2] or 0)): path
+        for path in folder.glob("*")
+        if (found := name.fullmatch(path.name))
+    }
+
 
 def checkpoints_in(folder: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Returns the checkpoints in a folder by the number of epochs they tell of, a dict.
+    """Returns the checkpoints at the ends of epochs in a folder, a dict by number.
 
     Args:
         folder: The folder; it need not be there yet.
@@ -256,11 +366,8 @@ def checkpoints_in(folder: pathlib.Path) -> dict[int, pathlib.Path]:
         print(checkpoints_in(pathlib.Path(tempfile.mkdtemp())))  # {}
         ```
     """
-    return {
-        int(found[1]): path
-        for path in folder.glob("*")
-        if (found := re.fullmatch(r"epoch-(\d+)\.safetensors", path.name))
-    }
+    positions = positions_in(folder).items()
+    return {epochs: path for (epochs, batches), path in positions if not batches}
 
 
 def average_weights(paths: Sequence[AnyPath], model: KerasModel) -> None:

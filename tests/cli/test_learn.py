@@ -23,6 +23,7 @@ import tensorflow as tf
 import keras_encdec.run
 from keras_encdec.cli import main
 from keras_encdec.cli.program import program
+from keras_encdec.interrupts import Terminated
 from keras_encdec.recipe import build
 from keras_encdec.text import (
     ByteLevelBPETokenizer,
@@ -216,6 +217,8 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
         "patience": 10,
         "max_length": 8,
         "seed": 9,
+        "checkpoint_minutes": 30.0,
+        "keep_checkpoints": 3,
     }
     flags = [
         word
@@ -446,6 +449,17 @@ def test_ctrl_c_has_a_status_of_its_own(tmp_path, pairs, monkeypatch, capsys, me
     printed = capsys.readouterr()
     assert "The best model" not in printed.out
     assert printed.err == f"keras-encdec: {message or 'Interrupted.'}\n"
+
+
+@pytest.mark.once
+def test_sigterm_has_a_status_of_its_own(tmp_path, pairs, monkeypatch, capsys):
+    def train(*args, **options):
+        raise Terminated("Terminated. All is kept.")
+
+    monkeypatch.setattr(keras_encdec.run, "train", train)
+    command = ["train", "--source", pairs, "--tokenizer", "byte", *SMALL]
+    assert main([*command, "--output", str(tmp_path / "run")]) == 143
+    assert capsys.readouterr().err == "keras-encdec: Terminated. All is kept.\n"
 
 
 def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):

@@ -13,6 +13,7 @@ import safetensors.numpy
 
 import keras_encdec.training.checkpoints
 from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.interrupts import Terminated
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder, train
@@ -157,6 +158,32 @@ def test_goes_on_after_an_interruption_with_the_same_end(tmp_path):
     parts = untrained(seed=7, dropout=0.3)
     assert train(parts, SOURCES, TARGETS, **options) == expected
     assert len(train(parts, SOURCES, TARGETS, **options)) == 3
+
+
+@pytest.mark.once
+def test_goes_on_within_an_epoch_after_sigterm(tmp_path):
+    class Terminates(keras.callbacks.Callback):
+        def __init__(self, after):
+            super().__init__()
+            self.left = after
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.left == 0:
+                signal.raise_signal(signal.SIGTERM)
+            self.left -= 1
+
+    options = {"epochs": 2, "updates_per_epoch": 3, "accumulate": 2, "ema": 0.9}
+    options |= {"r_drop": 1.0, "folder": tmp_path / "parts", **QUICK}
+    keras.utils.set_random_seed(0)
+    expected = train(untrained(), SOURCES, TARGETS, **{**options, "folder": None})
+    for after, place in ((1, "batch 1 of epoch 1"), (3, "batch 1 of epoch 2")):
+        keras.utils.set_random_seed(0)
+        parts = untrained()
+        with pytest.raises(Terminated, match=f"up to {place}.*the same again goes on"):
+            more = {**options, "callbacks": [Terminates(after)]}
+            train(parts, SOURCES, TARGETS, **more, keep_checkpoints=2)
+        options["checkpoint_minutes"] = 5.0  # These may be others.
+    assert train(untrained(seed=7), SOURCES, TARGETS, **options) == expected
 
 
 def test_needs_neither_folder_nor_validation():

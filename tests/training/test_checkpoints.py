@@ -1,7 +1,10 @@
 """Going on exactly after an interruption, the best epoch, and means of weights."""
 
+import itertools
 import json
+import operator
 import re
+import signal
 
 import keras
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import safetensors.numpy
 
 from keras_encdec.files import FORMAT
+from keras_encdec.interrupts import Terminated, termination_kept
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.training import Checkpoints, TokenCrossEntropy, average_weights
 
@@ -126,6 +130,83 @@ def test_goes_on_exactly(tmp_path, make):
         (model.optimizer.variables, whole.optimizer.variables),
     ):
         assert_same(*(map(keras.ops.convert_to_numpy, part) for part in (left, right)))
+
+
+class TerminatedIn(keras.callbacks.Callback):
+    """Sends SIGTERM in a batch of an epoch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at = epoch, batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def fit_on(model_and_data, checkpoints, callbacks=()):
+    """Trains for three epochs of five batches, from where checkpoints are."""
+    model, (x, y) = model_and_data
+    done = checkpoints.restore(model)
+    first = 5 * done + checkpoints.batches_done
+
+    def batches():
+        for number in itertools.count(first):
+            rows = np.arange(number, number + 2) % len(y)
+            yield keras.tree.map_structure(operator.itemgetter(rows), (x, y))
+
+    model.fit(
+        batches(),
+        steps_per_epoch=5,
+        epochs=3,
+        initial_epoch=done,
+        callbacks=[*callbacks, checkpoints],
+        verbose=0,
+    )
+    return model
+
+
+def test_goes_on_exactly_within_an_epoch(tmp_path):
+    straight = Checkpoints(tmp_path / "straight", monitor="loss")
+    whole = fit_on(transformer(), straight)
+    folder = tmp_path / "terminated"
+    for epoch, batch in ((0, 1), (1, 3)):
+        with pytest.raises(Terminated), termination_kept():
+            checkpoints = Checkpoints(folder, monitor="loss")
+            fit_on(transformer(), checkpoints, [TerminatedIn(epoch, batch)])
+        name = f"epoch-{epoch:05d}-batch-{batch:07d}.safetensors"
+        assert (folder / name).is_file()
+    gone_on = Checkpoints(folder, monitor="loss")
+    model = fit_on(transformer(seed=5), gone_on)
+    # The logs of an epoch are those of all its batches.
+    assert gone_on.history == straight.history and len(gone_on.history) == 3
+    for left, right in (
+        (model.variables, whole.variables),
+        (model.optimizer.variables, whole.optimizer.variables),
+    ):
+        assert_same(*(map(keras.ops.convert_to_numpy, part) for part in (left, right)))
+    assert [x.name for x in folder.iterdir()] == ["epoch-00003.safetensors"]
+
+
+@pytest.mark.once
+def test_writes_by_time_and_passes_over_what_is_cut(tmp_path):
+    options = {"monitor": "loss", "minutes": 1e-9, "keep": 2}
+    with pytest.raises(Terminated), termination_kept():
+        fit_on(dense(), Checkpoints(tmp_path, **options), [TerminatedIn(1, 2)])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [
+        "epoch-00001-batch-0000001.safetensors",
+        "epoch-00001-batch-0000002.safetensors",
+        "epoch-00001.safetensors",
+    ]
+    (tmp_path / names[1]).write_bytes(b"")
+    checkpoints = Checkpoints(tmp_path, **options)
+    with pytest.warns(match=f"{names[1]}.*is empty.*{names[0]}"):
+        assert checkpoints.restore(dense()[0]) == 1
+    assert checkpoints.batches_done == 1
 
 
 @pytest.mark.once
