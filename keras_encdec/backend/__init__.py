@@ -38,6 +38,7 @@ from keras_encdec.backend.optimizers import inner_optimizer, part_averages
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
 from keras_encdec.backend.random_state import random_state, set_random_state
 from keras_encdec.backend.recently_used import RecentlyUsed
+from keras_encdec.backend.rematerialization import rematerialized
 from keras_encdec.backend.shortcuts import SHORTCUTS, without
 from keras_encdec.backend.unset_variables import build_unset, draw_unset, set_value
 
@@ -67,6 +68,7 @@ __all__ = [
     "part_averages",
     "random_state",
     "refuse_replicas",
+    "rematerialized",
     "replace_nan",
     "running_backend",
     "set_random_state",

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.environment import by_tensorflow, by_xla, on_cpu
+from keras_encdec.backend.rematerialization import running_draws
 from keras_encdec.backend.shortcuts import take
 
 
@@ -404,10 +405,13 @@ def drop_out(x: Tensor, rate: float, seed: Any) -> Tensor:
         print(drop_out(keras.ops.ones((2, 4)), 0.5, keras.random.SeedGenerator(0)))
         ```
     """
+    draws = running_draws()
     dropped = round(rate * 2**16)
     if dropped == 2**16:
         return ops.zeros_like(x)
     scale = 2**16 / (2**16 - dropped)
+    if draws is not None and keras.config.backend() != "torch":
+        seed = draws.seed(seed)
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -422,13 +426,17 @@ def drop_out(x: Tensor, rate: float, seed: Any) -> Tensor:
     if keras.config.backend() == "torch":
         import torch
 
-        if not x.is_cpu:
+        if not x.is_cpu and draws is None:
             # GPUs do all of it in one kernel.
             return torch.nn.functional.dropout(x, rate)
-        size = (x.numel() + 3) // 4
-        words = torch.randint(-(2**63), 2**63 - 1, (size,), device=x.device)
-        bits = words.view(torch.int16)[: x.numel()]
-        kept = bits.reshape(x.shape) >= dropped - 2**15
+
+        def draw() -> Tensor:
+            size = (x.numel() + 3) // 4
+            words = torch.randint(-(2**63), 2**63 - 1, (size,), device=x.device)
+            bits = words.view(torch.int16)[: x.numel()]
+            return bits.reshape(x.shape) >= dropped - 2**15
+
+        kept = draw() if draws is None else draws.kept(draw)
         return x * kept.to(x.dtype).mul_(scale)
     # XLA draws 32 bits within the loop that drops, in no more time.
     return keras.random.dropout(x, rate, seed=seed)

@@ -6,7 +6,7 @@ Legend of shapes: B batch, T target, S source, D model, K beams.
 import keras
 from keras import ops
 
-from keras_encdec.backend import write_at
+from keras_encdec.backend import rematerialized, write_at
 from keras_encdec.layers import checks
 from keras_encdec.layers.activations import get_activation, saved_activation
 from keras_encdec.layers.attention import Attention
@@ -36,11 +36,13 @@ class _Block(keras.layers.Layer):
         dropout=0.0,
         attention_dropout=0.0,
         activation_dropout=0.0,
+        remat=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         checks.require_positive(num_heads=num_heads, intermediate_dim=intermediate_dim)
         checks.require_one_of(("layer", "rms"), normalization=normalization)
+        checks.require_one_of((False, True), remat=remat)
         checks.require_number(0, 1, epsilon=epsilon, dropout=dropout)
         self.num_heads = num_heads
         self.intermediate_dim = intermediate_dim
@@ -56,6 +58,7 @@ class _Block(keras.layers.Layer):
         self.dropout = dropout
         self.attention_dropout = attention_dropout
         self.activation_dropout = activation_dropout
+        self.remat = remat
         self.supports_masking = True
 
     def _attention(self, name, *shapes, rotary=False):
@@ -136,6 +139,7 @@ class _Block(keras.layers.Layer):
             "dropout": self.dropout,
             "attention_dropout": self.attention_dropout,
             "activation_dropout": self.activation_dropout,
+            "remat": self.remat,
         }
 
 
@@ -160,6 +164,8 @@ class EncoderBlock(_Block):
         dropout: Dropout rate of the sublayers' outputs.
         attention_dropout: Dropout rate of the attention weights.
         activation_dropout: Dropout rate in the middle of the feed-forward network.
+        remat: Whether to compute the block again for the gradient, in training, in
+            place of keeping what is within it: the same numbers in less memory.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -201,13 +207,21 @@ class EncoderBlock(_Block):
     def call(self, x, mask=None, x_mask=None, bias=None, training=None):
         """Applies the block."""
         mask = x_mask if mask is None else mask
-        x = self._residual(
-            x,
-            self.self_attention_norm,
-            lambda y: self.self_attention(y, mask=mask, bias=bias, training=training),
-            training,
-        )
-        return self._feed_forward(x, training)
+
+        def apply(x, bias):
+            x = self._residual(
+                x,
+                self.self_attention_norm,
+                lambda y: self.self_attention(
+                    y, mask=mask, bias=bias, training=training
+                ),
+                training,
+            )
+            return self._feed_forward(x, training)
+
+        if self.remat and training:
+            return rematerialized(self, apply, x, bias)
+        return apply(x, bias)
 
     def compute_output_shape(self, x_shape):
         """Returns the shape of the output, which is that of `x`."""
@@ -279,32 +293,39 @@ class DecoderBlock(_Block):
     ):
         """Applies the block to whole sequences."""
         mask = x_mask if mask is None else mask
-        x = self._residual(
-            x,
-            self.self_attention_norm,
-            lambda y: self.self_attention(
-                y, mask=mask, bias=bias, causal=True, training=training
-            ),
-            training,
-        )
         weights = None
 
-        def attend_to_memory(y):
-            nonlocal weights
-            y = self.cross_attention(
-                y,
-                memory,
-                memory_mask=memory_mask,
-                return_attention_weights=return_attention_weights,
-                training=training,
+        def apply(x, memory, bias):
+            x = self._residual(
+                x,
+                self.self_attention_norm,
+                lambda y: self.self_attention(
+                    y, mask=mask, bias=bias, causal=True, training=training
+                ),
+                training,
             )
-            if return_attention_weights:
-                y, weights = y
-            return y
 
-        x = self._residual(x, self.cross_attention_norm, attend_to_memory, training)
-        x = self._feed_forward(x, training)
-        return (x, weights) if return_attention_weights else x
+            def attend_to_memory(y):
+                nonlocal weights
+                y = self.cross_attention(
+                    y,
+                    memory,
+                    memory_mask=memory_mask,
+                    return_attention_weights=return_attention_weights,
+                    training=training,
+                )
+                if return_attention_weights:
+                    y, weights = y
+                return y
+
+            x = self._residual(x, self.cross_attention_norm, attend_to_memory, training)
+            return self._feed_forward(x, training)
+
+        if return_attention_weights:
+            return apply(x, memory, bias), weights
+        if self.remat and training:
+            return rematerialized(self, apply, x, memory, bias)
+        return apply(x, memory, bias)
 
     def remember(self, memory):
         """Projects the encoder's output `(B, S, D')` to what `step` attends to.

@@ -70,6 +70,8 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         dropout: Dropout rate of embeddings and sublayers' outputs.
         attention_dropout: Dropout rate of the attention weights.
         activation_dropout: Dropout rate in the middle of the feed-forward networks.
+        remat: Whether to compute each block again for the gradient, in training, in
+            place of keeping what is within it: the same numbers in less memory.
         padding_id: The id of padding in source and target.
         freeze_padding: Whether the vector of that id does not learn, as in Marian and
             BART, where it is zeros.
