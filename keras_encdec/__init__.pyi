@@ -42,9 +42,11 @@ from keras_encdec.run import train as train
 from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer
 from keras_encdec.text import ByteTokenizer as ByteTokenizer
 from keras_encdec.text import CharacterTokenizer as CharacterTokenizer
+from keras_encdec.text import Corpus as Corpus
 from keras_encdec.text import SentencePieceTokenizer as SentencePieceTokenizer
 from keras_encdec.text import TokenBatches as TokenBatches
 from keras_encdec.text import WordTokenizer as WordTokenizer
+from keras_encdec.text import encode_corpus as encode_corpus
 from keras_encdec.text import read_pairs as read_pairs
 from keras_encdec.text import teacher_forcing as teacher_forcing
 from keras_encdec.text import text_dataset as text_dataset

@@ -5,7 +5,9 @@ TensorFlow graphs, so that a SavedModel can take strings and return strings.
 """
 
 from keras_encdec.text.byte_level import ByteLevelBPETokenizer
+from keras_encdec.text.corpora import Corpus, PairsOfIds
 from keras_encdec.text.dataset import teacher_forcing, text_dataset
+from keras_encdec.text.encoding import encode_corpus
 from keras_encdec.text.error_rates import (
     character_error_rate,
     sequence_error_rate,
@@ -13,12 +15,18 @@ from keras_encdec.text.error_rates import (
 )
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.keras_hub import KerasHubTokenizer
+from keras_encdec.text.mixing import MixedPairs
 from keras_encdec.text.pieces import (
     PieceTableTokenizer,
     SentinelByteTokenizer,
     SentinelPieceTokenizer,
 )
-from keras_encdec.text.reading import read_lines, read_pairs, read_sources
+from keras_encdec.text.reading import (
+    read_lines,
+    read_pairs,
+    read_sources,
+    stream_pairs,
+)
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 from keras_encdec.text.token_batches import TokenBatches
 from keras_encdec.text.tokenizers import (
@@ -32,7 +40,10 @@ __all__ = [
     "ByteLevelBPETokenizer",
     "ByteTokenizer",
     "CharacterTokenizer",
+    "Corpus",
     "KerasHubTokenizer",
+    "MixedPairs",
+    "PairsOfIds",
     "PieceTableTokenizer",
     "SentencePieceTokenizer",
     "SentinelByteTokenizer",
@@ -42,10 +53,12 @@ __all__ = [
     "UnknownTokens",
     "WordTokenizer",
     "character_error_rate",
+    "encode_corpus",
     "read_lines",
     "read_pairs",
     "read_sources",
     "sequence_error_rate",
+    "stream_pairs",
     "teacher_forcing",
     "text_dataset",
     "token_error_rate",

@@ -1,14 +1,18 @@
 """Texts from files: one reader for all of them, whatever they are read for."""
 
 import gzip
+import io
+import itertools
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from keras_encdec.files import require_file
 
 _GZIP = b"\x1f\x8b"
+_BLOCK = 2**20  # Bytes of lines that are read at a time.
 # What begins a file that is no text in UTF-8, the longer beginnings first.
 _OTHERS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -112,11 +116,15 @@ def _read(file: Any) -> Any:
         try:
             data = gzip.decompress(data)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(
-                f"A file that begins as gzip must be gzip, whole; {_name(file)} is not "
-                f"({error}). Copy it again."
-            ) from error
+            raise _no_gzip(file, error) from error
     return data
+
+
+def _no_gzip(file: Any, error: Exception) -> ValueError:
+    return ValueError(
+        f"A file that begins as gzip must be gzip, whole; {_name(file)} is not "
+        f"({error}). Copy it again."
+    )
 
 
 def read_sources(file: Any) -> list[str]:
@@ -195,3 +203,74 @@ def read_pairs(
                 "or give the targets in a file of their own."
             )
     return [row[0] for row in rows], [row[1] for row in rows]
+
+
+def stream_pairs(source_path: Any, target_path: Any = None) -> Iterator[Any]:
+    r"""Yields pairs of texts as `read_pairs` reads them, holding some lines at a time.
+
+    Args:
+        source_path: The path of a file, plain or packed by gzip.
+        target_path: Likewise; or None, and then each line holds a tab.
+
+    Yields:
+        Pairs `(source, target)` of `str`.
+
+    Raises:
+        FileNotFoundError: As in `read_lines`.
+        ValueError: As in `read_pairs`.
+
+    Example:
+        ```python
+        import pathlib
+        import tempfile
+        from keras_encdec.text import stream_pairs
+
+        path = pathlib.Path(tempfile.mkdtemp(), "pairs.tsv")
+        path.write_text("cat\tKatze\n")
+        print(list(stream_pairs(path)))  # [('cat', 'Katze')]
+        ```
+    """
+    if target_path is None:
+        for lines in _blocks(source_path):
+            yield from zip(*read_pairs(lines), strict=True)
+        return
+    sides = (
+        itertools.chain.from_iterable(map(read_lines, _blocks(path)))
+        for path in (source_path, target_path)
+    )
+    missing = object()
+    for number, pair in enumerate(itertools.zip_longest(*sides, fillvalue=missing)):
+        if missing in pair:
+            raise ValueError(
+                "Parallel files must have the same number of lines; "
+                f"{_name((source_path, target_path)[pair.index(missing)])} ends after "
+                f"{number:,}, the other goes on. Align them again."
+            )
+        yield pair
+
+
+class _Block(io.BytesIO):
+    """Some lines of a file, which messages call by its name."""
+
+    name = ""
+
+
+def _blocks(path: Any) -> Iterator[_Block]:
+    """Yields the bytes of a file, unpacked, in blocks of whole lines."""
+    require_file(path, "Texts are read from a file")
+    with open(path, "rb") as file:
+        packed = file.peek(2)[:2] == _GZIP
+        unpacked: Any = gzip.GzipFile(fileobj=file) if packed else file
+        first = 1
+        while data := _lines_of(unpacked, path):
+            block = _Block(data)
+            block.name = f"{os.fspath(path)!r} from line {first:,} on"
+            first += data.count(b"\n")
+            yield block
+
+
+def _lines_of(file: Any, path: Any) -> bytes:
+    try:
+        return b"".join(file.readlines(_BLOCK))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _no_gzip(path, error) from error

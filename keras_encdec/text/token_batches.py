@@ -4,12 +4,14 @@ Legend of shapes: B rows, S source, T target.
 """
 
 import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_encdec.annotations import Tensor, Texts
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.corpora import SIDES, PairsOfIds
 from keras_encdec.text.dataset import (
     check_pairs,
     check_tokenizers,
@@ -40,8 +42,9 @@ class TokenBatches:
     after an interruption with `dataset(first=i)` as if there had been none.
 
     Args:
-        sources: The source texts, a list of `str` or `bytes`.
-        targets: The target texts, as many.
+        sources: The source texts, a list of `str` or `bytes`; or pairs that are ids
+            already, a `Corpus` or other `PairsOfIds`, which give the same batches.
+        targets: The target texts, as many; None beside pairs of ids.
         source_tokenizer: A `Tokenizer`.
         target_tokenizer: A `Tokenizer`; it may be the same.
         batch_tokens: The most tokens of a batch, padding included, on that side,
@@ -65,9 +68,9 @@ class TokenBatches:
 
     Raises:
         TypeError: If the texts are not strings.
-        ValueError: If the numbers of sources and targets differ, there are none, a
-            size is not positive, the target tokenizer ends no text, or a text alone
-            has more than `batch_tokens` tokens.
+        ValueError: If the numbers of sources and targets differ, there are none,
+            subwords are to be drawn of what is ids, a size is not positive, the target
+            tokenizer ends no text, or a text alone has more than `batch_tokens` tokens.
 
     Example:
         ```python
@@ -85,8 +88,8 @@ class TokenBatches:
 
     def __init__(
         self,
-        sources: Texts,
-        targets: Texts,
+        sources: Texts | PairsOfIds,
+        targets: Texts | None,
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         batch_tokens: int,
@@ -98,7 +101,15 @@ class TokenBatches:
         sampling: float | None = None,
         seed: int = 0,
     ) -> None:
-        check_pairs(sources, targets)
+        pairs = sources if isinstance(sources, PairsOfIds) and targets is None else None
+        if pairs is None or len(pairs) == 0:
+            check_pairs(sources, targets if pairs is None else [])
+        elif sampling is not None:
+            raise ValueError(
+                "Other subwords are drawn of texts; received sampling="
+                f"{sampling} and pairs of ids, {pairs!r:.80}. Give texts, or leave "
+                "`sampling` out."
+            )
         for name, size in (
             ("batch_tokens", batch_tokens),
             ("num_shapes", num_shapes),
@@ -112,10 +123,17 @@ class TokenBatches:
         self.shuffle = shuffle
         self.sampling = sampling
         self.seed = seed
-        self._sides = [
-            _Side(sources, source_tokenizer, max_source_length, sampling, [seed, 0]),
-            _Side(targets, target_tokenizer, max_target_length, sampling, [seed, 1]),
-        ]
+        limits = max_source_length, max_target_length
+        self._sides: list[Any] = []
+        if pairs is None:
+            for place, texts in enumerate((sources, targets)):
+                side = tokenizers[place], limits[place], sampling, [seed, place]
+                self._sides.append(_Side(texts, *side))
+        else:
+            stored = pairs.lengths()
+            for place, name in enumerate(SIDES):
+                sized = stored[:, place], tokenizers[place], limits[place]
+                self._sides.append(_StoredSide(pairs, name, *sized))
         lengths = np.stack([side.lengths for side in self._sides], axis=1)  # (B, 2)
         self.lengths = lengths
         if lengths.max() > batch_tokens:
@@ -153,7 +171,7 @@ class TokenBatches:
 
     @property
     def ids(self) -> Any:
-        """The ids of the sources and those of the targets, two lists of arrays."""
+        """The ids of the sources and those of the targets, two sequences of arrays."""
         return tuple(side.ids for side in self._sides)
 
     def __len__(self) -> int:
@@ -195,6 +213,27 @@ class TokenBatches:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
         return prefetched(dataset)
 
+    def counts(self, first: int = 0) -> Iterator[tuple[int, int]]:
+        """Yields how many tokens batches have, those of sources and targets together.
+
+        Args:
+            first: The number of the first batch, as in `dataset`.
+
+        Yields:
+            The number of tokens and, padding too, that of ids. Where subwords are
+            drawn, tokens are counted by `lengths`.
+        """
+        for bucket, rows in self._plan(first):
+            size, source, target = self.shapes[bucket]
+            real = self.lengths[rows[rows >= 0]]
+            yield int(real.sum()), size * (source + target)
+
+    def _plan(self, first: int) -> Any:
+        """The batches from a number on, without end: a bucket and its rows."""
+        for number in itertools.count(first // len(self)):
+            skipped = max(0, first - number * len(self))
+            yield from self._pass(number)[skipped:]
+
     def _shared(self, first: int, accumulate: int) -> Any:
         if accumulate == 1:
             yield from self._batches(first)
@@ -209,23 +248,20 @@ class TokenBatches:
             skipped = 0
 
     def _batches(self, first: int) -> Any:
-        for number in itertools.count(first // len(self)):
-            skipped = max(0, first - number * len(self))
-            for place, (bucket, rows) in enumerate(self._pass(number)[skipped:]):
-                draw = number * len(self) + skipped + place
-                source, labels = (
-                    side.padded(rows, length, draw)
-                    for side, length in zip(
-                        self._sides, self.shapes[bucket][1:], strict=True
-                    )
+        for draw, (bucket, rows) in enumerate(self._plan(first), first):
+            source, labels = (
+                side.padded(rows, length, draw)
+                for side, length in zip(
+                    self._sides, self.shapes[bucket][1:], strict=True
                 )
-                target = self._sides[1].tokenizer
-                yield teacher_forcing(
-                    source,
-                    labels,
-                    start_id=target.start_id,
-                    padding_id=target.padding_id,
-                )
+            )
+            target = self._sides[1].tokenizer
+            yield teacher_forcing(
+                source,
+                labels,
+                start_id=target.start_id,
+                padding_id=target.padding_id,
+            )
 
     def _pass(self, number: int) -> Any:
         """The batches of a pass: a bucket and its rows, -1 for one of padding."""
@@ -270,6 +306,8 @@ class _Side:
 
     def count(self, rows: Any, length: int) -> int:
         """The tokens of rows in a bucket of a length, drawn once where they vary."""
+        if self._sampling is None:
+            return int(self.lengths[rows].sum())
         padding = self.tokenizer.padding_id
         return int(np.count_nonzero(self.padded(rows, length, 0) != padding))
 
@@ -298,34 +336,102 @@ class _Side:
         return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])
 
 
+class _StoredSide:
+    """One side of pairs that are ids already."""
+
+    def __init__(
+        self,
+        pairs: PairsOfIds,
+        name: str,
+        lengths: Any,
+        tokenizer: Tokenizer,
+        max_length: int | None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self._pairs, self._name, self._max_length = pairs, name, max_length
+        whole = np.inf if max_length is None else max_length
+        self.lengths = np.minimum(lengths, whole).astype("int32")
+        self.ids = _Rows(self)
+
+    def count(self, rows: Any, length: int) -> int:
+        """The tokens of rows."""
+        return int(self.lengths[rows].sum(dtype="int64"))
+
+    def padded(self, rows: Any, length: int, draw: Any) -> Any:
+        """Ids `(B, length)` of some rows, -1 for one of padding."""
+        padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
+        for place, ids in enumerate(self.read(rows[rows >= 0])):
+            padded[place, : len(ids)] = ids
+        return padded
+
+    def read(self, rows: Any) -> Any:
+        """Yields rows cut as `shortened` cuts texts."""
+        last = len(self.tokenizer.suffix_ids)
+        for ids in self._pairs.ids(self._name, rows):
+            if self._max_length is not None and len(ids) > self._max_length:
+                kept = ids[: self._max_length - last]
+                ids = np.concatenate([kept, ids[len(ids) - last :]])
+            yield ids
+
+
+class _Rows(Sequence):
+    """The ids of a side, read where they are asked for."""
+
+    def __init__(self, side: _StoredSide) -> None:
+        self._side = side
+
+    def __len__(self) -> int:
+        return len(self._side.lengths)
+
+    def __getitem__(self, row: Any) -> Any:
+        return next(self._side.read([range(len(self))[row]]))
+
+
 def _split(lengths: Any, batch_tokens: int, num_shapes: int) -> Tensor:
     """Splits rows of lengths `(B, 2)` into buckets, arrays of row numbers."""
-    buckets = [np.arange(len(lengths))]
-    splits = [_best_split(lengths, buckets[0], batch_tokens)]
+    # Rows of the same two lengths are never parted: how many there are is enough.
+    kinds, kind_of, counts = np.unique(
+        lengths, axis=0, return_inverse=True, return_counts=True
+    )
+    kind_of = kind_of.ravel()
+    buckets: list[Any] = [np.arange(len(kinds))]
+    sides: list[tuple[int, ...]] = [()]  # By which each was parted, one after another.
+    splits = [_best_split(kinds, counts, buckets[0], batch_tokens)]
     while len(buckets) < num_shapes:
         most = max(range(len(buckets)), key=lambda i: splits[i][0])
-        saved, parts = splits[most]
+        saved, side, parts = splits[most]
         if saved <= 0:
             break
         buckets[most : most + 1] = parts
+        sides[most : most + 1] = [(*sides[most], side)] * 2
         splits[most : most + 1] = [
-            _best_split(lengths, part, batch_tokens) for part in parts
+            _best_split(kinds, counts, part, batch_tokens) for part in parts
         ]
-    return buckets
+    bucket_of_kind = np.empty(len(kinds), "int32")
+    for number, bucket in enumerate(buckets):
+        bucket_of_kind[bucket] = number
+    bucket_of = bucket_of_kind[kind_of]
+    members = []
+    for number, parted in enumerate(sides):
+        rows = np.flatnonzero(bucket_of == number).astype("int32")
+        # Each parting sorts, and keeps the order of equals.
+        for side in parted:
+            rows = rows[np.argsort(lengths[rows, side], kind="stable")]
+        members.append(rows)
+    return members
 
 
-def _best_split(lengths: Any, bucket: Any, batch_tokens: int) -> Any:
-    """The tokens of padding that a split of a bucket saves, and its two parts."""
-    best, parts = 0, None
-    number = np.arange(1, len(bucket))
+def _best_split(kinds: Any, counts: Any, bucket: Any, batch_tokens: int) -> Any:
+    """The tokens of padding that a split of a bucket saves, its side, and two parts."""
+    best, by, parts = 0, None, None
     for side in (0, 1):
-        ranked = bucket[np.argsort(lengths[bucket, side], kind="stable")]
-        ordered = lengths[ranked]
+        ranked = bucket[np.argsort(kinds[bucket, side], kind="stable")]
+        ordered, number = kinds[ranked].astype("int64"), np.cumsum(counts[ranked])
         # The longest of each side in every beginning, and in every rest.
         begun = np.maximum.accumulate(ordered)[:-1]
         rest = np.maximum.accumulate(ordered[::-1])[::-1][1:]
-        sizes = number, len(bucket) - number
-        saved = len(bucket) * ordered.max(axis=0).sum() - sum(
+        sizes = number[:-1], number[-1] - number[:-1]
+        saved = number[-1] * ordered.max(axis=0).sum() - sum(
             size * longest.sum(axis=1)
             for size, longest in zip(sizes, (begun, rest), strict=True)
         )
@@ -335,6 +441,6 @@ def _best_split(lengths: Any, bucket: Any, batch_tokens: int) -> Any:
             allowed &= size * longest.max(axis=1) >= batch_tokens
         saved = np.where(allowed, saved, 0)
         if saved.max(initial=0) > best:
-            best, place = saved.max(), saved.argmax() + 1
+            best, by, place = saved.max(), side, saved.argmax() + 1
             parts = ranked[:place], ranked[place:]
-    return best, parts
+    return best, by, parts

@@ -1,0 +1,267 @@
+"""Texts to a corpus of ids on disk, in one pass and in little memory."""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_encdec.annotations import AnyPath
+from keras_encdec.files import FORMAT, new_file, require_place_of_folder
+from keras_encdec.text.corpora import DESCRIPTION, SIDES
+from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.sentence_piece import SentencePieceTokenizer
+
+# Pairs that are read, encoded and written at a time; the digest depends on it.
+_CHUNK = 8192
+_PROGRESS, _SEEN = "progress.json", "seen"
+
+
+def encode_corpus(
+    pairs: Iterable[tuple[str, str]],
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    folder: AnyPath,
+    *,
+    min_length: int = 0,
+    max_ratio: float | None = None,
+    drop_duplicates: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Writes pairs of texts as a corpus of ids.
+
+    The pairs are read once, some thousands at a time. What was interrupted, even by a
+    kill, goes on where it was when the same is called again, with the same pairs in the
+    same order: until the corpus is whole it is in a folder beside it.
+
+    Args:
+        pairs: Iterates over pairs `(source, target)` of `str`.
+        source_tokenizer: A `Tokenizer`.
+        target_tokenizer: A `Tokenizer`; it may be the same.
+        folder: Where to write the corpus, a new folder.
+        min_length: The least number of tokens of a source and a target, without prefix
+            and suffix ids; other pairs are left out.
+        max_ratio: The most times that one may have as many tokens as the other, or
+            None.
+        drop_duplicates: Whether to leave out a pair whose texts are those of an earlier
+            one; it takes some 10 bytes of memory for each pair.
+        progress: None, or a function that is told the numbers of pairs read and kept.
+
+    Returns:
+        How many pairs were `"read"`, `"kept"`, and left out as `"short"`, `"uneven"`
+        and `"duplicates"`.
+
+    Raises:
+        FileExistsError: If there is something in the folder's place.
+        ValueError: If an option is out of range, or no pair is left.
+
+    Example:
+        ```python
+        import tempfile
+        from keras_encdec import ByteTokenizer, encode_corpus
+
+        folder = tempfile.mkdtemp() + "/corpus"
+        pairs, tokenizer = [("one", "eno"), ("", "")], ByteTokenizer()
+        print(encode_corpus(pairs, tokenizer, tokenizer, folder, min_length=1))
+        ```
+    """
+    if min_length < 0 or not (max_ratio is None or max_ratio >= 1):
+        raise ValueError(
+            "`min_length` must be at least 0 and `max_ratio` at least 1; received "
+            f"{min_length} and {max_ratio}. Correct them."
+        )
+    require_place_of_folder(folder)
+    filters = {"min_length": min_length, "max_ratio": max_ratio}
+    filters["drop_duplicates"] = drop_duplicates
+    tokenizers = source_tokenizer, target_tokenizer
+    place = pathlib.Path(folder)
+    writer = _Writer(place.with_name(f"{place.name}.partial"), tokenizers, filters)
+    with writer, concurrent.futures.ThreadPoolExecutor(2) as threads:
+        rest = itertools.islice(pairs, writer.counts["read"], None)
+        for chunk in _chunks(rest):
+            texts = [list(side) for side in zip(*chunk, strict=True)]
+            encoded = list(threads.map(_encoded, tokenizers, texts))
+            writer.write(encoded, texts if drop_duplicates else None)
+            if progress is not None:
+                progress(writer.counts["read"], writer.counts["kept"])
+    counts = writer.finish()
+    os.rename(writer.folder, place)
+    return counts
+
+
+def _chunks(pairs: Iterator[Any]) -> Iterator[list[Any]]:
+    while chunk := list(itertools.islice(pairs, _CHUNK)):
+        yield chunk
+
+
+def _encoded(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of texts one behind the other, and the numbers of them."""
+    ids = tokenizer.encode(texts)
+    return ids.values.numpy(), ids.row_lengths().numpy()
+
+
+class _Writer:
+    """The folder of a corpus that is not whole yet."""
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        tokenizers: tuple[Tokenizer, Tokenizer],
+        filters: dict[str, Any],
+    ) -> None:
+        self.folder, self.filters = folder, filters
+        self._tokenizers = tokenizers
+        size = max(tokenizer.vocabulary_size for tokenizer in tokenizers)
+        self.dtype = "<u2" if size <= 2**16 else "<i4"
+        config = [keras.saving.serialize_keras_object(x) for x in tokenizers]
+        settings = json.dumps([config, filters], sort_keys=True, default=str)
+        self._settings = hashlib.sha256(settings.encode()).hexdigest()
+        self.counts = dict.fromkeys(
+            ("read", "kept", "short", "uneven", "duplicates"), 0
+        )
+        self._totals = [0, 0]
+        self._digest = ""
+        self._seen = _Seen()
+        self._files: list[Any] = []
+
+    def __enter__(self) -> None:
+        """Begins, or goes on where what is written ends."""
+        path = self.folder / _PROGRESS
+        known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        if known.get("settings") != self._settings:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            known = {}
+        self.counts = known.get("counts", self.counts)
+        self._totals = known.get("totals", self._totals)
+        self._digest = known.get("digest", self._digest)
+        sizes = known.get("sizes", {})
+        names = [f"{side}.{kind}" for side in SIDES for kind in ("ids", "ends")]
+        for name in (*names, _SEEN):
+            # A kill may have come after the last that is known.
+            file = open(self.folder / name, "ab")
+            file.truncate(sizes.get(name, 0))
+            self._files.append(file)
+        if sizes.get(_SEEN):
+            self._seen.add(np.fromfile(self.folder / _SEEN, "<u8"))
+
+    def __exit__(self, *error: Any) -> None:
+        for file in self._files:
+            file.close()
+
+    def write(self, encoded: list[Any], texts: list[list[str]] | None) -> None:
+        """Writes pairs: the ids of each side and their numbers, and the texts."""
+        lengths = np.stack([numbers for _, numbers in encoded], axis=1)
+        around = [len(x.prefix_ids) + len(x.suffix_ids) for x in self._tokenizers]
+        bare = lengths - around
+        kept = bare.min(axis=1) >= self.filters["min_length"]
+        self.counts["short"] += int(np.count_nonzero(~kept))
+        if (ratio := self.filters["max_ratio"]) is not None:
+            uneven = bare.max(axis=1) > ratio * np.maximum(bare.min(axis=1), 1)
+            self.counts["uneven"] += int(np.count_nonzero(kept & uneven))
+            kept &= ~uneven
+        if texts is not None:
+            rows = np.flatnonzero(kept)
+            hashes = np.array(
+                [_hash(texts[0][row], texts[1][row]) for row in rows], "<u8"
+            )
+            new = self._seen.add(hashes)
+            self.counts["duplicates"] += int(np.count_nonzero(~new))
+            kept[rows] = new
+            self._files[-1].write(hashes[new].tobytes())
+        digest = hashlib.sha256(self._digest.encode())
+        for place, (ids, numbers) in enumerate(encoded):
+            chosen = ids[np.repeat(kept, numbers)].astype(self.dtype).tobytes()
+            ends = self._totals[place] + np.cumsum(numbers[kept], dtype="<i8")
+            self._totals[place] = int(ends[-1]) if len(ends) else self._totals[place]
+            for file, data in zip(
+                self._files[2 * place :], (chosen, ends.tobytes()), strict=False
+            ):
+                file.write(data)
+                digest.update(data)
+        self._digest = digest.hexdigest()
+        self.counts["read"] += len(kept)
+        self.counts["kept"] += int(np.count_nonzero(kept))
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+        sizes = {pathlib.Path(file.name).name: file.tell() for file in self._files}
+        with new_file(self.folder / _PROGRESS) as path:
+            path.write_text(
+                json.dumps(
+                    {
+                        "settings": self._settings,
+                        "counts": self.counts,
+                        "totals": self._totals,
+                        "digest": self._digest,
+                        "sizes": sizes,
+                    }
+                ),
+                "utf-8",
+            )
+
+    def finish(self) -> dict[str, int]:
+        """Describes what is whole; returns the counts."""
+        if self.counts["kept"] == 0:
+            shutil.rmtree(self.folder)
+            raise ValueError(
+                "A corpus needs at least one pair; received "
+                f"{self.counts['read']}, of which none was kept. Check what was read, "
+                "or loosen the filters."
+            )
+        for side, tokenizer in zip(SIDES, self._tokenizers, strict=True):
+            if isinstance(tokenizer, SentencePieceTokenizer):
+                with new_file(self.folder / f"{side}.model") as path:
+                    path.write_bytes(tokenizer.proto)
+        facts = {
+            "format": FORMAT,
+            "pairs": self.counts["kept"],
+            "dtype": self.dtype,
+            "digest": self._digest,
+            "counts": self.counts,
+            **self.filters,
+        }
+        with new_file(self.folder / DESCRIPTION) as path:
+            path.write_text(json.dumps(facts, indent=2), "utf-8")
+        for name in (_PROGRESS, _SEEN):
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / name).unlink()
+        return self.counts
+
+
+def _hash(source: str, target: str) -> int:
+    # A line holds no line feed.
+    text = f"{source}\n{target}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+class _Seen:
+    """A set of hashes: sorted arrays, each at least twice as long as the next."""
+
+    def __init__(self) -> None:
+        self._arrays: list[np.ndarray] = []
+
+    def add(self, hashes: np.ndarray) -> np.ndarray:
+        """Adds hashes; returns which of them are new, each but once."""
+        new = np.zeros(len(hashes), bool)
+        new[np.unique(hashes, return_index=True)[1]] = True
+        for array in self._arrays:
+            places = np.minimum(np.searchsorted(array, hashes), len(array) - 1)
+            new &= array[places] != hashes
+        if new.any():
+            self._arrays.append(np.sort(hashes[new]))
+        while len(self._arrays) > 1 and len(self._arrays[-2]) < 2 * len(
+            self._arrays[-1]
+        ):
+            last = np.concatenate([self._arrays.pop(), self._arrays.pop()])
+            last.sort()
+            self._arrays.append(last)
+        return new
