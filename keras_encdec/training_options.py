@@ -145,7 +145,7 @@ class SomeNames:
 
 
 # What changes nothing in what is learnt.
-FREE_OPTIONS = ("checkpoint_minutes", "keep_checkpoints")
+FREE_OPTIONS = ("checkpoint_minutes", "keep_checkpoints", "log_seconds")
 
 COUNT = Numbers(kind=int, least=1)
 POSITIVE = Numbers(kind=float, above=0)
@@ -197,6 +197,8 @@ class TrainingOptions:
         checkpoint_minutes: After how many minutes to write a checkpoint within an
             epoch, or None. It and the next may be another when a training goes on.
         keep_checkpoints: How many checkpoints to keep, the newest ones.
+        log_seconds: How often to log within an epoch, as in `RunningLog`; it may be
+            another likewise.
 
     Raises:
         ValueError: If an option is out of its bounds, or does not fit another.
@@ -236,6 +238,7 @@ class TrainingOptions:
     seed: int = _option(0, Numbers(kind=int, least=0, most=2**32 - 1))
     checkpoint_minutes: float | None = _option(None, POSITIVE)
     keep_checkpoints: int = _option(1, COUNT)
+    log_seconds: float = _option(60.0, POSITIVE)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -47,6 +47,7 @@ WRONG = {
     "lora_targets": [(), "query", [""]],
     "checkpoint_minutes": [0, -1],
     "keep_checkpoints": [0],
+    "log_seconds": [0, -2],
 }
 RIGHT = {
     "epochs": [1, 10**6],

@@ -138,13 +138,15 @@ def rematerialized(
 def _checkpointed(
     call: Callable[..., Tensor], draws: Draws, tensors: list[Tensor]
 ) -> Tensor:
-    from torch.utils.checkpoint import checkpoint
+    from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
     def call_with_own(first: Tensor, *rest: Tensor) -> Tensor:
         # Of a recorded step equal operations are merged: what is computed again must
         # be computed from something else.
         return call(first.clone() if draws.is_again else first, *rest)
 
-    # What is random in a call is kept.
+    # What is random in a call is kept. An early stop is an error, whose traceback holds
+    # what was computed again until garbage is collected.
     options = {"use_reentrant": False, "preserve_rng_state": False}
-    return checkpoint(call_with_own, *tensors, **options)
+    with set_checkpoint_early_stop(False):
+        return checkpoint(call_with_own, *tensors, **options)

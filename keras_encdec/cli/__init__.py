@@ -1,4 +1,4 @@
-"""The command line: demo, vocabulary, train, evaluate, generate, export."""
+"""The command line: demo, vocabulary, encode, train, evaluate, generate, export."""
 
 import contextlib
 import importlib
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras_encdec
-from keras_encdec.cli import export, learn, use
+from keras_encdec.cli import corpora, export, learn, use
 from keras_encdec.cli.arguments import Commands, Parser
 from keras_encdec.cli.process import set_environment
 from keras_encdec.interrupts import Terminated, interrupts_kept
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
     parser.commands = commands.choices
     learn.add_commands(commands)
+    corpora.add_commands(commands)
     use.add_commands(commands)
     export.add_commands(commands)
     options = vars(parser.parse_args(arguments))

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -203,7 +204,28 @@ def checked_by(check: Callable[[str], object]) -> Reader:
 file_of_texts = checked_by(
     functools.partial(require_file, rule="Texts are read from a file")
 )
+file_of_vocabulary = checked_by(
+    functools.partial(require_file, rule="A vocabulary is read from a file")
+)
 saved_model = checked_by(saved_folder)
+
+
+def corpus_and_times(text: str) -> tuple[str, int]:
+    """Returns the path of a corpus, and how many times it is taken: `PATH` or `PATH:3`.
+
+    Args:
+        text: What was typed.
+    """
+    folder, times = text, 1
+    if found := re.fullmatch("(.+):([0-9]+)", text):
+        folder, times = found[1], int(found[2])
+    if times < 1 or not os.path.isfile(os.path.join(folder, "corpus.json")):
+        raise argparse.ArgumentTypeError(
+            "A corpus is a folder that the command encode wrote, alone or with how "
+            f"many times a pass takes it, as a:3; received {text!r}, which holds no "
+            "corpus.json or no such number. Encode the texts first."
+        )
+    return folder, times
 
 
 def is_checkpoint(place: AnyPath) -> bool:
@@ -276,13 +298,20 @@ def _module(name: str) -> str:
     return name
 
 
-def add_pairs(parser: argparse.ArgumentParser) -> None:
-    """Adds the files of source and target texts."""
+def add_pairs(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds the files of source and target texts.
+
+    Args:
+        parser: The parser.
+        required: Whether nothing may stand in place of sources.
+    """
+    otherwise = "" if required else "; if not given, --corpus is"
     parser.add_argument(
         "--source",
-        required=True,
+        required=required,
         type=file_of_texts,
-        help="file of source texts, a line each; or of source<tab>target; .gz too",
+        help="file of source texts, a line each; or of source<tab>target; .gz too"
+        + otherwise,
     )
     parser.add_argument(
         "--target",
@@ -388,6 +417,7 @@ vocabulary_size = within(Numbers(kind=int, least=5, below=2**31))
 # Larger ones would fit into no array of ids.
 positive = within(Numbers(kind=int, least=1, below=2**31))
 int32 = within(Numbers(kind=int, least=-(2**31), below=2**31))
+count = within(Numbers(kind=int, least=0, below=2**31))
 finite = within(Numbers(kind=float))
 positive_real = within(POSITIVE)
 share = within(SHARE)

@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_encdec.cli.arguments import (
@@ -53,8 +53,9 @@ def no_lines(paths: Iterable[str]) -> ValueError:
 
 
 def check_train(
-    source: str,
+    source: str | None,
     target: str | None,
+    corpus: Sequence[tuple[str, int]] | None,
     validation_source: str | None,
     validation_target: str | None,
     output: str,
@@ -72,6 +73,7 @@ def check_train(
     Args:
         source: As in `train`, and so are all others.
         target: Likewise.
+        corpus: Likewise.
         validation_source: Likewise.
         validation_target: Likewise.
         output: Likewise.
@@ -84,8 +86,15 @@ def check_train(
         given: The names of the arguments that stood in the command.
         **options: Likewise.
     """
+    if (source is None) == (corpus is None):
+        raise ValueError(
+            "A training reads texts, --source, or what encode made of them, --corpus; "
+            f"received {'neither' if source is None else 'both'}. Give one."
+        )
     vocabulary = {name: options.pop(name) for name in VOCABULARY_OPTIONS}
     sizes = {name: options.pop(name) for name in MODEL_OPTIONS}
+    if corpus is not None:
+        _check_with_corpus(target, options["sampling"], vocabulary, given)
     check_languages(initial, source_language, target_language)
     TrainingOptions(**options).check_company(
         validation=validation_source is not None, teacher=teacher is not None
@@ -127,6 +136,45 @@ def check_train(
     ):
         if path is not None:
             require_some_line(purpose, path)
+
+
+def _check_with_corpus(
+    target: str | None,
+    sampling: float | None,
+    vocabulary: Mapping[str, Any],
+    given: Collection[str],
+) -> None:
+    refused = [name for name in VOCABULARY_OPTIONS if name in given]
+    refused += ["target"] * (target is not None)
+    refused += ["sampling"] * (sampling is not None)
+    if refused:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
+        raise ValueError(
+            "A corpus holds ids and the vocabulary that they are of; received --corpus "
+            f"and {names}. Leave it out, or train from texts."
+        )
+
+
+def check_encode(
+    source: Sequence[str], target: Sequence[str] | None, output: str, **options: Any
+) -> None:
+    """Refuses files that do not pair and a place that is taken.
+
+    Args:
+        source: As in `encode`, and so are all others.
+        target: Likewise.
+        output: Likewise.
+        **options: Likewise.
+    """
+    if target is not None and len(source) != len(target):
+        raise ValueError(
+            "Files of sources and of targets pair in their order; received "
+            f"{len(source)} and {len(target)}. Give as many, or --source alone with "
+            "source<tab>target in each line."
+        )
+    for path in (*source, *(target or ())):
+        require_some_line("A corpus", path)
+    require_place_of_folder(output)
 
 
 def refuse_with_initial(wrong: Iterable[str]) -> None:

@@ -35,6 +35,7 @@ from keras_encdec.cli.training_arguments import (
 from keras_encdec.files import new_file
 
 if TYPE_CHECKING:
+    from keras_encdec.text import Corpus
     from keras_encdec.text_to_text import TextToText
 
 
@@ -157,8 +158,9 @@ def vocabulary(
 
 
 def train(
-    source: str,
+    source: str | None,
     target: str | None,
+    corpus: Sequence[tuple[str, int]] | None,
     validation_source: str | None,
     validation_target: str | None,
     output: str,
@@ -175,14 +177,16 @@ def train(
 
     Interrupted, even by a kill, it goes on from its last checkpoint when the same
     command is given again; SIGTERM has one written first. The folder holds the options,
-    the vocabulary, checkpoints, the log of all epochs (log.csv) and, in best/, the best
-    model so far with its tokenizers, for evaluate, generate and export.
+    the vocabulary, checkpoints, the log of all epochs (log.csv), one of moments within
+    them (log.jsonl) and, in best/, the best model so far with its tokenizers, for
+    evaluate, generate and export.
     """
     import keras
 
     from keras_encdec import run
     from keras_encdec.layers.activations import get_activation
     from keras_encdec.printing import tell
+    from keras_encdec.text import Corpus, MixedPairs
     from keras_encdec.text_to_text import TextToText, saved_folder
 
     # What can be seen at once, before texts are read and subwords learned.
@@ -195,7 +199,12 @@ def train(
         x if x is None or is_checkpoint(x) else str(saved_folder(x))
         for x in (initial, teacher)
     )
-    sources, targets = read_some_pairs("A training", source, target)
+    named = list(corpus or ())
+    stored = [Corpus(place) for place, _ in named]
+    sources: Any = MixedPairs(stored, [times for _, times in named]) if named else None
+    targets: Any = ()
+    if source is not None:
+        sources, targets = read_some_pairs("A training", source, target)
     validation = None
     if validation_source is not None:
         validation = read_some_pairs(
@@ -212,14 +221,11 @@ def train(
         text_to_text = _untrained(
             sources, targets, options["max_length"], options["seed"], **recipe
         )
+    for each in stored:
+        _check_vocabulary_of(each, text_to_text)
     more: dict[str, Any] = {}
     if teacher is not None:
         more["teacher"] = TextToText.load(teacher).model
-    if tensorboard:
-        board = keras.callbacks.TensorBoard(
-            folder.path / "tensorboard", write_graph=False
-        )
-        more["callbacks"] = [board]
     tell(
         f"{text_to_text.model.count_params():,} parameters; "
         f"{text_to_text.source_tokenizer.vocabulary_size:,} source and "
@@ -236,6 +242,7 @@ def train(
         validation=validation,
         folder=folder.path,
         overwrite=overwrite,
+        tensorboard=tensorboard,
         recipe={
             **recipe,
             "initial": initial,
@@ -283,6 +290,18 @@ def _check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
     refuse_with_initial(wrong)
 
 
+def _check_vocabulary_of(corpus: "Corpus", text_to_text: "TextToText") -> None:
+    """Refuses a corpus of another vocabulary than the model's."""
+    tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+    for mine, its in zip(corpus.tokenizers or (), tokenizers, strict=False):
+        if getattr(its, "proto", None) != mine.proto:
+            raise ValueError(
+                "A corpus must hold ids of the model's vocabulary; received "
+                f"{str(corpus.folder)!r}, of another. Encode the texts with the "
+                "model's `source.model`."
+            )
+
+
 def _options_of(model: KerasModel) -> dict[str, list[Any]]:
     """Returns the options of a model, lists: its two sides may have two of one name."""
     from keras_encdec.model import Encoder, EncoderDecoder
@@ -312,7 +331,7 @@ def _as_typed(value: Any) -> Any:
 
 
 def _untrained(
-    sources: list[str],
+    sources: Any,
     targets: list[str],
     max_length: int,
     seed: int,
@@ -331,7 +350,9 @@ def _untrained(
 
     kinds = [kind or tokenizer for kind in (source_tokenizer, target_tokenizer)]
     more = vocabulary_size, continuation
-    if vocabulary is not None:
+    if not targets:
+        tokenizers = [*sources.parts[0].tokenizers]
+    elif vocabulary is not None:
         tokenizers = [SentencePieceTokenizer(vocabulary)] * 2
     elif shared_vocabulary:
         tokenizers = [make_tokenizer(kinds[0], sources + targets, *more)] * 2

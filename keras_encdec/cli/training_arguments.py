@@ -1,14 +1,14 @@
 """The arguments of a training."""
 
 import argparse
-import functools
 from typing import Any
 
 from keras_encdec.cli.arguments import (
     add_languages,
     add_pairs,
-    checked_by,
+    corpus_and_times,
     file_of_texts,
+    file_of_vocabulary,
     positive,
     saved_model,
     saved_or_checkpoint,
@@ -16,7 +16,6 @@ from keras_encdec.cli.arguments import (
     vocabulary_size,
     within,
 )
-from keras_encdec.files import require_file
 from keras_encdec.training_options import Names, TrainingOptions, bounds_of
 
 TOKENIZERS = ("sentencepiece", "byte-level-bpe", "word", "character", "byte")
@@ -31,6 +30,7 @@ MODEL_OPTIONS = (
     "normalize_first",
     "dropout",
     "attention_dropout",
+    "remat",
     "dtype",
 )
 VOCABULARY_OPTIONS = (
@@ -65,7 +65,16 @@ def add_training_option(
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Adds all arguments of the command train."""
-    add_pairs(parser)
+    add_pairs(parser, required=False)
+    parser.add_argument(
+        "--corpus",
+        nargs="+",
+        type=corpus_and_times,
+        metavar="FOLDER[:TIMES]",
+        help="folders that the command encode wrote, with their vocabulary, in place "
+        "of --source and --target, a:3 for one that a pass takes 3 times; texts are "
+        "read if not given",
+    )
     parser.set_defaults(given=())
     parser.add_argument(
         "--validation-source",
@@ -98,9 +107,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         )
     group.add_argument(
         "--vocabulary",
-        type=checked_by(
-            functools.partial(require_file, rule="A vocabulary is read from a file")
-        ),
+        type=file_of_vocabulary,
         help="SentencePiece model for both sides, as the command vocabulary writes it; "
         "learned from the texts if not given",
     )
@@ -183,6 +190,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--attention-dropout", type=share, default=0.0, help="of attention weights"
     )
     group.add_argument(
+        "--remat",
+        action="store_true",
+        help="compute each block again for the gradient: less memory, more time",
+    )
+    group.add_argument(
         "--dtype",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         default="float32",
@@ -231,10 +243,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     for name, words in (
         (
             "checkpoint_minutes",
-            "minutes after which to write a checkpoint within an epoch too; SIGTERM "
-            "has one written in any case",
+            "minutes after which to write a checkpoint within an epoch too; if not "
+            "given, after SIGTERM alone",
         ),
         ("keep_checkpoints", "newest checkpoints to keep"),
+        ("log_seconds", "seconds between lines of log.jsonl, and on no terminal"),
     ):
         add_training_option(group, name, words)
     group.add_argument(

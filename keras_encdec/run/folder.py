@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.files import (
@@ -21,7 +22,12 @@ from keras_encdec.files import (
 )
 from keras_encdec.run.lock import held_folder
 from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_of_run
-from keras_encdec.text import SentencePieceTokenizer
+from keras_encdec.text import (
+    Corpus,
+    MixedPairs,
+    PairsOfIds,
+    SentencePieceTokenizer,
+)
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.adaptation import has_lora, save_adapter
 from keras_encdec.training.checkpoints import checkpoints_in, positions_in
@@ -32,10 +38,12 @@ from keras_encdec.training_options import (
 )
 
 LOG_FILE = "log.csv"
+RUNNING_LOG_FILE = "log.jsonl"
 ADAPTER_FILE = "adapter.safetensors"
 _OURS = (
     RECORD_FILE,
     LOG_FILE,
+    RUNNING_LOG_FILE,
     "source.model",
     "target.model",
     "best",
@@ -59,7 +67,8 @@ class RunFolder:
     """The folder of a training.
 
     It holds `options.json`, the record of what the training was begun with;
-    `checkpoints/`; `log.csv`, the logs of all epochs; `best/`, the best model so far
+    `checkpoints/`; `log.csv`, the logs of all epochs, and `log.jsonl`, those within
+    epochs too, as `RunningLog` writes them; `best/`, the best model so far
     with its tokenizers; `source.model` and `target.model` where these are of
     SentencePiece; and `adapter.safetensors`, what LoRA has learnt, which is merged in
     the best model, where it was trained so.
@@ -305,7 +314,7 @@ def _damaged(path: AnyPath, reason: Exception | str) -> ValueError:
 
 def make_record(
     options: TrainingOptions,
-    pairs: Pairs,
+    pairs: Any,
     validation: Pairs | None = None,
     *,
     teacher: KerasModel | None = None,
@@ -315,7 +324,8 @@ def make_record(
 
     Args:
         options: The `TrainingOptions`.
-        pairs: The source texts and the target texts, two lists.
+        pairs: The source texts and the target texts, two lists; or pairs of ids and
+            none.
         validation: The same to evaluate with, or None.
         teacher: The model to learn from, or None.
         recipe: None, or what the `TextToText` was made of, a dict that JSON can hold.
@@ -339,8 +349,10 @@ def make_record(
     }
 
 
-def _digest(pairs: Pairs) -> str:
+def _digest(pairs: Any) -> str:
     """That of `json.dumps(pairs)`, which is never there all at once."""
+    if isinstance(pairs[0], PairsOfIds) and not pairs[1]:
+        return _digest_of_ids(pairs[0])
     digest = hashlib.sha256(b"[")
     for side, texts in enumerate(pairs):
         digest.update(b", [" if side else b"[")
@@ -351,6 +363,13 @@ def _digest(pairs: Pairs) -> str:
         digest.update(b"]")
     digest.update(b"]")
     return digest.hexdigest()
+
+
+def _digest_of_ids(pairs: PairsOfIds) -> str:
+    if isinstance(pairs, Corpus | MixedPairs):
+        return pairs.digest
+    # Of a sequence of somebody's own: to read all of it would take too long.
+    return hashlib.sha256(np.ascontiguousarray(pairs.lengths()).data).hexdigest()
 
 
 def _digest_of_weights(model: KerasModel) -> str:
@@ -376,7 +395,10 @@ def _changes(before: Any, now: Any) -> list[str]:
         changed = [
             name
             for name in sorted({*known, *now[part]})
-            if known.get(name) != now[part].get(name) and name not in FREE_OPTIONS
+            if known.get(name) != now[part].get(name)
+            and name not in FREE_OPTIONS
+            # A model had no such option yet.
+            and (name in known or now[part][name])
         ]
         changes += [
             f"`{name}` was {known.get(name)!r} and is {now[part].get(name)!r}"

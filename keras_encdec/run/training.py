@@ -17,8 +17,9 @@ from keras_encdec.interrupts import (
 )
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
-from keras_encdec.run.folder import RunFolder, make_record
-from keras_encdec.text import TokenBatches, unknown_tokens
+from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder, make_record
+from keras_encdec.run.objective import build_metrics, compiled
+from keras_encdec.text import PairsOfIds, TokenBatches, unknown_tokens
 from keras_encdec.text_checks import check_lengths
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
@@ -26,13 +27,8 @@ from keras_encdec.training import (
     GenerationScores,
     HeldOutLoss,
     InterruptBetweenBatches,
-    InverseSquareRoot,
-    ProjectedLoss,
-    RDrop,
+    RunningLog,
     StopDivergence,
-    TokenAccuracy,
-    TokenCrossEntropy,
-    WordDistillation,
     averaged_weights,
 )
 from keras_encdec.training.adaptation import adapted
@@ -41,14 +37,15 @@ from keras_encdec.training_options import MONITORS, TrainingOptions
 
 def train(
     text_to_text: TextToText,
-    sources: Sequence[str],
-    targets: Sequence[str],
+    sources: Sequence[str] | PairsOfIds,
+    targets: Sequence[str] = (),
     *,
     validation: Pairs | None = None,
     folder: AnyPath | None = None,
     overwrite: bool = False,
     teacher: KerasModel | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
     verbose: int | str = "auto",
     recipe: dict[str, Any] | None = None,
     **options: Any,
@@ -71,8 +68,9 @@ def train(
 
     Args:
         text_to_text: The `TextToText` to train: of `recipe.build`, or a trained one.
-        sources: The source texts, a list.
-        targets: The target texts, as many.
+        sources: The source texts, a list; or a `Corpus`, or other `PairsOfIds`, of the
+            tokenizers of the `TextToText`.
+        targets: The target texts, as many; none beside pairs of ids.
         validation: A pair `(sources, targets)` to evaluate after each epoch, or None.
         folder: Where to keep checkpoints, logs and, in `best/`, the best model: that
             of a `RunFolder`; of `lora` the adapter alone too, in
@@ -82,8 +80,11 @@ def train(
         teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
             learn from, token by token.
         callbacks: Further Keras callbacks.
+        tensorboard: Whether to log for TensorBoard too, in `tensorboard/` of the
+            folder, which it then needs.
         verbose: As in `keras.Model.fit`; "auto" is a progress bar in a terminal or a
-            notebook, a line for each epoch elsewhere. 0 prints nothing.
+            notebook, a line for each epoch, and each `log_seconds`, elsewhere. 0 prints
+            nothing.
         recipe: None, or what `text_to_text` was made of, a dict that JSON can hold: a
             part of the folder's record, and compared like all of it.
         **options: The arguments of `TrainingOptions`.
@@ -122,6 +123,11 @@ def train(
     chosen.check_company(validation=validation is not None, teacher=teacher is not None)
     if chosen.max_length is None:
         chosen = dataclasses.replace(chosen, max_length=text_to_text.max_length)
+    if tensorboard and folder is None:
+        raise ValueError(
+            "What is logged for TensorBoard is kept in the folder of the training; "
+            "received tensorboard=True and no folder. Give one."
+        )
     model = text_to_text.model
     _check_validation(validation)
     _check_teacher(teacher, model)
@@ -160,7 +166,7 @@ def train(
             held_out = _batches(text_to_text, *validation, chosen, shuffle=False)
             judges = _judges(text_to_text, held_out, *validation, 3 if verbose else 0)
         guard = StopDivergence(None if judges else _example(batches))
-        trained = _compiled(model, teacher, chosen, steps, begun_for * steps)
+        trained = compiled(model, teacher, chosen, steps, begun_for * steps)
 
         def save_best() -> None:
             with averaged_weights(trained):
@@ -177,9 +183,10 @@ def train(
             after = f"epoch {done} of {chosen.epochs}{within}"
             tell(f"Going on with {place.path} after {after}.")
         if begun:
-            _build_metrics(trained, batches, model.output_shape[-1])
+            build_metrics(trained, batches, model.output_shape[-1])
         if verbose and not (done or begun):
-            _print_unknown(text_to_text, "", batches, sources, targets)
+            if not isinstance(sources, PairsOfIds):
+                _print_unknown(text_to_text, "", batches, sources, targets)
             if validation is not None:
                 _print_unknown(text_to_text, "validation ", held_out, *validation)
         # What begins, or puts away, a folder is not left half done.
@@ -195,9 +202,18 @@ def train(
                     place.let_go()
                     place.write_log(checkpoints.history)
 
+                running = RunningLog(
+                    batches.counts(done * steps + begun),
+                    chosen.epochs,
+                    seconds=chosen.log_seconds,
+                    file=place.path / RUNNING_LOG_FILE,
+                    board=place.path / "tensorboard" if tensorboard else None,
+                    printed=fit_verbosity(verbose) == 2,
+                    start=(done, begun),
+                )
                 log = keras.callbacks.LambdaCallback(on_epoch_end=write_log)
                 # Before the guard what adds a loss, after it what uses the model.
-                order = [*judges[:1], guard, *judges[1:], *callbacks, checkpoints]
+                order = [*judges[:1], guard, *judges[1:], *callbacks]
                 trained.fit(
                     batches.dataset(
                         first=done * steps + begun, accumulate=chosen.accumulate
@@ -205,7 +221,13 @@ def train(
                     steps_per_epoch=steps,
                     epochs=chosen.epochs,
                     initial_epoch=done,
-                    callbacks=[InterruptBetweenBatches(), *order, log],
+                    callbacks=[
+                        InterruptBetweenBatches(),
+                        *order,
+                        running,
+                        checkpoints,
+                        log,
+                    ],
                     shuffle=False,
                     verbose=fit_verbosity(verbose),
                 )
@@ -269,15 +291,16 @@ def _check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
 
 def _batches(
     text_to_text: TextToText,
-    sources: Sequence[str],
+    sources: Sequence[str] | PairsOfIds,
     targets: Sequence[str],
     options: TrainingOptions,
     **more: Any,
 ) -> TokenBatches:
     """The batches of pairs of texts, none longer than the model's positions."""
+    stored = isinstance(sources, PairsOfIds) and not targets
     batches = TokenBatches(
         sources,
-        targets,
+        None if stored else targets,
         text_to_text.source_tokenizer,
         text_to_text.target_tokenizer,
         options.batch_tokens,
@@ -287,8 +310,9 @@ def _batches(
     )
     remedy = "Lower `max_length`, which cuts."
     of_sources, of_targets = batches.lengths.T
-    check_lengths(text_to_text.model, "source", of_sources, sources, remedy)
-    check_lengths(text_to_text.model, "target", of_targets, targets, remedy)
+    texts: Any = batches.ids if stored else (sources, targets)
+    check_lengths(text_to_text.model, "source", of_sources, texts[0], remedy)
+    check_lengths(text_to_text.model, "target", of_targets, texts[1], remedy)
     return batches
 
 
@@ -296,14 +320,6 @@ def _example(batches: TokenBatches) -> Any:
     """One row of the first batch."""
     ((source, target), *_) = next(iter(batches.dataset(count=1)))
     return source[:1].numpy(), target[:1].numpy()
-
-
-def _build_metrics(trained: KerasModel, batches: TokenBatches, size: int) -> None:
-    """Has metrics make their variables, which Keras does in the first batch."""
-    if not isinstance(trained, ProjectedLoss):
-        ((_, target), labels, _) = next(iter(batches.dataset(count=1)))
-        logits = keras.ops.zeros((*target.shape, size))
-        trained.compute_metrics(None, labels.numpy(), logits)
 
 
 def _judges(
@@ -326,70 +342,6 @@ def _judges(
         HeldOutLoss(held_out.dataset(count=len(held_out))),
         GenerationScores(generate, sources, references, score, examples=examples),
     ]
-
-
-def _compiled(
-    model: KerasModel,
-    teacher: KerasModel | None,
-    options: TrainingOptions,
-    steps: int,
-    planned: int,
-) -> KerasModel:
-    """The model in its objective, compiled for a schedule of `planned` batches."""
-    accumulate = options.accumulate if options.accumulate > 1 else None
-    shares = {"weights_are_shares": accumulate is not None}
-    if options.r_drop is not None:
-        trained = RDrop(model, weight=options.r_drop, **shares)
-    elif teacher is None:
-        trained = ProjectedLoss(model, **shares)
-    else:
-        trained = WordDistillation(
-            model, teacher, options.teacher_weight, options.temperature, **shares
-        )
-    batches = options.epochs * steps
-    if options.accumulate > batches:
-        raise ValueError(
-            "Nothing is learned before the first update; received "
-            f"accumulate={options.accumulate}, and all epochs together have {batches} "
-            "batches. Lower `accumulate`, or train longer."
-        )
-    trained.compile(
-        keras.optimizers.Adam(
-            _schedule(options, planned, model.target_embedding.hidden_dim),
-            beta_2=0.98,
-            epsilon=1e-9,
-            weight_decay=options.weight_decay,
-            global_clipnorm=options.clip_norm,
-            use_ema=options.ema is not None,
-            ema_momentum=0.99 if options.ema is None else options.ema,
-            gradient_accumulation_steps=accumulate,
-        ),
-        TokenCrossEntropy(
-            label_smoothing=options.label_smoothing, ignore_class=model.padding_id
-        ),
-        metrics=(
-            None
-            if isinstance(trained, ProjectedLoss)
-            else [TokenAccuracy(ignore_class=model.padding_id)]
-        ),
-    )
-    return trained
-
-
-def _schedule(options: TrainingOptions, batches: int, hidden_dim: int) -> Any:
-    warmup = options.warmup
-    if warmup is None:
-        warmup = min(4000, batches // 10 + 1)
-    rate = 1e-3 if options.learning_rate is None else options.learning_rate
-    if options.schedule == "constant":
-        return rate
-    if options.schedule == "cosine":
-        return keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, batches - warmup), warmup_target=rate, warmup_steps=warmup
-        )
-    if options.schedule == "noam":
-        rate = (hidden_dim * warmup) ** -0.5
-    return InverseSquareRoot(rate, warmup)
 
 
 def _checkpoints(

@@ -390,10 +390,13 @@ class _Rows(Sequence):
 def _split(lengths: Any, batch_tokens: int, num_shapes: int) -> Tensor:
     """Splits rows of lengths `(B, 2)` into buckets, arrays of row numbers."""
     # Rows of the same two lengths are never parted: how many there are is enough.
-    kinds, kind_of, counts = np.unique(
-        lengths, axis=0, return_inverse=True, return_counts=True
+    width = int(lengths[:, 1].max()) + 1
+    found, kind_of, counts = np.unique(
+        lengths[:, 0].astype("int64") * width + lengths[:, 1],
+        return_inverse=True,
+        return_counts=True,
     )
-    kind_of = kind_of.ravel()
+    kinds = np.stack(np.divmod(found, width), axis=1)
     buckets: list[Any] = [np.arange(len(kinds))]
     sides: list[tuple[int, ...]] = [()]  # By which each was parted, one after another.
     splits = [_best_split(kinds, counts, buckets[0], batch_tokens)]

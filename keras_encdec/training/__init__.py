@@ -12,9 +12,11 @@ from keras_encdec.training.checkpoints import Checkpoints, average_weights
 from keras_encdec.training.divergence import DivergenceError, StopDivergence
 from keras_encdec.training.interruption import InterruptBetweenBatches
 from keras_encdec.training.losses import TokenCrossEntropy
+from keras_encdec.training.measured_adam import MeasuredAdam
 from keras_encdec.training.metrics import Perplexity, TokenAccuracy
 from keras_encdec.training.objectives import ProjectedLoss, RDrop, WordDistillation
 from keras_encdec.training.schedules import InverseSquareRoot
+from keras_encdec.training.watching import RunningLog
 from keras_encdec.training_options import TrainingOptions
 
 __all__ = [
@@ -24,9 +26,11 @@ __all__ = [
     "HeldOutLoss",
     "InterruptBetweenBatches",
     "InverseSquareRoot",
+    "MeasuredAdam",
     "Perplexity",
     "ProjectedLoss",
     "RDrop",
+    "RunningLog",
     "StopDivergence",
     "TokenAccuracy",
     "TokenCrossEntropy",

@@ -15,7 +15,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from keras_encdec.annotations import AnyPath, KerasModel
-from keras_encdec.backend import random_state, set_random_state
+from keras_encdec.backend import inner_optimizer, random_state, set_random_state
 from keras_encdec.files import FORMAT, check_format, new_file, recover
 from keras_encdec.interrupts import Terminated, termination_came
 from keras_encdec.option_checks import require_one_of, require_positive
@@ -448,9 +448,11 @@ def _state(model: KerasModel) -> dict[str, Any]:
     optimizer = model.optimizer
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
+    # Of the last batch, and of none before.
+    norm = getattr(inner_optimizer(optimizer), "gradient_norm", None)
     return {
         **_numbered("model", model.variables),
-        **_numbered("optimizer", optimizer.variables),
+        **_numbered("optimizer", [x for x in optimizer.variables if x is not norm]),
     }
 
 

@@ -195,6 +195,9 @@ def prepare(words):
             pathlib.Path(word).write_text("one\teno\n")
         if option in ("--initial", "--teacher") and word != option:
             folders.append(word)
+        if option == "--corpus" and word != option:
+            pathlib.Path(word.partition(":")[0]).mkdir()
+            pathlib.Path(word.partition(":")[0], "corpus.json").touch()
     for folder in folders:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         for name in ("model.keras", "text_to_text.json"):
@@ -214,6 +217,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         assert keras_encdec.cli.main(words) == 0, (words, capsys.readouterr().err)
         assert len(called) == number + 1
     commands = {"README": 4, "training": 4, "recipes": 9, "export": 3, "pretrained": 5}
+    commands["scale"] = 3
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 

@@ -89,15 +89,21 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
     assert printed.count("  source     three\n  reference  eerht\n") == 3
     assert f"The best model is in {output / 'best'}" in printed
     assert sorted(os.listdir(output)) == [
-        *("best", "checkpoints", "log.csv", "options.json", "tensorboard")
+        *("best", "checkpoints", "log.csv", "log.jsonl", "options.json"),
+        "tensorboard",
     ]
     logged = {
         value.tag
-        for path in output.glob("tensorboard/*/events*")
+        for path in output.glob("tensorboard/events*")
         for event in tf.compat.v1.train.summary_iterator(str(path))
         for value in event.summary.value
     }
-    assert {"epoch_loss", "epoch_bleu", "epoch_chrf"} < logged
+    measured = {"tokens_per_second", "padding", "gradient_norm", "learning_rate"}
+    assert {f"epoch_{x}" for x in {"loss", "val_bleu", *measured}} < logged
+    lines = (output / "log.jsonl").read_text().splitlines()
+    logs = [json.loads(line) for line in lines]
+    assert [log["epoch"] for log in logs if "batch" not in log] == [1, 2]
+    assert measured | {"loss", "val_chrf", "seconds_left", "time"} < set(logs[0])
     with open(output / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -219,6 +225,7 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
         "seed": 9,
         "checkpoint_minutes": 30.0,
         "keep_checkpoints": 3,
+        "log_seconds": 5.0,
     }
     flags = [
         word
@@ -248,6 +255,7 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
         "validation": (training.targets, training.sources),
         "folder": tmp_path / "run",
         "overwrite": False,
+        "tensorboard": False,
     }
     recipe = training.recipe
     assert recipe["source_tokenizer"] == "word" and recipe["hidden_dim"] == 16

@@ -162,6 +162,7 @@ def fit_on(model_and_data, checkpoints, callbacks=()):
         batches(),
         steps_per_epoch=5,
         epochs=3,
+        shuffle=False,
         initial_epoch=done,
         callbacks=[*callbacks, checkpoints],
         verbose=0,

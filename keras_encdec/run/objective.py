@@ -1,0 +1,107 @@
+"""What a training minimizes, and by which optimizer."""
+
+from typing import Any
+
+import keras
+
+from keras_encdec.annotations import KerasModel
+from keras_encdec.text import TokenBatches
+from keras_encdec.training import (
+    InverseSquareRoot,
+    MeasuredAdam,
+    ProjectedLoss,
+    RDrop,
+    TokenAccuracy,
+    TokenCrossEntropy,
+    WordDistillation,
+)
+from keras_encdec.training_options import TrainingOptions
+
+
+def compiled(
+    model: KerasModel,
+    teacher: KerasModel | None,
+    options: TrainingOptions,
+    steps: int,
+    planned: int,
+) -> KerasModel:
+    """Returns a model in its objective, compiled.
+
+    Args:
+        model: The model to train.
+        teacher: What it learns from beside, or None.
+        options: The `TrainingOptions`.
+        steps: The number of batches in an epoch.
+        planned: The number of batches that the schedule is for.
+
+    Raises:
+        ValueError: If there is no update.
+    """
+    accumulate = options.accumulate if options.accumulate > 1 else None
+    shares = {"weights_are_shares": accumulate is not None}
+    if options.r_drop is not None:
+        trained = RDrop(model, weight=options.r_drop, **shares)
+    elif teacher is None:
+        trained = ProjectedLoss(model, **shares)
+    else:
+        trained = WordDistillation(
+            model, teacher, options.teacher_weight, options.temperature, **shares
+        )
+    batches = options.epochs * steps
+    if options.accumulate > batches:
+        raise ValueError(
+            "Nothing is learned before the first update; received "
+            f"accumulate={options.accumulate}, and all epochs together have {batches} "
+            "batches. Lower `accumulate`, or train longer."
+        )
+    trained.compile(
+        MeasuredAdam(
+            _schedule(options, planned, model.target_embedding.hidden_dim),
+            beta_2=0.98,
+            epsilon=1e-9,
+            weight_decay=options.weight_decay,
+            global_clipnorm=options.clip_norm,
+            use_ema=options.ema is not None,
+            ema_momentum=0.99 if options.ema is None else options.ema,
+            gradient_accumulation_steps=accumulate,
+        ),
+        TokenCrossEntropy(
+            label_smoothing=options.label_smoothing, ignore_class=model.padding_id
+        ),
+        metrics=(
+            None
+            if isinstance(trained, ProjectedLoss)
+            else [TokenAccuracy(ignore_class=model.padding_id)]
+        ),
+    )
+    return trained
+
+
+def _schedule(options: TrainingOptions, batches: int, hidden_dim: int) -> Any:
+    warmup = options.warmup
+    if warmup is None:
+        warmup = min(4000, batches // 10 + 1)
+    rate = 1e-3 if options.learning_rate is None else options.learning_rate
+    if options.schedule == "constant":
+        return rate
+    if options.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, batches - warmup), warmup_target=rate, warmup_steps=warmup
+        )
+    if options.schedule == "noam":
+        rate = (hidden_dim * warmup) ** -0.5
+    return InverseSquareRoot(rate, warmup)
+
+
+def build_metrics(trained: KerasModel, batches: TokenBatches, size: int) -> None:
+    """Has metrics make their variables, which Keras does in the first batch.
+
+    Args:
+        trained: What `compiled` returned.
+        batches: What it is trained on.
+        size: The number of target ids.
+    """
+    if not isinstance(trained, ProjectedLoss):
+        ((_, target), labels, _) = next(iter(batches.dataset(count=1)))
+        logits = keras.ops.zeros((*target.shape, size))
+        trained.compute_metrics(None, labels.numpy(), logits)
