@@ -367,7 +367,7 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
     run(*command, "--dropout", 0.5, "--overwrite")
     # What no training wrote stays.
     assert sorted(os.listdir(output)) == [
-        *("best", "checkpoints", "log.csv", "old.txt", "options.json")
+        *("best", "checkpoints", "log.csv", "log.jsonl", "old.txt", "options.json")
     ]
     record = json.loads((output / "options.json").read_text())
     assert record["recipe"]["dropout"] == 0.5
