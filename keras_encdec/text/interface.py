@@ -1,7 +1,7 @@
 """What every tokenizer is: `encode` and `decode`, and the checks of their inputs.
 
-Tokenizers are `tf.Module`s made of TensorFlow operations only: they run eagerly,
-inside `tf.data` and inside a SavedModel, where no Python is left.
+Tokenizers are `tf.Module`s made of TensorFlow operations only: they run as one graph in
+Python, inside `tf.data` and inside a SavedModel, where no Python is left.
 
 Each tokenizer has special ids of its own: padding, start, end, unknown, and what stands
 before and behind the ids of every text. They are ids only: no text can spell them.
@@ -16,6 +16,7 @@ import keras
 
 from keras_encdec.annotations import Ids, Tensor, Texts
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.graph_functions import GraphFunctions
 
 tf = import_tensorflow()
 
@@ -76,6 +77,7 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         self.prefix_ids = tuple(_as_id(id, "prefix_ids") for id in prefix_ids)
         self.suffix_ids = tuple(_as_id(id, "suffix_ids") for id in suffix)
         self._check_special_ids()
+        self._functions = GraphFunctions()
 
     @property
     def special_ids(self) -> tuple[int, ...]:
@@ -129,7 +131,10 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
             TypeError: If `texts` is a single string or holds anything but strings.
             ValueError: If `texts` is a tensor or array of another rank than 1.
         """
-        return self._enclosed(self._to_ids(as_string_tensor(texts)))
+        return self._functions("encode", self._encode, as_string_tensor(texts))
+
+    def _encode(self, texts: Tensor) -> Tensor:
+        return self._enclosed(self._to_ids(texts))
 
     def __call__(self, texts: Texts) -> Any:
         """Returns what `encode` does."""
@@ -163,6 +168,9 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
             ValueError: If `ids` are not of rank 2.
         """
         ids = as_id_tensor(ids, self.padding_id)
+        return self._functions("decode", self._decode, ids)
+
+    def _decode(self, ids: Tensor) -> Tensor:
         first = tf.range(tf.shape(ids)[1]) == 0
         is_end = (ids == self.end_id) & ~(first & (ids == self.start_id))
         keep = tf.cumsum(tf.cast(is_end, tf.int32), axis=1) == 0

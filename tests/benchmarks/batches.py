@@ -18,6 +18,12 @@ LONGEST = 40
 PARTS = ("source", "target", "labels")
 
 
+def read_sentences(name, number):
+    """The first sentences of a file of the corpus, such as `"test.2016.en"`."""
+    with gzip.open(CORPUS / f"{name}.gz", "rt", encoding="utf-8") as file:
+        return file.read().splitlines()[:number]
+
+
 def read_batches(path, kind):
     """Returns the batches of a kind, and the one to check the loss with."""
     with np.load(path) as arrays:

@@ -46,6 +46,7 @@ class Worker:
                 [checkout or str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             ),
         }
+        self._start = time.perf_counter()
         with open(log, "wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE / "worker.py"), json.dumps(order)],
@@ -56,8 +57,9 @@ class Worker:
             )
 
     def prepare(self):
-        """Returns the first answer."""
-        return self._answer()
+        """Returns the first answer, and `wall`, the seconds from the start to it."""
+        answer = self._answer()
+        return {**answer, "wall": time.perf_counter() - self._start}
 
     def round(self):
         """Lets it work for a round and returns its answer."""
@@ -91,10 +93,7 @@ class Worker:
 
 
 class FreshWorkers:
-    """Like a `Worker`, but each round is a new process, whose first answer counts.
-
-    `wall`, the seconds from the start of the process to its answer, joins the answer.
-    """
+    """Like a `Worker`, but each round is a new process, whose first answer counts."""
 
     def __init__(self, *args):
         self._args = args
@@ -104,12 +103,10 @@ class FreshWorkers:
         return self.round()
 
     def round(self):
-        start = time.perf_counter()
         worker = Worker(*self._args)
         answer = worker.prepare()
-        wall = time.perf_counter() - start
         worker.close()
-        return {**answer, "wall": wall}
+        return answer
 
     def close(self):
         pass

@@ -10,8 +10,14 @@ from loading import loading
 from report import describe, write
 from rounds import ROOT
 from sizes import SIZES
+from translation import latency, translation
 
-TASKS = {**comparisons.TASKS, "loading": loading}
+TASKS = {
+    **comparisons.TASKS,
+    "loading": loading,
+    "translation": translation,
+    "latency": latency,
+}
 DESCRIPTION = """\
 Compares encoder-decoder Transformers of several libraries, given the same weights.
 
@@ -20,6 +26,9 @@ Compares encoder-decoder Transformers of several libraries, given the same weigh
   memory      peak memory of some training steps with 32,000 ids
   cold-start  seconds to import, and to the first token of a saved model
   loading     seconds and peak memory to load a checkpoint of transformers
+  translation sentences a second of a real file by the translator that ships, cold and
+              warm, its memory and BLEU
+  latency     milliseconds of one real sentence at a time
 """
 
 
@@ -54,6 +63,12 @@ def parse(arguments):
         type=pathlib.Path,
         default=ROOT / "build" / "benchmarks",
         help="the folder of the results; default: build/benchmarks",
+    )
+    group = parser.add_argument_group("translation and latency")
+    group.add_argument(
+        "--lines",
+        type=int,
+        help="sentences of test 2016; default: 1000, of latency 200",
     )
     group = parser.add_argument_group("decoding")
     group.add_argument("--batches", nargs="+", type=int, default=[1, 32])

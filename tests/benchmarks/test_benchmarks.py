@@ -275,6 +275,34 @@ def test_loading_end_to_end(tmp_path):
     assert peak["metric"] == "times the weights, at the peak"
 
 
+def test_translations_must_be_as_good(module):
+    translation = module("translation")
+    assert translation.joined("ein@@ e kat@@ ze .") == "eine katze ."
+    references = ["eine kleine katze schläft .", "zwei hunde spielen im park ."]
+    check, notes, tokens = translation.good_texts(references)
+    check("a", {"texts": ["ein@@ e kleine katze schläft .", references[1]]})
+    check("b", {"texts": [*references]})
+    assert tokens == [14, 13] and notes[1].startswith("b: BLEU 100.00, 13 tokens, 100")
+    with pytest.raises(ValueError, match="and not 100"):
+        check("c", {"texts": ["ein hund .", references[1]]})
+
+
+def test_the_fastest_setting_is_taken(module, monkeypatch):
+    translate = module("contenders.ctranslate2").Translate
+    now, used = [0.0], []
+    monkeypatch.setattr("ctranslate2.Translator", lambda *args, **options: options)
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    theirs = translate("folder", "float32", beam_size=1)
+
+    def work():
+        used.append(theirs.setting)
+        now[0] += 1.0 if "512" in theirs.setting else 2.0
+
+    theirs.tune(work)
+    assert len(used) == len({*used}) == 5
+    assert "max_batch_size=512 " in theirs.setting
+
+
 def test_loading_refuses_other_weights(module):
     check = module("loading").same_weights()
     check("a", {"checksum": 1.0})

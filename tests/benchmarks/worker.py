@@ -155,11 +155,78 @@ def loading(order):
     }
 
 
+def translator(order):
+    """Writes what the contender translates by, where that is not what ships."""
+    save = getattr(_module(order["module"]), "save_translator", None)
+    if save is not None:
+        folder = pathlib.Path(order["folder"])
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        save(order["variant"], order["saved"], folder, order["beams"], order["length"])
+    yield {}
+
+
+def translation(order):
+    begun = time.perf_counter()
+    translate, texts = _translating(order)
+    start = time.perf_counter()
+    found = translate(texts)
+    first = time.perf_counter() - start
+    yield {"build": start - begun, "first": first, "texts": found}
+    # What is compiled in several stages, or after a number of calls, is so now.
+    setting = _tuned(translate, lambda: translate(texts))
+    translate(texts)
+    while True:
+        start = time.perf_counter()
+        translate(texts)
+        seconds = time.perf_counter() - start
+        yield {"seconds": seconds, "megabytes": _status("VmHWM"), **setting}
+
+
+def latency(order):
+    translate, texts = _translating(order)
+
+    def one_by_one():
+        seconds = []
+        for text in texts:
+            start = time.perf_counter()
+            found.extend(translate([text]))
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
+    found = []
+    one_by_one()
+    setting = _tuned(translate, one_by_one)
+    yield {"texts": found[: len(texts)]}
+    while True:
+        yield {"seconds": one_by_one(), **setting}
+
+
+def _tuned(translate, work):
+    """Lets a contender that has several settings choose; returns what it chose."""
+    if not hasattr(translate, "tune"):
+        return {}
+    translate.tune(work)
+    return {"setting": translate.setting}
+
+
+def _translating(order):
+    from batches import read_sentences
+
+    translate = _module(order["module"]).make_translator(
+        order["variant"],
+        order["saved"],
+        order["folder"],
+        order["beams"],
+        order["length"],
+    )
+    return translate, read_sentences("test.2016.en", order["lines"])
+
+
 TASKS = {
     task.__name__.replace("_", "-"): task
     for task in (
         *(decoding, training, memory, peak, importing, saving, first_token),
-        *(checkpoint, loading),
+        *(checkpoint, loading, translator, translation, latency),
     )
 }
 

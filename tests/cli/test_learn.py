@@ -369,11 +369,8 @@ def test_train_begins_anew_only_in_a_run_and_only_if_told(
     run(*command, "--dropout", 0.5, "--overwrite")
     # What no training wrote stays.
     assert sorted(os.listdir(output)) == [
-<<<<<<< ours
-        *("best", "checkpoints", "log.csv", "old.txt", "options.json", "options.toml")
-=======
-        *("best", "checkpoints", "log.csv", "log.jsonl", "old.txt", "options.json")
->>>>>>> theirs
+        *("best", "checkpoints", "log.csv", "log.jsonl", "old.txt", "options.json"),
+        "options.toml",
     ]
     record = json.loads((output / "options.json").read_text())
     assert record["recipe"]["dropout"] == 0.5

@@ -5,6 +5,11 @@ arguments that returns ids `(B, L)`, a NumPy array;
 `make_trainer(variant, size, weights, dropout)` returns an object with
 `loss(batch)`, without dropout, and `train(batches)`, which returns when all is done. A
 batch is `(source, target, labels)`, NumPy arrays of ids;
+`make_translator(variant, saved, folder, beams, length)` returns a function from a list
+of texts to a list of texts in pieces of words, by the `TextToText` in the folder
+`saved`, or by what `save_translator`, with the same arguments, wrote into `folder`; its
+`tune(work)`, if it has one, chooses that of several settings with which a function
+that calls it is fastest, and says which in `setting`;
 `loader()` returns a function of a checkpoint's folder, which loads it, and one of what
 it returned, the sum of the largest value of each weight.
 """
@@ -33,7 +38,8 @@ class Contender:
 
 
 ALL = ("decoding", "training", "cold-start", "memory")
-OURS = (*ALL, "loading")
+TEXTS = ("translation", "latency")
+OURS = (*ALL, "loading", *TEXTS)
 TRAINING = ("training", "memory")
 BACKEND_PACKAGES = {
     "tensorflow": ("tensorflow",),
@@ -49,14 +55,18 @@ CONTENDERS = {
         for backend, packages in BACKEND_PACKAGES.items()
     },
     "ours-tensorflow-jit": Contender(
-        "ours", "jit", ("decoding",), ("tensorflow",), backend="tensorflow"
+        "ours", "jit", ("decoding", *TEXTS), ("tensorflow",), backend="tensorflow"
     ),
     "ours-torch-jit": Contender(
         "ours", "jit", TRAINING, ("torch",), backend="torch", buckets=True
     ),
     **{
         f"ours-{variant}": Contender(
-            "saved_model", variant, ("decoding",), ("tensorflow",), backend="tensorflow"
+            "saved_model",
+            variant,
+            ("decoding", *TEXTS),
+            ("tensorflow",),
+            backend="tensorflow",
         )
         for variant in ("saved-model", "saved-model-jit")
     },
@@ -79,14 +89,14 @@ CONTENDERS = {
     "ctranslate2": Contender(
         "ctranslate2",
         "float32",
-        ("decoding",),
+        ("decoding", *TEXTS),
         ("ctranslate2", "tensorflow"),
         backend="tensorflow",
     ),
     "ctranslate2-int8": Contender(
         "ctranslate2",
         "int8",
-        ("decoding",),
+        ("decoding", *TEXTS),
         ("ctranslate2", "tensorflow"),
         backend="tensorflow",
         exact=False,

@@ -10,7 +10,9 @@ from keras_encdec import (
     EncoderDecoder,
     Generator,
     GreedySampler,
+    TextToText,
     TokenCrossEntropy,
+    WordTokenizer,
 )
 from keras_encdec.layers import SinusoidalPosition
 from keras_encdec.training import ProjectedLoss
@@ -85,6 +87,19 @@ def make_decoder(variant, size, weights, source, beams, length):
     model, sampler = make_model(size, weights), make_sampler(beams)
     generator = Generator(model, sampler, jit_compile=variant == "jit")
     return lambda: generator(source, length)
+
+
+def load_translator(saved, beams, length, **options):
+    """The translator that ships; its answers stay in pieces, which are counted."""
+    loaded = TextToText.load(saved)
+    target = {**loaded.target_tokenizer.get_config(), "continuation": None}
+    parts = loaded.source_tokenizer, WordTokenizer(**target), loaded.model
+    return TextToText(*parts, make_sampler(beams), max_length=length, **options)
+
+
+def make_translator(variant, saved, folder, beams, length):
+    jit = True if variant == "jit" else "auto"
+    return load_translator(saved, beams, length, jit_compile=jit)
 
 
 def make_trainer(variant, size, weights, dropout):

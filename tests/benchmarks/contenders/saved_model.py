@@ -4,6 +4,7 @@ import tempfile
 
 import tensorflow as tf
 
+from contenders.ours import load_translator
 from contenders.text import ids_of, make_text_to_text, words_of
 from keras_encdec import export_saved_model
 
@@ -28,3 +29,33 @@ def make_decoder(variant, size, weights, source, beams, length):
     # The loaded object must live as long as its signatures are called.
     decode.keep = loaded
     return decode
+
+
+def save_translator(variant, saved, folder, beams, length):
+    export_saved_model(
+        load_translator(saved, beams, length),
+        folder / "1",
+        signatures=["serving_default"],
+        jit=variant == "saved-model-jit",
+        overwrite=True,
+    )
+
+
+def make_translator(variant, saved, folder, beams, length, rows=64):
+    loaded = tf.saved_model.load(f"{folder}/1")
+    serve = loaded.signatures["serving_default"]
+
+    def translate(texts):
+        # Sorted, as a client does who sends many.
+        order = sorted(range(len(texts)), key=lambda i: -texts[i].count(" "))
+        found = [None] * len(texts)
+        for start in range(0, len(texts), rows):
+            some = order[start : start + rows]
+            answers = serve(text=tf.constant([texts[i] for i in some]))["text"]
+            for i, answer in zip(some, answers.numpy(), strict=True):
+                found[i] = answer.decode()
+        return found
+
+    # The loaded object must live as long as its signatures are called.
+    translate.keep = loaded
+    return translate
