@@ -32,5 +32,5 @@ class CallArgs(TypedDict, total=False):
 
     max_length: int | None
     seed: int
-    batch_size: int
+    batch_size: int | None
     progress: Callable[[int, int], None] | None

@@ -227,7 +227,7 @@ def new_file(path: AnyPath, *, suffix: str | None = None) -> Iterator[pathlib.Pa
         ```
     """
     require_place_of_file(path)
-    if _is_written_straight(path):
+    if is_written_straight(path):
         if suffix is None:
             yield pathlib.Path(path)
             return
@@ -271,7 +271,7 @@ def require_place_of_file(path: AnyPath) -> None:
         require_place_of_file("answers.txt")
         ```
     """
-    if _is_written_straight(path):
+    if is_written_straight(path):
         return
     place = _end_of_links(path)
     if place.is_dir():
@@ -377,7 +377,19 @@ def _taken(path: AnyPath) -> FileExistsError:
     )
 
 
-def _is_written_straight(path: AnyPath) -> bool:
+def is_written_straight(path: AnyPath) -> bool:
+    """Returns whether `new_file` writes to a place itself: a device, a pipe.
+
+    Args:
+        path: The place, `str` or `Path`.
+
+    Example:
+        ```python
+        from keras_encdec.files import is_written_straight
+
+        print(is_written_straight("/dev/null"))  # True
+        ```
+    """
     with contextlib.suppress(FileNotFoundError):
         os.stat(path)  # Raises where links lead round in a circle.
     # What a process has open looks like a link to a file, of which the process would

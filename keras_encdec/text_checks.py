@@ -6,14 +6,17 @@ from typing import Literal
 from keras_encdec.annotations import KerasModel, Text
 from keras_encdec.protocol import facts_of
 from keras_encdec.text import Tokenizer
+from keras_encdec.text.reading import SourceLines
 
 
 def check_lengths(
     model: KerasModel,
     side: Literal["source", "target"],
     lengths: Sequence[int],
-    texts: Sequence[Text],
+    texts: Sequence[Text] | SourceLines,
     remedy: str = "Shorten or split it.",
+    *,
+    first: int = 0,
 ) -> None:
     """Refuses texts of more tokens than a model has positions.
 
@@ -21,8 +24,9 @@ def check_lengths(
         model: A model, as in `Generator`.
         side: Whose texts these are, `"source"` or `"target"`.
         lengths: The number of tokens of each text, a sequence of ints.
-        texts: The texts, a list.
+        texts: The texts, a list or `SourceLines`.
         remedy: What to do about it, a sentence.
+        first: The number of texts that stood before these.
 
     Raises:
         ValueError: If a text is too long.
@@ -41,10 +45,11 @@ def check_lengths(
     places = [i for i, n in enumerate(lengths) if largest is not None and n > largest]
     if places:
         more = f", and in {len(places) - 1:,} more" if places[1:] else ""
+        place, total = first + places[0] + 1, first + len(lengths)
         raise ValueError(
             f"A {side} text must not have more tokens than the model has positions, "
-            f"{largest}; received {lengths[places[0]]} in text {places[0] + 1} of "
-            f"{len(lengths):,}{more}: {texts[places[0]]!r:.80}. {remedy}"
+            f"{largest}; received {lengths[places[0]]} in text {place} of "
+            f"{total:,}{more}: {texts[places[0]]!r:.80}. {remedy}"
         )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import keras_encdec.model
 import keras_encdec.training  # noqa: F401
 from keras_encdec.annotations import AnyPath, CallArgs, Ids, KerasModel, Text
+from keras_encdec.bulk import answers_in_order, pieces_of
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import Generated, Generator, Sampler, row_seeds
+from keras_encdec.generation import Generator, Sampler, row_seeds
 from keras_encdec.generation.processors.tokens import with_forced_prefix
 from keras_encdec.generation.task import LogitsProcessor
 from keras_encdec.option_checks import require_positive
@@ -31,6 +32,7 @@ from keras_encdec.saved_parts import (
     take_search_from_config,
 )
 from keras_encdec.text import Tokenizer
+from keras_encdec.text.interface import require_several_texts
 from keras_encdec.text_checks import check_lengths, check_tokenizers
 
 
@@ -76,7 +78,8 @@ class TextToText:
         max_length: The largest number of tokens to generate.
         seed: The seed of random samplers, a 32-bit int. A text's result depends
             on the seed and on its place in the list, not on other texts.
-        batch_size: The number of texts generated at once.
+        batch_size: The number of texts generated at once; by default as many as have
+            2,048 tokens together with their padding, and at most 64.
         num_return_sequences: The number of target texts for each source text: samples,
             or the best of a `BeamSampler`; by default one, not in a list.
         return_scores: Whether to return each text with its score.
@@ -243,43 +246,92 @@ class TextToText:
         self,
         texts: Sources,
         *,
-        max_length: int | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
-        num_return_sequences: int | None = None,
-        return_scores: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        **call: Any,
     ) -> list[Any]:
         """Returns the target texts."""
-        max_length = self.max_length if max_length is None else max_length
-        number = 1 if num_return_sequences is None else num_return_sequences
-        require_positive(
-            max_length=max_length, batch_size=batch_size, num_return_sequences=number
-        )
         rows = texts if isinstance(texts, EncodedTexts) else self.encode(texts)
-        seeds = keras.ops.convert_to_numpy(row_seeds(seed, len(rows)))
-        # Sorted, so that a batch holds texts of one length; put back at the end.
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        results: list[Any] = [None] * len(rows)
-        for start in range(0, len(rows), batch_size):
-            batch = order[start : start + batch_size]
-            found = self.generator(
-                [rows[i] for i in batch],
-                max_length,
-                seeds[batch],
-                num_return_sequences=number,
-                return_scores=return_scores,
-            )
-            ids = found.ids if isinstance(found, Generated) else found
-            given: list[Any] = self._decode(ids.reshape(-1, max_length))
-            if isinstance(found, Generated):
-                given = list(zip(given, found.scores.ravel().tolist(), strict=True))
-            for place, i in enumerate(batch):
-                answers = given[place * number : (place + 1) * number]
-                results[i] = answers[0] if num_return_sequences is None else answers
+
+        def tell(done: int) -> None:
             if progress is not None:
-                progress(start + len(batch), len(rows))
-        return results
+                progress(done, len(rows))
+
+        return [*self.generate(rows, progress=tell, **call)]
+
+    def generate(
+        self,
+        texts: Iterable[Text] | EncodedTexts,
+        *,
+        first: int = 0,
+        max_length: int | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        num_return_sequences: int | None = None,
+        return_scores: bool = False,
+        progress: Callable[[int], object] | None = None,
+    ) -> Iterator[Any]:
+        """Yields what a call returns, in turn, for any number of texts.
+
+        As many as 2,048 are read at a time and sorted by their lengths: memory does not
+        grow with their number. Answers are the same as those of a call with all texts.
+
+        Args:
+            texts: An iterator of source texts, such as a file that is read line by
+                line; or as in a call.
+            first: The place of the first of them among all texts, from 0, where others
+                were generated before.
+            max_length: As in a call.
+            seed: As in a call.
+            batch_size: As in a call.
+            num_return_sequences: As in a call.
+            return_scores: As in a call.
+            progress: A function called after each batch with the number of texts that
+                are done.
+
+        Yields:
+            A target text for each source, `str`, in their order; with
+            `num_return_sequences` lists, with `return_scores` pairs, as in a call.
+
+        Raises:
+            TypeError: As a call does.
+            ValueError: As a call does: of options at once, of a text when it is read.
+
+        Example:
+            ```python
+            from keras_encdec import ByteTokenizer, build
+
+            small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+            text_to_text = build(ByteTokenizer(), ByteTokenizer(), **small)
+            lines = (f"line {number}" for number in range(3))
+            for answer in text_to_text.generate(lines, max_length=4):
+                print(answer)
+            ```
+        """
+        number = 1 if num_return_sequences is None else num_return_sequences
+        max_length = self.max_length if max_length is None else max_length
+        require_positive(max_length=max_length, num_return_sequences=number)
+        require_positive(batch_size=1 if batch_size is None else batch_size)
+        row_seeds(seed, 0)  # Refuses what is no seed.
+        require_several_texts(texts=texts)
+        self.sampler.rows_per_source(number)
+
+        def encode(window: list[Any], place: int) -> Sequence[Any]:
+            encoded = isinstance(texts, EncodedTexts)
+            return window if encoded else self._encode(window, "source", place)
+
+        return answers_in_order(
+            self.generator,
+            texts,
+            encode,
+            self._decode,
+            first=first,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+            max_length=max_length,
+            num_return_sequences=num_return_sequences,
+            return_scores=return_scores,
+        )
 
     def with_sampler(
         self,
@@ -345,21 +397,7 @@ class TextToText:
         max_length = self.max_length if max_length is None else max_length
         require_positive(max_length=max_length)
         rows = self.encode([text])
-        return self._pieces(self.generator.stream(rows, max_length, seed))
-
-    def _pieces(self, steps: Iterable[Any]) -> Iterator[str]:
-        ids: list[int] = []
-        told = text = ""
-        for tokens in steps:
-            ids.append(int(tokens[0]))
-            text = self._decode([ids])[0]
-            # A character whose bytes are not all there yet is held back.
-            settled = text.rstrip("\ufffd")
-            if len(settled) > len(told) and settled.startswith(told):
-                yield settled[len(told) :]
-                told = settled
-        if len(text) > len(told):
-            yield text[len(told) :]
+        return pieces_of(self.generator.stream(rows, max_length, seed), self._decode)
 
     def score(
         self, sources: Sequence[Text], targets: Sequence[Text], *, batch_size: int = 64
@@ -526,10 +564,15 @@ class TextToText:
             print([len(row) for row in ids], text_to_text(ids, max_length=4))
             ```
         """
+        return self._encode(texts, side)
+
+    def _encode(
+        self, texts: Sequence[Text], side: Literal["source", "target"], first: int = 0
+    ) -> EncodedTexts:
         encoded = getattr(self, f"{side}_tokenizer")(texts)
         ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
         rows = EncodedTexts(ids[i:j] for i, j in itertools.pairwise(ends))
-        check_lengths(self.model, side, [*map(len, rows)], texts)
+        check_lengths(self.model, side, [*map(len, rows)], texts, first=first)
         return rows
 
     def _decode(self, ids: Ids) -> list[str]:

@@ -36,7 +36,9 @@ IMPORTS = {
     "generation": {"backend", "option_checks", "protocol"},
     "model": {"backend", "files", "layers", "keras_model", "pretrained", "protocol"},
     "pretrained": {"backend", "files", "generation", "layers", "option_checks", "text"},
+    "bulk": {"generation"},
     "text_to_text": {
+        "bulk",
         "evaluation",
         "files",
         "generation",

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_encdec.bulk
 from keras_encdec import (
     BeamSampler,
     ByteTokenizer,
@@ -117,6 +118,31 @@ def test_results_stand_in_order_whatever_the_batch_size(text_to_text):
         assert text_to_text(texts, seed=3, batch_size=batch_size) == expected
     # The first texts do not depend on those that follow.
     assert text_to_text(texts[:3], seed=3) == expected[:3]
+
+
+def test_an_iterator_is_answered_as_a_list_is(text_to_text, monkeypatch):
+    monkeypatch.setattr(keras_encdec.bulk, "WINDOW", 4)
+    drawing = text_to_text.with_sampler("top_k")
+    texts = [f"{'1 ' * (n % 5)}{n}" for n in range(11)]
+    read = []
+
+    def lines(first=0):
+        for text in texts[first:]:
+            read.append(text)
+            yield text
+
+    whole = drawing(texts, seed=7, max_length=5)
+    done = []
+    answers = drawing.generate(lines(), seed=7, max_length=5, progress=done.append)
+    assert next(answers) == whole[0] and len(read) == 4
+    assert [*answers] == whole[1:] and done == [4, 8, 11]
+    # What went before is told by the place of the first.
+    rest = drawing.generate(lines(6), first=6, seed=7, max_length=5)
+    assert [*rest] == whole[6:]
+    with pytest.raises(TypeError, match="Wrap a single text in a list"):
+        drawing.generate("text")
+    with pytest.raises(ValueError, match="max_length"):
+        drawing.generate(lines(), max_length=0)
 
 
 def test_every_text_has_an_answer(text_to_text):
@@ -229,6 +255,20 @@ def test_a_text_too_long_for_the_positions_is_named_before_anything_runs():
     with pytest.raises(ValueError, match="received 9 in text 1 of 1: "):
         limited.stream(texts[3])
     assert len(limited(texts[:2])) == 2
+
+
+@pytest.mark.once
+def test_a_text_of_an_iterator_is_named_by_its_place(monkeypatch):
+    monkeypatch.setattr(keras_encdec.bulk, "WINDOW", 2)
+    tokenizer = ByteTokenizer()
+    options = {"positions": "learned", "max_length": 8}
+    model = EncoderDecoder(tokenizer.vocabulary_size, 16, 32, 2, 1, **options)
+    answers = TextToText(tokenizer, tokenizer, model, max_length=2).generate(
+        iter(["one", "two", "three", "a long text"]), first=10
+    )
+    assert len([next(answers), next(answers)]) == 2
+    with pytest.raises(ValueError, match="received 12 in text 14 of 14: 'a long text'"):
+        next(answers)
 
 
 @pytest.mark.once

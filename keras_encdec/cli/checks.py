@@ -228,13 +228,22 @@ def check_evaluate(
 
 
 def check_generate(
-    saved: str, source: str, output: str, n_best: int, **options: Any
+    saved: str, source: str, output: str, n_best: int, resume: bool, **options: Any
 ) -> None:
     """Refuses options that do not fit, and to replace what is read."""
+    if resume and ("-" in (source, output) or not _is_file_or_nothing(output)):
+        raise ValueError(
+            "--resume goes on with the file of --output, for that of --source; "
+            f"received --source {source} and --output {output}. Name a file with each."
+        )
     check_languages(saved, options["source_language"], options["target_language"])
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     check_n_best(n_best, options["sampler"], options["beams"])
     require_another(output, "source", [source])
+
+
+def _is_file_or_nothing(path: str) -> bool:
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def check_languages(

@@ -52,7 +52,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         help="largest number of tokens; as saved if not given",
     )
     parser.add_argument(
-        "--batch-size", type=positive, default=64, help="texts generated at once"
+        "--batch-size",
+        type=positive,
+        help="texts generated at once; if not given as many as have 2,048 tokens",
     )
 
 

@@ -1,7 +1,10 @@
 """The commands that use a trained model: evaluate, generate."""
 
 import argparse
+import array
 import contextlib
+import datetime
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,17 +17,22 @@ from keras_encdec.cli.arguments import (
     add_pairs,
     add_saved,
     file_of_texts,
+    is_checkpoint,
     load_model,
     new_file_place,
     positive,
     read_some_pairs,
 )
 from keras_encdec.cli.checks import check_evaluate, check_generate
+from keras_encdec.cli.partial_output import as_line, name_of_work, written_lines
 from keras_encdec.cli.search import add_search, make_sampler, too_many
 from keras_encdec.files import new_file
 from keras_encdec.interrupts import check_interrupt
+from keras_encdec.saved_parts import saved_folder
 
 if TYPE_CHECKING:
+    from keras_encdec.text import UnknownTokens
+    from keras_encdec.text.reading import SourceLines
     from keras_encdec.text_to_text import EncodedTexts, TextToText
 
 
@@ -84,6 +92,11 @@ def add_commands(commands: Commands) -> None:
     added.add_argument(
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
     )
+    added.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with what the same command wrote before it was interrupted",
+    )
     add_search(added)
 
 
@@ -120,7 +133,8 @@ def evaluate(
         text_to_text, call = _searching(saved, modules, len(sources), **search)
         ids = _checked(text_to_text, sources, references)
         start = time.perf_counter()
-        hypotheses = text_to_text(ids, progress=_show_progress, **call)
+        show = _progress(len(ids))
+        hypotheses = text_to_text(ids, progress=lambda done, _: show(done), **call)
         seconds = time.perf_counter() - start
         write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)
@@ -138,40 +152,69 @@ def generate(
     source: str,
     output: str,
     n_best: int,
+    resume: bool,
     **search: Any,
 ) -> None:
     """Generates a text for each line of a file or of standard input.
 
-    With --n-best each text has a line `line number<tab>score<tab>text`.
+    With --n-best each text has a line `line number<tab>score<tab>text`. The memory it
+    needs does not grow with the number of lines. What was written to a file before an
+    interruption is kept beside it, and --resume goes on from there.
     """
     from keras_encdec.printing import tell
-    from keras_encdec.text import read_sources
+    from keras_encdec.text.reading import SourceLines
 
-    with _writer(output) as write:
-        if source == "-" and sys.stdin is not None and sys.stdin.buffer.isatty():
-            tell("Type texts, a line each; Ctrl-D ends them.", sys.stderr)
-        lines = read_sources(source)
-        if not lines:
-            place = "Standard input" if source == "-" else repr(source)
+    if source == "-" and sys.stdin is not None and sys.stdin.buffer.isatty():
+        tell("Type texts, a line each; Ctrl-D ends them.", sys.stderr)
+    lines = SourceLines(source)
+    if not lines:
+        place = "Standard input" if source == "-" else repr(source)
+        print(
+            f"keras-encdec: warning: {place} holds no line; nothing is generated.",
+            file=sys.stderr,
+        )
+    text_to_text, call = _searching(saved, modules, len(lines), n_best, **search)
+    _check_lines(text_to_text, lines)
+    model = saved if is_checkpoint(saved) else str(saved_folder(saved))
+    # Answers do not depend on what stands in a batch.
+    options = {**search, "batch_size": None, "n_best": n_best, "modules": [*modules]}
+    name = name_of_work(model, source, **options)
+    number = done = 0
+    try:
+        with written_lines(output, name, resume=resume, lines_each=n_best) as (
+            done,
+            write,
+        ):
+            if resume:
+                tell(f"{done:,} of {len(lines):,} texts are there already.", sys.stderr)
+            start, number = time.perf_counter(), done
+            show = _progress(len(lines), done)
+            remaining = itertools.islice(lines, done, None)
+            answers = text_to_text.generate(
+                remaining, first=done, progress=show, **call
+            )
+            for number, answer in enumerate(answers, start=done + 1):
+                for line in _lines_of(number, answer, n_best):
+                    write(line)
+            seconds = time.perf_counter() - start
+    except BaseException:
+        if number and output != "-":
+            again = "" if source == "-" else "; the same command with --resume goes on"
             print(
-                f"keras-encdec: warning: {place} holds no line; nothing is generated.",
+                f"keras-encdec: {number:,} of {len(lines):,} texts are kept in "
+                f"{output}.{name}.partial{again}.",
                 file=sys.stderr,
             )
-        text_to_text, call = _searching(saved, modules, len(lines), n_best, **search)
-        ids = _checked(text_to_text, lines)
-        start = time.perf_counter()
-        results = text_to_text(ids, progress=_show_progress, **call)
-        seconds = time.perf_counter() - start
-        if n_best > 1:
-            results = [
-                f"{line}\t{score:.4f}\t{result}"
-                for line, best in enumerate(results, start=1)
-                for result, score in best
-            ]
-        write(results)
-    rate = len(lines) / seconds if lines else 0
-    texts = "text" if len(lines) == 1 else "texts"
-    tell(f"{len(lines):,} {texts} in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
+        raise
+    texts, count = "text" if len(lines) == 1 else "texts", len(lines) - done
+    rate = count / seconds if count else 0
+    tell(f"{count:,} {texts} in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
+
+
+def _lines_of(number: int, answer: Any, n_best: int) -> list[str]:
+    if n_best == 1:
+        return [answer]
+    return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
 
 
 def _searching(
@@ -184,7 +227,7 @@ def _searching(
     target_language: str | None,
     max_length: int | None,
     seed: int,
-    batch_size: int,
+    batch_size: int | None,
     **options: Any,
 ) -> tuple["TextToText", dict[str, Any]]:
     """The saved model with the sampler asked for, and the options of its call."""
@@ -214,22 +257,46 @@ def _searching(
 
 
 def _checked(
-    text_to_text: "TextToText", sources: Sequence[str], references: Sequence[str] = ()
+    text_to_text: "TextToText", sources: Sequence[str], references: Sequence[str]
 ) -> "EncodedTexts":
     """The ids of the sources; tells what of the texts the model does not know."""
-    from keras_encdec.printing import tell
     from keras_encdec.text import unknown_tokens
 
     ids = text_to_text.encode(sources)
     for side, texts, rows in (("source", sources, ids), ("target", references, None)):
         tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-        unknown = unknown_tokens(tokenizer, texts, ids=rows)
-        if unknown.many:
-            warning = f"keras-encdec: warning: {unknown.message(side)}"
-            print(warning, file=sys.stderr)
-        elif unknown.count:
-            tell(f"keras-encdec: {unknown.message(side)}", sys.stderr)
+        _tell_unknown(side, unknown_tokens(tokenizer, texts, ids=rows))
     return ids
+
+
+def _check_lines(text_to_text: "TextToText", lines: "SourceLines") -> None:
+    """Refuses lines too long, before any is generated; tells of unknown tokens."""
+    from keras_encdec.text import unknown_tokens
+    from keras_encdec.text_checks import check_lengths
+
+    tokenizer, lengths = text_to_text.source_tokenizer, array.array("i")
+
+    def rows() -> Iterator[list[int]]:
+        texts = iter(lines)
+        while chunk := [*itertools.islice(texts, 4096)]:
+            check_interrupt()
+            for row in tokenizer.encode(chunk).to_list():
+                lengths.append(len(row))
+                yield row
+
+    unknown = unknown_tokens(tokenizer, lines, ids=rows())
+    check_lengths(text_to_text.model, "source", lengths, lines)
+    _tell_unknown("source", unknown)
+
+
+def _tell_unknown(side: str, unknown: "UnknownTokens") -> None:
+    from keras_encdec.printing import tell
+
+    if unknown.many:
+        warning = f"keras-encdec: warning: {unknown.message(side)}"
+        print(warning, file=sys.stderr)
+    elif unknown.count:
+        tell(f"keras-encdec: {unknown.message(side)}", sys.stderr)
 
 
 @contextlib.contextmanager
@@ -238,28 +305,31 @@ def _writer(output: str | None) -> Iterator[Callable[[Iterable[str]], object]]:
     if output is None:
         yield lambda texts: None
     elif output == "-":
-        yield _write_to_stdout
+        with written_lines(output, "") as (_, write):
+            yield lambda texts: [*map(write, texts)]
     else:
         with new_file(output) as file:
-            yield lambda texts: file.write_bytes(_lines(texts))
+            yield lambda texts: file.write_bytes(b"".join(map(as_line, texts)))
 
 
-def _write_to_stdout(texts: Iterable[str]) -> None:
-    # Bytes, for the terminal's encoding may lack a character.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(_lines(texts))
-    sys.stdout.buffer.flush()
+def _progress(total: int, first: int = 0) -> Callable[[int], None]:
+    """Gives a function that shows how many of all texts are done, and the time left.
 
-
-def _lines(texts: Iterable[str]) -> bytes:
-    # A generated line break would shift all lines after it.
-    return "".join(" ".join(text.splitlines()) + "\n" for text in texts).encode()
-
-
-def _show_progress(done: int, total: int) -> None:
+    It is told how many are done since it was made; `first` were so before.
+    """
     import keras
 
-    check_interrupt()  # If a library lost the one that came.
-    if sys.stderr.isatty() and keras.config.is_interactive_logging_enabled():
-        end = "\n" if done == total else ""
-        print(f"\r{done:,}/{total:,} texts", end=end, file=sys.stderr, flush=True)
+    start = time.perf_counter()
+
+    def show(done: int) -> None:
+        check_interrupt()  # If a library lost the one that came.
+        if not (sys.stderr.isatty() and keras.config.is_interactive_logging_enabled()):
+            return
+        rate = done / max(time.perf_counter() - start, 1e-6)
+        left = datetime.timedelta(seconds=round((total - first - done) / rate))
+        end = "\n" if first + done == total else ""
+        words = f"{first + done:,}/{total:,} texts, {rate:,.1f}/s, {left} left"
+        # Over what stood there, which may have been longer.
+        print(f"\r{words:60}", end=end, file=sys.stderr, flush=True)
+
+    return show

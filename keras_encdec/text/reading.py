@@ -1,9 +1,15 @@
 """Texts from files: one reader for all of them, whatever they are read for."""
 
+import contextlib
 import gzip
+import io
+import itertools
 import os
+import shutil
 import sys
+import tempfile
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from keras_encdec.files import require_file
@@ -50,45 +56,59 @@ def read_lines(file: Any) -> list[str]:
         print(read_lines(io.BytesIO(b"a cat\r\na dog\n")))  # ['a cat', 'a dog']
         ```
     """
-    name, data = _name(file), _read(file)
+    with _opened(file) as opened:
+        return [*_lines(opened, _name(file))]
+
+
+def _lines(opened: Any, name: str) -> Iterator[str]:
+    """The lines of a binary file that is open, checked and without their ends."""
+    head = opened.peek(8)
     for beginning, other in _OTHERS.items():
-        if data.startswith(beginning):
+        if head.startswith(beginning):
             raise ValueError(
                 f"Texts must be UTF-8, plain or gzip; {name} is {other}. Unpack it, or "
                 f"convert it with `iconv -f UTF-16 -t UTF-8` or the like."
             )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        place, remedy = (
-            error.start,
-            (
-                "Convert it with `iconv -f ENCODING -t UTF-8`, or leave such bytes out "
-                "with `iconv -c -t UTF-8`."
-            ),
-        )
-    else:
-        place, remedy = (
-            data.find(b"\x00"),
-            ("Unpack it if it is an archive, or convert it to UTF-8."),
-        )
-    if place >= 0:
-        number = data.count(b"\n", 0, place) + 1
-        raise ValueError(
-            f"Texts must be UTF-8; line {number} of {name} holds the byte "
-            f"0x{data[place]:02x}, which is not. {remedy}"
-        )
+    number = 0
     # Not `str.splitlines`, which also splits on U+2028 and other characters in a line.
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    lines = [line.rstrip("\r").removeprefix("\ufeff") for line in lines]
-    if "\n" not in text and any("\r" in line for line in lines):
+    for number, data in enumerate(_unpacked(opened, name), start=1):
+        try:
+            line = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _no_text(
+                f"line {number} of {name} holds the byte 0x{data[error.start]:02x}",
+                "Convert it with `iconv -f ENCODING -t UTF-8`, or leave such bytes out "
+                "with `iconv -c -t UTF-8`.",
+            ) from error
+        if "\0" in line:
+            raise _no_text(
+                f"line {number} of {name} holds the byte 0x00",
+                "Unpack it if it is an archive, or convert it to UTF-8.",
+            )
+        text = line.removesuffix("\n").rstrip("\r").removeprefix("\ufeff")
+        if number == 1:
+            # A mark that the whole file has, and one that its first part had.
+            text = text.removeprefix("\ufeff")
+            if "\r" in text and not line.endswith("\n"):
+                raise ValueError(
+                    f"Lines must end by a line feed; {name} holds carriage returns "
+                    "alone. Convert it with `tr '\\r' '\\n'`."
+                )
+        yield text
+
+
+def _no_text(found: str, remedy: str) -> ValueError:
+    return ValueError(f"Texts must be UTF-8; {found}, which is not. {remedy}")
+
+
+def _unpacked(opened: Any, name: str) -> Iterator[bytes]:
+    try:
+        yield from opened
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
-            f"Lines must end by a line feed; {name} holds carriage returns alone. "
-            "Convert it with `tr '\\r' '\\n'`."
-        )
-    return lines
+            f"A file that begins as gzip must be gzip, whole; {name} is not "
+            f"({error}). Copy it again."
+        ) from error
 
 
 def _name(file: Any) -> str:
@@ -98,25 +118,19 @@ def _name(file: Any) -> str:
     return "standard input" if file == "-" else repr(os.fspath(file))
 
 
-def _read(file: Any) -> Any:
-    """The bytes of a file, unpacked."""
+@contextlib.contextmanager
+def _opened(file: Any) -> Iterator[Any]:
+    """Opens a file to read bytes, which are unpacked where they are packed by gzip."""
     if file == "-":
-        data = sys.stdin.buffer.read()
+        raw: Any = io.BytesIO(sys.stdin.buffer.read())
     elif hasattr(file, "read"):
-        data = file.read()
+        raw = io.BytesIO(file.read())
     else:
         require_file(file, "Texts are read from a file")
-        with open(file, "rb") as opened:
-            data = opened.read()
-    if data.startswith(_GZIP):
-        try:
-            data = gzip.decompress(data)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(
-                f"A file that begins as gzip must be gzip, whole; {_name(file)} is not "
-                f"({error}). Copy it again."
-            ) from error
-    return data
+        raw = open(file, "rb", buffering=0)
+    with io.BufferedReader(raw) as opened:
+        packed = opened.peek(2).startswith(_GZIP)
+        yield gzip.GzipFile(fileobj=opened) if packed else opened
 
 
 def read_sources(file: Any) -> list[str]:
@@ -147,6 +161,67 @@ def read_sources(file: Any) -> list[str]:
     if all("\t" in line for line in lines):
         return [line.split("\t")[0] for line in lines]
     return lines
+
+
+class SourceLines:
+    r"""The texts that `read_sources` returns, read as often as they are gone through.
+
+    They are not held in memory. What can be read but once, as standard input, is copied
+    to a temporary file.
+
+    Args:
+        file: The path of a file, or `"-"` for standard input.
+
+    Raises:
+        FileNotFoundError: As in `read_lines`.
+        ValueError: As in `read_lines`, before the first text is given.
+
+    Example:
+        ```python
+        import pathlib
+        import tempfile
+        from keras_encdec.text.reading import SourceLines
+
+        file = pathlib.Path(tempfile.mkdtemp()) / "pairs.tsv"
+        file.write_text("cat\tKatze\ndog\tHund\n")
+        lines = SourceLines(file)
+        print(len(lines), [*lines], lines[1])  # 2 ['cat', 'dog'] dog
+        ```
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._name, self._file = _name(file), file
+        if file == "-" or (os.path.exists(file) and not os.path.isfile(file)):
+            if os.path.isdir(file):
+                require_file(file, "Texts are read from a file")
+            self._copy = tempfile.NamedTemporaryFile()
+            with contextlib.ExitStack() as stack:
+                given = (
+                    sys.stdin.buffer
+                    if file == "-"
+                    else stack.enter_context(open(file, "rb"))
+                )
+                shutil.copyfileobj(given, self._copy)
+            self._copy.flush()
+            self._file = self._copy.name
+        self._number, self._first_columns = 0, True
+        for line in self._lines():
+            self._number += 1
+            self._first_columns &= "\t" in line
+
+    def _lines(self) -> Iterator[str]:
+        with _opened(self._file) as opened:
+            yield from _lines(opened, self._name)
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines():
+            yield line.split("\t")[0] if self._first_columns else line
+
+    def __getitem__(self, place: int) -> str:
+        return next(itertools.islice(self, place, None))
 
 
 def read_pairs(

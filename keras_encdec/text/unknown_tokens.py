@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
+import itertools
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_encdec.annotations import Ids, Texts
-from keras_encdec.text.interface import Tokenizer, as_bytes
+from keras_encdec.annotations import Ids, Text, Texts
+from keras_encdec.text.interface import Tokenizer, as_bytes, require_several_texts
 
 # Texts tokenized at a time.
 _CHUNK = 4096
@@ -78,7 +80,11 @@ class UnknownTokens:
 
 
 def unknown_tokens(
-    tokenizer: Tokenizer, texts: Texts, *, ids: Ids | None = None, num_examples: int = 5
+    tokenizer: Tokenizer,
+    texts: Texts | Iterable[Text],
+    *,
+    ids: Ids | Iterable[Sequence[int]] | None = None,
+    num_examples: int = 5,
 ) -> UnknownTokens:
     """Counts the tokens of texts that a tokenizer does not know.
 
@@ -87,7 +93,8 @@ def unknown_tokens(
 
     Args:
         tokenizer: A `Tokenizer`.
-        texts: A list of texts, `str` or UTF-8 `bytes`.
+        texts: A list of texts, `str` or UTF-8 `bytes`, or an iterator of them, of which
+            some thousands are held at a time.
         ids: What the tokenizer's `encode` gave for the texts, rows of ids, also cut;
             by default they are encoded here.
         num_examples: The largest number of examples.
@@ -107,15 +114,15 @@ def unknown_tokens(
         print(unknown.message("source"))
         ```
     """
-    texts = as_bytes(texts)
+    require_several_texts(texts=texts)
+    remaining, given = iter(texts), None if ids is None else iter(ids)
     total, pieces = 0, collections.Counter[Any]()
     before, behind = len(tokenizer.prefix_ids), len(tokenizer.suffix_ids)
-    for start in range(0, len(texts), _CHUNK):
-        chunk = texts[start : start + _CHUNK]
-        if ids is None:
+    while chunk := as_bytes(list(itertools.islice(remaining, _CHUNK))):
+        if given is None:
             encoded = tokenizer.encode(chunk).to_list()
         else:
-            encoded = ids[start : start + _CHUNK]
+            encoded = list(itertools.islice(given, len(chunk)))
         rows = [row[before : len(row) - behind] for row in encoded]
         total += sum(map(len, rows))
         places = [i for i, row in enumerate(rows) if tokenizer.unknown_id in row]

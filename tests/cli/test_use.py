@@ -16,6 +16,7 @@ import types
 import keras
 import pytest
 
+import keras_encdec.bulk
 import keras_encdec.recipe
 import keras_encdec.text_to_text
 from keras_encdec.cli import main
@@ -372,7 +373,7 @@ def test_a_text_too_long_is_named_before_any_is_generated(
     TextToText(tokenizer, tokenizer, model, max_length=6).save(folder)
     stdin(b"1234567\n")
     assert run("generate", folder).out.count("\n") == 1
-    monkeypatch.setattr(TextToText, "__call__", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(TextToText, "generate", lambda *args, **kwargs: 1 / 0)
     stdin(b"1\n12345678\n1234\n1234567890\n")
     line = error_of("generate", folder)
     assert (
@@ -411,7 +412,7 @@ def test_a_model_that_answers_with_no_number_is_an_error(
     def answer(*args, **kwargs):
         raise FloatingPointError("The logits are nan. Train again.")
 
-    monkeypatch.setattr(TextToText, "__call__", answer)
+    monkeypatch.setattr(TextToText, "generate", answer)
     output = tmp_path / "answers.txt"
     stdin(b"12\n")
     assert main(["generate", saved, "--output", str(output)]) == 1
@@ -436,10 +437,7 @@ def test_a_device_and_a_link_stay_what_they_are(saved, tmp_path, run, stdin):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("command", ["generate", "evaluate"])
-def test_a_full_disk_leaves_the_old_output(
-    command, saved, tmp_path, monkeypatch, error_of
-):
+def test_a_full_disk_leaves_the_old_output(saved, tmp_path, monkeypatch, error_of):
     source = write(tmp_path / "pairs.tsv", "12\ta\n")
     output = pathlib.Path(write(tmp_path / "answers.txt", "old"))
 
@@ -450,9 +448,71 @@ def test_a_full_disk_leaves_the_old_output(
 
     monkeypatch.setattr(pathlib.Path, "write_bytes", full)
     options = ["--source", source, "--output", output]
-    assert "No space left" in error_of(command, saved, *options)
+    assert "No space left" in error_of("evaluate", saved, *options)
     assert output.read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == ["answers.txt", "pairs.tsv"]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("n_best, error", [(1, KeyboardInterrupt), (2, OSError)])
+def test_what_was_interrupted_is_kept_and_gone_on_with(
+    n_best, error, saved, tmp_path, run, capsys, monkeypatch
+):
+    monkeypatch.setattr(keras_encdec.bulk, "WINDOW", 2)
+    source = write(tmp_path / "lines.txt", DATA + b"\n")
+    output = tmp_path / "answers.txt"
+    command = ["generate", saved, "--source", source, "--sampler", "top-k"]
+    command += ["--n-best", str(n_best), "--seed", "5"]
+    whole = run(*command).out
+    resumed = [*command, "--output", output, "--resume"]
+    answers, asked = keras_encdec.bulk._answers, []
+
+    def interrupted(generator, decode, rows, *args, **call):
+        asked.append(len(rows))
+        if len(asked) == 3:
+            raise error("stop")
+        return answers(generator, decode, rows, *args, **call)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras_encdec.bulk, "_answers", interrupted)
+        capsys.readouterr()
+        assert main(list(map(str, resumed[:-1]))) == (130 if n_best == 1 else 2)
+    said = capsys.readouterr().err
+    (partial,) = tmp_path.glob("answers.txt.*.partial")
+    assert f"4 of 6 texts are kept in {partial}; the same command with" in said
+    assert not output.exists() and whole.startswith(partial.read_bytes().decode())
+    # As a kill leaves it, in the middle of a text.
+    partial.write_bytes(partial.read_bytes()[:-2])
+
+    # Other work does not go on with it.
+    other = run(*resumed, "--seed", 6)
+    assert "0 of 6 texts are there" in other.err and partial.exists()
+    assert output.read_text("utf-8") != whole
+    found = run(*resumed)
+    assert "3 of 6 texts are there" in found.err and "3 texts in " in found.err
+    assert output.read_bytes().decode() == whole and not partial.exists()
+
+
+@pytest.mark.once
+def test_only_files_are_gone_on_with(saved, tmp_path, error_of):
+    source = write(tmp_path / "lines.txt", DATA)
+    for options in (
+        ["--source", source],
+        ["--output", tmp_path / "answers.txt"],
+        ["--source", source, "--output", "/dev/null"],
+    ):
+        line = error_of("generate", saved, "--resume", *options)
+        assert "--resume goes on with the file of --output" in line
+
+
+@pytest.mark.once
+def test_the_time_left_is_shown_at_a_terminal(saved, run, stdin, monkeypatch):
+    monkeypatch.setattr(keras_encdec.bulk, "WINDOW", 2)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    stdin(DATA)
+    shown = run("generate", saved, "--max-length", 2).err
+    assert re.search(r"\r2/6 texts, [\d,.]+/s, \d:\d\d:\d\d left *\r4/6 texts", shown)
+    assert "6/6 texts" in shown and "0:00:00 left" in shown
 
 
 @pytest.mark.once

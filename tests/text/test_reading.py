@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from keras_encdec.text import read_lines, read_pairs, read_sources
+from keras_encdec.text.reading import SourceLines
 
 pytestmark = pytest.mark.once
 
@@ -137,6 +138,24 @@ def test_the_sources_of_two_files_may_be_a_column(tmp_path):
     pairs = io.BytesIO(b"cat\tKatze\ndog\tHund\n")
     found = read_pairs(pairs, io.BytesIO(b"chat\nchien\n"))
     assert found == (["cat", "dog"], ["chat", "chien"])
+
+
+def test_lines_are_read_as_often_as_wanted(tmp_path, monkeypatch):
+    data = b"\xef\xbb\xbfa\tx\r\nb\ty\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(data))))
+    for file in (write(tmp_path / "a.gz", data), write(tmp_path / "b", data), "-"):
+        lines = SourceLines(file)
+        assert [*lines] == [*lines] == ["a", "b"]
+        assert len(lines) == 2 and lines[1] == "b"
+    assert [*SourceLines(write(tmp_path / "c", b"a\tx\nb\n"))] == ["a\tx", "b"]
+    assert not SourceLines(write(tmp_path / "d", b""))
+    # All of it is looked at before the first.
+    with pytest.raises(ValueError, match="line 2 of '.*e' holds the byte 0xff"):
+        SourceLines(write(tmp_path / "e", b"a\n\xff\n"))
+    with pytest.raises(FileNotFoundError, match="there is none at"):
+        SourceLines(tmp_path / "missing")
+    with pytest.raises(IsADirectoryError, match="Name a file in it"):
+        SourceLines(tmp_path)
 
 
 def test_a_folder_is_named(tmp_path):
