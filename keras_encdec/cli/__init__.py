@@ -20,6 +20,9 @@ examples:
 
 environment:
   KERAS_BACKEND    tensorflow, jax or torch
+  KERAS_ENCDEC_PROGRAM_CACHE_MB
+                   the most megabytes of programs that JAX keeps for the next command in
+                   ~/.cache/keras_encdec, 1000 if not given; 0 for none
 
 exit status:
   0    success
@@ -85,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: Callable[..., None], options: dict[str, Any], quiet: bool) -> None:
     # The first that imports Keras: it tells of a backend that is not there.
     importlib.import_module("keras_encdec.backend")
+    from keras_encdec.backend.program_cache import keep_programs
     from keras_encdec.printing import silent
+
+    keep_programs()
 
     with silent() if quiet else contextlib.nullcontext():
         command(**options)
