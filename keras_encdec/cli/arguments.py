@@ -7,10 +7,9 @@ import importlib.util
 import inspect
 import os
 import pathlib
-import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from keras_encdec.annotations import AnyPath
 from keras_encdec.cli.configuration import OPTION, meant, path_in, words_of
@@ -230,35 +229,6 @@ file_of_vocabulary = checked_by(
     functools.partial(require_file, rule="A vocabulary is read from a file")
 )
 saved_model = checked_by(saved_folder)
-
-
-class CorpusAndTimes(NamedTuple):
-    """The path of a corpus, and how many times a pass takes it."""
-
-    folder: str
-    times: int
-
-    def __str__(self) -> str:
-        """Returns it as it is typed."""
-        return f"{self.folder}:{self.times}"
-
-
-def corpus_and_times(text: str) -> CorpusAndTimes:
-    """Returns what `PATH` or `PATH:3` says, a `CorpusAndTimes`.
-
-    Args:
-        text: What was typed.
-    """
-    folder, times = text, 1
-    if found := re.fullmatch("(.+):([0-9]+)", text):
-        folder, times = found[1], int(found[2])
-    if times < 1 or not os.path.isfile(os.path.join(folder, "corpus.json")):
-        raise argparse.ArgumentTypeError(
-            "A corpus is a folder that the command encode wrote, alone or with how "
-            f"many times a pass takes it, as a:3; received {text!r}, which holds no "
-            "corpus.json or no such number. Encode the texts first."
-        )
-    return CorpusAndTimes(folder, times)
 
 
 def is_checkpoint(place: AnyPath) -> bool:

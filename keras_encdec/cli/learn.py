@@ -25,6 +25,7 @@ from keras_encdec.cli.checks import (
     no_lines,
     refuse_with_initial,
 )
+from keras_encdec.cli.corpora import check_vocabulary_of
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
@@ -37,7 +38,6 @@ from keras_encdec.cli.training_arguments import (
 from keras_encdec.files import new_file
 
 if TYPE_CHECKING:
-    from keras_encdec.text import Corpus
     from keras_encdec.text_to_text import TextToText
 
 
@@ -229,7 +229,7 @@ def train(
     tell_licence(text_to_text, licence)
     text_to_text.card["name"] = folder.path.name
     for each in stored:
-        _check_vocabulary_of(each, text_to_text)
+        check_vocabulary_of(each, text_to_text)
     more: dict[str, Any] = {}
     if teacher is not None:
         more["teacher"] = TextToText.load(teacher).model
@@ -296,18 +296,6 @@ def _check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
         if any(getattr(each, "proto", None) != proto for each in sides):
             wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
     refuse_with_initial(wrong)
-
-
-def _check_vocabulary_of(corpus: "Corpus", text_to_text: "TextToText") -> None:
-    """Refuses a corpus of another vocabulary than the model's."""
-    tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
-    for mine, its in zip(corpus.tokenizers or (), tokenizers, strict=False):
-        if getattr(its, "proto", None) != mine.proto:
-            raise ValueError(
-                "A corpus must hold ids of the model's vocabulary; received "
-                f"{str(corpus.folder)!r}, of another. Encode the texts with the "
-                "model's `source.model`."
-            )
 
 
 def _options_of(model: KerasModel) -> dict[str, list[Any]]:

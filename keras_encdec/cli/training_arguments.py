@@ -1,15 +1,16 @@
 """The arguments of a training."""
 
 import argparse
+import os
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_encdec.cli.arguments import (
     Within,
     add_languages,
     add_licence,
     add_pairs,
-    corpus_and_times,
     file_of_texts,
     file_of_vocabulary,
     positive,
@@ -64,6 +65,35 @@ def add_training_option(
     if isinstance(bounds, Names):
         options["choices"] = bounds.names
     parser.add_argument(f"--{name.replace('_', '-')}", **options)
+
+
+class CorpusAndTimes(NamedTuple):
+    """The path of a corpus, and how many times a pass takes it."""
+
+    folder: str
+    times: int
+
+    def __str__(self) -> str:
+        """Returns it as it is typed."""
+        return f"{self.folder}:{self.times}"
+
+
+def corpus_and_times(text: str) -> CorpusAndTimes:
+    """Returns what `PATH` or `PATH:3` says, a `CorpusAndTimes`.
+
+    Args:
+        text: What was typed.
+    """
+    folder, times = text, 1
+    if found := re.fullmatch("(.+):([0-9]+)", text):
+        folder, times = found[1], int(found[2])
+    if times < 1 or not os.path.isfile(os.path.join(folder, "corpus.json")):
+        raise argparse.ArgumentTypeError(
+            "A corpus is a folder that the command encode wrote, alone or with how "
+            f"many times a pass takes it, as a:3; received {text!r}, which holds no "
+            "corpus.json or no such number. Encode the texts first."
+        )
+    return CorpusAndTimes(folder, times)
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:

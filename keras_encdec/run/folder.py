@@ -14,20 +14,10 @@ import keras
 import numpy as np
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
-from keras_encdec.files import (
-    FORMAT,
-    check_format,
-    new_file,
-    recover,
-)
+from keras_encdec.files import FORMAT, check_format, new_file, recover
 from keras_encdec.run.lock import held_folder
 from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_of_run
-from keras_encdec.text import (
-    Corpus,
-    MixedPairs,
-    PairsOfIds,
-    SentencePieceTokenizer,
-)
+from keras_encdec.text import Corpus, MixedPairs, PairsOfIds, SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.adaptation import has_lora, save_adapter
 from keras_encdec.training.checkpoints import checkpoints_in, positions_in
