@@ -72,7 +72,9 @@ IMPORTS = {
     "plots": {"files", "text", "text_to_text"},
     "bayes_risk": {"option_checks", "text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
+    "distribution": {"backend"},
     "run": {
+        "backend",
         "evaluation",
         "files",
         "interrupts",

@@ -17,7 +17,11 @@ from keras_encdec.backend.dependencies import (
     key_of,
     variables_of,
 )
-from keras_encdec.backend.distribution import refuse_replicas
+from keras_encdec.backend.distribution import (
+    data_replicas,
+    refuse_replicas,
+    require_distribution,
+)
 from keras_encdec.backend.environment import (
     import_tensorflow,
     running_backend,
@@ -54,6 +58,7 @@ __all__ = [
     "check_backend",
     "compile_function",
     "compile_train_step",
+    "data_replicas",
     "draw_unset",
     "drop_out",
     "first_of_largest",
@@ -70,6 +75,7 @@ __all__ = [
     "refuse_replicas",
     "rematerialized",
     "replace_nan",
+    "require_distribution",
     "running_backend",
     "set_random_state",
     "set_value",

@@ -58,3 +58,54 @@ def refuse_replicas(*models: KerasModel) -> None:
                 f"group of {torch.distributed.get_world_size()} processes. Train in "
                 "one process, or under JAX with keras.distribution."
             )
+
+
+def data_replicas() -> int:
+    """Returns among how many devices the rows of a batch are divided.
+
+    Returns:
+        An int, 1 but under JAX with `keras.distribution.set_distribution`.
+
+    Raises:
+        RuntimeError: If the distribution is one of several processes.
+
+    Example:
+        ```python
+        from keras_encdec.backend import data_replicas
+
+        print(data_replicas())  # 1
+        ```
+    """
+    distribution = keras.distribution.distribution()
+    if keras.config.backend() != "jax" or distribution is None:
+        return 1
+    if distribution.num_processes > 1:
+        raise RuntimeError(
+            "Batches are divided among the devices of one process; received "
+            f"{type(distribution).__name__} over {distribution.num_processes} "
+            "processes. Train in one of them, or give `fit` of the model the rows of "
+            "each process yourself."
+        )
+    return int(distribution.num_model_replicas)
+
+
+def require_distribution() -> None:
+    """Raises unless Keras can divide a training among devices under this backend.
+
+    Raises:
+        RuntimeError: Under another backend than JAX.
+
+    Example:
+        ```python
+        from keras_encdec.backend import require_distribution, running_backend
+
+        if running_backend() == "jax":
+            require_distribution()
+        ```
+    """
+    if keras.config.backend() != "jax":
+        raise RuntimeError(
+            "Several devices share a training under JAX alone, by keras.distribution; "
+            f"the backend is {keras.config.backend()}. Set KERAS_BACKEND=jax, or train "
+            "on one device."
+        )

@@ -68,6 +68,8 @@ def check_train(
     given: Collection[str],
     config: str | None,
     licence: str | None,
+    data_parallel: bool,
+    model_parallel: int,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, files without a line and a place that is taken.
@@ -89,6 +91,8 @@ def check_train(
             options.
         config: The file, which the parser has read.
         licence: Likewise.
+        data_parallel: Likewise.
+        model_parallel: Likewise.
         **options: Likewise.
     """
     if (source is None) == (corpus is None):

@@ -176,6 +176,8 @@ def train(
     given: Mapping[str, Any],
     config: str | None,
     licence: str | None,
+    data_parallel: bool,
+    model_parallel: int,
     **options: Any,
 ) -> None:
     """Trains a model on pairs of texts, in a folder that holds all of the run.
@@ -189,6 +191,7 @@ def train(
     import keras
 
     from keras_encdec import run
+    from keras_encdec.distribution import use_all_devices
     from keras_encdec.layers.activations import get_activation
     from keras_encdec.printing import tell
     from keras_encdec.text import Corpus, MixedPairs
@@ -197,6 +200,8 @@ def train(
     # What can be seen at once, before texts are read and subwords learned.
     recipe = {name: options.pop(name) for name in (*VOCABULARY_OPTIONS, *MODEL_OPTIONS)}
     get_activation(recipe["activation"])
+    if data_parallel or model_parallel > 1:
+        use_all_devices(model_parallel, vocabulary=False)
     with run.RunFolder(output).held() as folder:
         folder.check_place()
     # A record tells the folder itself.

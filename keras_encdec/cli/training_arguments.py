@@ -285,6 +285,18 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     ):
         add_training_option(group, name, words)
     group.add_argument(
+        "--data-parallel",
+        action="store_true",
+        help="divide each batch among all devices; under JAX",
+    )
+    group.add_argument(
+        "--model-parallel",
+        type=positive,
+        default=1,
+        help="devices that share the weights of a model, all but embeddings, and rows "
+        "with other such groups; under JAX",
+    )
+    group.add_argument(
         "--tensorboard",
         action="store_true",
         help="log for TensorBoard too; needs the extra tensorboard",

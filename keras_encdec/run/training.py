@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
+from keras_encdec.backend import data_replicas
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import (
     check_interrupt,
@@ -228,7 +229,9 @@ def train(
                 order = [*judges[:1], guard, *judges[1:], *callbacks]
                 trained.fit(
                     batches.dataset(
-                        first=done * steps + begun, accumulate=chosen.accumulate
+                        first=done * steps + begun,
+                        accumulate=chosen.accumulate,
+                        replicas=data_replicas(),
                     ),
                     steps_per_epoch=steps,
                     epochs=chosen.epochs,
@@ -353,7 +356,7 @@ def _judges(
 
     references = text_to_text.target_tokenizer.join(targets)
     return [
-        HeldOutLoss(held_out.dataset(count=len(held_out))),
+        HeldOutLoss(held_out.dataset(count=len(held_out), replicas=data_replicas())),
         GenerationScores(generate, sources, references, score, examples=examples),
     ]
 

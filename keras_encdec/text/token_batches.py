@@ -110,10 +110,8 @@ class TokenBatches:
                 f"{sampling} and pairs of ids, {pairs!r:.80}. Give texts, or leave "
                 "`sampling` out."
             )
-        for name, size in (
-            ("batch_tokens", batch_tokens),
-            ("num_shapes", num_shapes),
-        ):
+        sizes = {"batch_tokens": batch_tokens, "num_shapes": num_shapes}
+        for name, size in sizes.items():
             if size < 1:
                 raise ValueError(
                     f"{name} must be a positive number; received {size}. Raise it."
@@ -154,11 +152,9 @@ class TokenBatches:
             rows = -(-len(members) // number)
             self._numbers.append(number)
             self.shapes.append((rows, *longest.tolist()))
+        numbered = zip(self._numbers, self.shapes, strict=True)
         padded = sum(
-            number * rows * (source + target)
-            for number, (rows, source, target) in zip(
-                self._numbers, self.shapes, strict=True
-            )
+            n * rows * (source + target) for n, (rows, source, target) in numbered
         )
         self.tokens = [
             sum(
@@ -179,7 +175,12 @@ class TokenBatches:
         return sum(self._numbers)
 
     def dataset(
-        self, first: int = 0, count: int | None = None, *, accumulate: int = 1
+        self,
+        first: int = 0,
+        count: int | None = None,
+        *,
+        accumulate: int = 1,
+        replicas: int = 1,
     ) -> Any:
         """Returns batches in their order, for `fit` or `evaluate`.
 
@@ -191,22 +192,24 @@ class TokenBatches:
             accumulate: The number n of batches whose gradients make one update. Their
                 weights are then shares: those of n batches in turn, the first of which
                 have the numbers 0 to n - 1, sum to n.
+            replicas: The number of devices among which rows are divided: each batch
+                gets rows of padding until it divides. The pairs in it stay the same.
 
         Returns:
             A `tf.data.Dataset` of `((source, target), labels, weights)`: int32
             `(B, S)`, int32 `(B, T)`, int32 `(B, T)` and float32 `(B, T)`.
 
         Raises:
-            ValueError: If `accumulate` is not a positive integer.
+            ValueError: If `accumulate` or `replicas` is not a positive integer.
         """
-        if type(accumulate) is not int or accumulate < 1:
-            raise ValueError(
-                "accumulate must be an integer of at least 1, the number of batches of "
-                f"an update; received {accumulate!r}."
-            )
+        for name, number in {"accumulate": accumulate, "replicas": replicas}.items():
+            if type(number) is not int or number < 1:
+                raise ValueError(
+                    f"{name} must be an integer of at least 1; received {number!r}."
+                )
         ids, weights = (tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
         dataset = tf.data.Dataset.from_generator(
-            lambda: itertools.islice(self._shared(first, accumulate), count),
+            lambda: itertools.islice(self._shared(first, accumulate, replicas), count),
             output_signature=((ids, ids), ids, weights),
         )
         if count is not None:
@@ -234,12 +237,12 @@ class TokenBatches:
             skipped = max(0, first - number * len(self))
             yield from self._pass(number)[skipped:]
 
-    def _shared(self, first: int, accumulate: int) -> Any:
+    def _shared(self, first: int, accumulate: int, replicas: int) -> Any:
         if accumulate == 1:
-            yield from self._batches(first)
+            yield from self._batches(first, replicas)
             return
         skipped = first % accumulate
-        batches = self._batches(first - skipped)
+        batches = self._batches(first - skipped, replicas)
         while group := list(itertools.islice(batches, accumulate)):
             tokens = sum(weights.sum() for _, _, weights in group)
             for ids, labels, weights in group[skipped:]:
@@ -247,8 +250,9 @@ class TokenBatches:
                 yield ids, labels, weights * share
             skipped = 0
 
-    def _batches(self, first: int) -> Any:
+    def _batches(self, first: int, replicas: int) -> Any:
         for draw, (bucket, rows) in enumerate(self._plan(first), first):
+            rows = np.pad(rows, (0, -len(rows) % replicas), constant_values=-1)
             source, labels = (
                 side.padded(rows, length, draw)
                 for side, length in zip(

@@ -251,3 +251,23 @@ def test_refuses_texts_that_are_no_pairs():
         TokenBatches(["a", "b"], ["a"], BYTES, BYTES, 8)
     with pytest.raises(ValueError, match="at least one pair"):
         TokenBatches([], [], BYTES, BYTES, 8)
+
+
+def test_rows_divide_among_devices_and_hold_the_same_pairs():
+    tokenizer = ByteTokenizer()
+    words = [x * (1 + i % 5) for i, x in enumerate("abcdefghijklmnopqrs")]
+    batches = TokenBatches(words, words, tokenizer, tokenizer, batch_tokens=40)
+    count = len(batches)
+    for alone, shared in zip(
+        batches.dataset(count=count),
+        batches.dataset(count=count, replicas=4),
+        strict=True,
+    ):
+        alone, shared = map(tf.nest.flatten, (alone, shared))
+        for one, other in zip(alone, shared, strict=True):
+            rows = len(one)
+            assert len(other) % 4 == 0 and len(other) - rows < 4
+            np.testing.assert_array_equal(other[:rows], one)
+            assert not np.any(other[rows:])
+    with pytest.raises(ValueError, match="replicas must be .* received 0"):
+        batches.dataset(replicas=0)

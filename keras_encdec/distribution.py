@@ -1,0 +1,111 @@
+"""Trainings on several devices: who has which rows and which weights."""
+
+from typing import Any
+
+import keras
+
+from keras_encdec.backend import require_distribution
+
+# The axis of each weight that is divided, as T5X divides it: heads, hidden units of the
+# feed-forward network and the vocabulary. A path matches one rule at most.
+_RULES: dict[str, tuple[str | None, ...]] = {
+    ".*table/embeddings": ("model", None),
+    ".*attention/(query|key|value)/kernel": (None, "model"),
+    ".*attention/(query|key|value)/bias": ("model",),
+    ".*attention/output/kernel": ("model", None),
+    ".*feed_forward/(intermediate|gate)/kernel": (None, "model"),
+    ".*feed_forward/(intermediate|gate)/bias": ("model",),
+    ".*feed_forward/output/kernel": ("model", None),
+}
+
+
+def layout_map(mesh: Any, *, vocabulary: bool = True) -> Any:
+    """Returns which weights of an `EncoderDecoder` are divided among devices, and how.
+
+    For `keras.distribution.ModelParallel`, under JAX. It is set before the model is
+    built; the states of optimizers are divided like the weights.
+
+    Args:
+        mesh: A `keras.distribution.DeviceMesh` with axes `"batch"` and `"model"`. The
+            number of heads, `intermediate_dim` and, with `vocabulary`, the sizes of the
+            vocabularies must be divisible by the size of `"model"`.
+        vocabulary: Whether tables of embeddings, and logits with them, are divided by
+            the ids of the vocabulary; otherwise each device holds them whole.
+
+    Returns:
+        A `keras.distribution.LayoutMap`.
+
+    Raises:
+        ValueError: If the mesh has no axis `"model"`.
+
+    Example:
+        ```python
+        import keras
+        from keras_encdec.distribution import layout_map
+
+        devices = keras.distribution.list_devices()
+        shape = (len(devices), 1)
+        mesh = keras.distribution.DeviceMesh(shape, ("batch", "model"), devices)
+        print(len(layout_map(mesh)))  # 7
+        # keras.distribution.set_distribution(
+        #     keras.distribution.ModelParallel(
+        #         layout_map=layout_map(mesh), batch_dim_name="batch"
+        #     )
+        # )
+        ```
+
+    Reference:
+        https://arxiv.org/abs/2203.17189, "Scaling Up Models and Data with t5x and
+        seqio", whose rules these are.
+    """
+    if "model" not in mesh.axis_names:
+        raise ValueError(
+            "Weights are divided along the axis 'model' of a mesh; received the axes "
+            f"{tuple(mesh.axis_names)}. Name one of them so."
+        )
+    layouts = keras.distribution.LayoutMap(mesh)
+    for path, axes in _RULES.items():
+        if vocabulary or not path.endswith("embeddings"):
+            layouts[path] = axes
+    return layouts
+
+
+def use_all_devices(model_parallel: int = 1, *, vocabulary: bool = True) -> None:
+    """Has models that are built from now on use all devices of the process, under JAX.
+
+    The rows of a batch are divided among them, or among groups of them that share the
+    weights of a model, as `layout_map` says.
+
+    Args:
+        model_parallel: The number of devices that share the weights of a model.
+        vocabulary: As in `layout_map`.
+
+    Raises:
+        RuntimeError: Under another backend than JAX.
+        ValueError: If the number of devices is not divisible by `model_parallel`.
+
+    Example:
+        ```python
+        import keras
+        from keras_encdec.distribution import use_all_devices
+
+        if keras.config.backend() == "jax":
+            use_all_devices()
+            keras.distribution.set_distribution(None)
+        ```
+    """
+    require_distribution()
+    devices = keras.distribution.list_devices()
+    if model_parallel < 1 or len(devices) % model_parallel:
+        raise ValueError(
+            "model_parallel must be a number that divides that of the devices; "
+            f"received {model_parallel}, and there are {len(devices)}. Take another."
+        )
+    shape = len(devices) // model_parallel, model_parallel
+    mesh = keras.distribution.DeviceMesh(shape, ("batch", "model"), devices)
+    layouts = layout_map(mesh, vocabulary=vocabulary)
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
+        if model_parallel > 1
+        else keras.distribution.DataParallel(devices=devices)
+    )
