@@ -51,6 +51,7 @@ from keras_encdec.text import encode_corpus as encode_corpus
 from keras_encdec.text import read_pairs as read_pairs
 from keras_encdec.text import teacher_forcing as teacher_forcing
 from keras_encdec.text import text_dataset as text_dataset
+from keras_encdec.text_ensemble import text_ensemble as text_ensemble
 from keras_encdec.text_to_text import TextToText as TextToText
 from keras_encdec.training import Checkpoints as Checkpoints
 from keras_encdec.training import GenerationScores as GenerationScores

@@ -1,7 +1,7 @@
 """Checks that tokenizers fit a model, and texts its positions."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from keras_encdec.annotations import KerasModel, Text
 from keras_encdec.protocol import facts_of
@@ -113,3 +113,73 @@ def check_tokenizers(
                 f"is {padding_id}. Build the model with the tokenizer's "
                 "padding_id, or the tokenizer with the model's."
             )
+
+
+def check_same_ids(
+    side: str, names: Sequence[str], tokenizers: Sequence[Tokenizer]
+) -> None:
+    """Refuses tokenizers that do not give a text the ids that the first one gives it.
+
+    Those of one config do. Others must have the same special ids and tokens, and split
+    alike texts that are made of all their tokens.
+
+    Args:
+        side: Whose texts these are, `"source"` or `"target"`.
+        names: What each is called, such as its folder.
+        tokenizers: As many `Tokenizer`s.
+
+    Raises:
+        ValueError: If one does not.
+
+    Example:
+        ```python
+        from keras_encdec import WordTokenizer
+        from keras_encdec.text_checks import check_same_ids
+
+        tokenizers = [WordTokenizer(["a", "cat"]), WordTokenizer(["cat", "a"])]
+        try:
+            check_same_ids("source", ["mine", "yours"], tokenizers)
+        except ValueError as error:
+            print(error)
+        ```
+    """
+    first, probes = tokenizers[0], list[str]()
+    for name, tokenizer in zip(names, tokenizers, strict=True):
+        if _config_of(tokenizer) == _config_of(first):
+            continue
+        probes = probes or _texts_of_all_tokens(first)
+        how = _difference(first, tokenizer, probes)
+        if how is not None:
+            raise ValueError(
+                "Models that answer together need tokenizers that give the same ids; "
+                f"received {names[0]} and {name}, whose {side} tokenizers {how}. Train "
+                "them with the same vocabulary."
+            )
+
+
+def _config_of(tokenizer: Tokenizer) -> tuple[Any, ...]:
+    return type(tokenizer), tokenizer.get_config()
+
+
+def _difference(first: Tokenizer, other: Tokenizer, probes: list[str]) -> str | None:
+    """What tells two tokenizers apart, in words; None if nothing was found."""
+    special, others = (Tokenizer.get_config(x) for x in (first, other))
+    for name in special:
+        if special[name] != others[name]:
+            return f"have {name}={special[name]} and {others[name]}"
+    sizes = first.vocabulary_size, other.vocabulary_size
+    if sizes[0] != sizes[1]:
+        return f"have {sizes[0]:,} and {sizes[1]:,} ids"
+    ids, other_ids = (x.encode(probes).to_list() for x in (first, other))
+    for text, row, other_row in zip(probes, ids, other_ids, strict=True):
+        if row != other_row:
+            return f"give {text!r:.40} the ids {row!s:.60} and {other_row!s:.60}"
+    return None
+
+
+def _texts_of_all_tokens(tokenizer: Tokenizer) -> list[str]:
+    """Each token as a text of its own, and all in texts of several."""
+    rows = [[number] for number in range(tokenizer.vocabulary_size)]
+    tokens = [x.decode("utf-8", "replace") for x in tokenizer.decode(rows).numpy()]
+    several = (tokens[i : i + 8] for i in range(0, len(tokens), 8))
+    return [*tokens, *("".join(x) for x in several)]

@@ -390,12 +390,21 @@ def _no_line(purpose: str, path: AnyPath) -> ValueError:
 
 
 def add_saved(parser: argparse.ArgumentParser) -> None:
-    """Adds the folder of a trained model."""
+    """Adds the folders of trained models, and their weights where there are several."""
     parser.add_argument(
         "saved",
+        nargs="+",
         type=saved_or_checkpoint,
         help="folder that train or demo wrote, or of a checkpoint of transformers; or "
-        "hf://owner/name of the hub",
+        "hf://owner/name of the hub; several predict each token together",
+    )
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        type=positive_real,
+        metavar="NUMBER",
+        help="how much each of several models counts, in their order; all the same if "
+        "not given",
     )
     parser.add_argument(
         "--module",

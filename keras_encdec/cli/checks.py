@@ -269,14 +269,16 @@ def _check_sizes(
 
 
 def check_evaluate(
-    saved: str,
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
     source: str,
     target: str | None,
     output: str | None,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, files without a line, and to replace them."""
-    check_languages(saved, options["source_language"], options["target_language"])
+    languages = options["source_language"], options["target_language"]
+    check_models(saved, weights, *languages)
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     texts = [path for path in (source, target) if path is not None]
     require_another(output, "source or --target", texts)
@@ -285,7 +287,13 @@ def check_evaluate(
 
 
 def check_generate(
-    saved: str, source: str, output: str, n_best: int, resume: bool, **options: Any
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    output: str,
+    n_best: int,
+    resume: bool,
+    **options: Any,
 ) -> None:
     """Refuses options that do not fit, and to replace what is read."""
     if resume and ("-" in (source, output) or not _is_file_or_nothing(output)):
@@ -293,7 +301,8 @@ def check_generate(
             "--resume goes on with the file of --output, for that of --source; "
             f"received --source {source} and --output {output}. Name a file with each."
         )
-    check_languages(saved, options["source_language"], options["target_language"])
+    languages = options["source_language"], options["target_language"]
+    check_models(saved, weights, *languages)
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     check_n_best(n_best, options["sampler"], options["beams"])
     require_another(output, "source", [source])
@@ -301,6 +310,40 @@ def check_generate(
 
 def _is_file_or_nothing(path: str) -> bool:
     return os.path.isfile(path) or not os.path.exists(path)
+
+
+def check_models(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source_language: str | None = None,
+    target_language: str | None = None,
+) -> None:
+    """Refuses weights that are not one for each of several models, and languages.
+
+    Args:
+        saved: What `add_saved` calls so.
+        weights: Likewise.
+        source_language: As in `check_languages`.
+        target_language: Likewise.
+
+    Raises:
+        ValueError: If there are others, or as in `check_languages`.
+
+    Example:
+        ```python
+        from keras_encdec.cli.checks import check_models
+
+        check_models(["runs/a", "runs/b"], [2.0, 1.0])
+        ```
+    """
+    for place in saved:
+        check_languages(place, source_language, target_language)
+    if weights is not None and (len(weights) != len(saved) or len(saved) == 1):
+        raise ValueError(
+            "--weights are a number for each of several models; received "
+            f"{' '.join(f'{x:g}' for x in weights)} for {', '.join(map(repr, saved))}. "
+            "Give as many, or leave them out."
+        )
 
 
 def check_languages(

@@ -12,15 +12,15 @@ from keras_encdec.cli.arguments import (
     add_licence,
     add_saved,
     file_of_texts,
-    load_model,
     positive,
     require_some_line,
     tell_licence,
 )
-from keras_encdec.cli.checks import check_languages, require_packages
+from keras_encdec.cli.checks import check_models, require_packages
+from keras_encdec.cli.models import load_models
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
-from keras_encdec.saved_parts import EXPORT_FILES
+from keras_encdec.saved_parts import EXPORT_FILES, saved_folder
 
 if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText
@@ -63,6 +63,7 @@ def add_commands(commands: Commands) -> None:
         "write a SavedModel: strings in, strings out",
         "runs/en-de saved_models/en-de --version 2 --beams 5",
         "runs/en-de en-de.onnx --format onnx",
+        "runs/a runs/b saved_models/both",
         check=check_export,
     )
     add_saved(added)
@@ -124,7 +125,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def export(
-    saved: str,
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
     modules: Iterable[str],
     path: str,
     format: str,
@@ -141,7 +143,7 @@ def export(
     """
     sampler = make_sampler(beams=beams, length_penalty=length_penalty)
     languages = {x: options.pop(x) for x in ("source_language", "target_language")}
-    text_to_text = load_model(saved, modules, **languages)
+    text_to_text = load_models(saved, modules, weights, **languages)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler, max_length=max_length
     )
@@ -156,7 +158,8 @@ def export(
 
 
 def check_export(
-    saved: str,
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
     path: str,
     format: str,
     beams: int | None,
@@ -167,7 +170,17 @@ def check_export(
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, and a place that is taken."""
-    check_languages(saved, source_language, target_language)
+    check_models(saved, weights, source_language, target_language)
+    if format != "saved-model" and len(saved) > 1:
+        raise ValueError(
+            f"Only a SavedModel holds several models; received {len(saved)} and "
+            f"--format {format}. Export each alone, or leave the format out."
+        )
+    if format == "saved-model" and _is_model(path):
+        raise ValueError(
+            "The place to write stands behind the models, and is none itself; received "
+            f"{path!r}, which holds one. Name another place, the last."
+        )
     if length_penalty is not None and beams is None:
         raise ValueError(
             "--length-penalty is an option of --beams; received no --beams. Give both, "
@@ -195,6 +208,14 @@ def check_export(
         require_some_line("A proof", options["texts"])
     holds = EXPORT_FILES[format]
     require_place_of_folder(folder, overwrite=overwrite, holds=holds)
+
+
+def _is_model(path: str) -> bool:
+    try:
+        saved_folder(path)
+    except OSError:
+        return False
+    return True
 
 
 def _version_folder(path: str, version: int | None) -> pathlib.Path:

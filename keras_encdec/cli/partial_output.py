@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from keras_encdec.annotations import AnyPath
@@ -120,11 +120,11 @@ def _cut_to_whole_texts(file: BinaryIO, lines_each: int) -> int:
     return number // lines_each
 
 
-def name_of_work(saved: str, source: str, **options: Any) -> str:
-    """Returns a name for what a model generates for a file: for the same, the same.
+def name_of_work(saved: Sequence[str], source: str, **options: Any) -> str:
+    """Returns a name for what models generate for a file: for the same, the same.
 
     Args:
-        saved: The folder of the model, or a place on a hub.
+        saved: The folders of the models, or places on a hub.
         source: The path of the texts, or `"-"`.
         **options: All that answers depend on, beside them.
 
@@ -135,13 +135,13 @@ def name_of_work(saved: str, source: str, **options: Any) -> str:
         ```python
         from keras_encdec.cli.partial_output import name_of_work
 
-        print(name_of_work("runs/en-de", "test.en", seed=0))
+        print(name_of_work(["runs/en-de"], "test.en", seed=0))
         ```
     """
-    folder = pathlib.Path(saved)
-    files = sorted(x for x in folder.glob("*") if x.is_file())
+    folders = [pathlib.Path(place) for place in saved]
+    files = sorted(x for folder in folders for x in folder.glob("*") if x.is_file())
     files += [pathlib.Path(source)] if os.path.isfile(source) else []
     # A model that is trained on, or a text that is changed, is another one.
     states = [(str(x.resolve()), x.stat().st_size, x.stat().st_mtime_ns) for x in files]
-    facts = json.dumps([saved, source, states, options], sort_keys=True, default=str)
+    facts = json.dumps([[*saved], source, states, options], sort_keys=True, default=str)
     return hashlib.sha256(facts.encode()).hexdigest()[:12]

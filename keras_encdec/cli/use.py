@@ -18,14 +18,14 @@ from keras_encdec.cli.arguments import (
     add_saved,
     file_of_texts,
     is_checkpoint,
-    load_model,
     new_file_place,
     positive,
     read_some_pairs,
 )
 from keras_encdec.cli.checks import check_evaluate, check_generate
+from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.partial_output import as_line, name_of_work, written_lines
-from keras_encdec.cli.search import add_search, make_sampler, too_many
+from keras_encdec.cli.search import add_search
 from keras_encdec.files import new_file
 from keras_encdec.interrupts import check_interrupt
 from keras_encdec.saved_parts import saved_folder
@@ -44,6 +44,7 @@ def add_commands(commands: Commands) -> None:
         "score generated texts against true ones",
         "runs/en-de --source test.en --target test.de --beams 5",
         "runs/words --source test.tsv --output generated.txt",
+        "runs/a runs/b --weights 2 1 --source test.tsv",
         check=check_evaluate,
     )
     add_saved(added)
@@ -117,7 +118,8 @@ def _bleu_tokenizer(name: str) -> str:
 
 
 def evaluate(
-    saved: str,
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
     modules: Iterable[str],
     source: str,
     target: str | None,
@@ -138,7 +140,9 @@ def evaluate(
     sources, references = read_some_pairs("An evaluation", source, target)
     check_evaluation(sources, references, tokenize=tokenize)
     with _writer(output) as write:
-        text_to_text, call = _searching(saved, modules, len(sources), **search)
+        text_to_text, call = searching_model(
+            saved, modules, weights, len(sources), **search
+        )
         ids = _checked(text_to_text, sources, references)
         start = time.perf_counter()
         show = _progress(len(ids))
@@ -174,7 +178,8 @@ def _print_errors(
 
 
 def generate(
-    saved: str,
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
     modules: Iterable[str],
     source: str,
     output: str,
@@ -200,12 +205,14 @@ def generate(
             f"keras-encdec: warning: {place} holds no line; nothing is generated.",
             file=sys.stderr,
         )
-    text_to_text, call = _searching(saved, modules, len(lines), n_best, **search)
+    text_to_text, call = searching_model(
+        saved, modules, weights, len(lines), n_best, **search
+    )
     _check_lines(text_to_text, lines)
-    model = saved if is_checkpoint(saved) else str(saved_folder(saved))
+    models = [x if is_checkpoint(x) else str(saved_folder(x)) for x in saved]
     # Answers do not depend on what stands in a batch.
     options = {**search, "batch_size": None, "n_best": n_best, "modules": [*modules]}
-    name = name_of_work(model, source, **options)
+    name = name_of_work(models, source, weights=weights, **options)
     number = done = 0
     try:
         with written_lines(output, name, resume=resume, lines_each=n_best) as (
@@ -242,45 +249,6 @@ def _lines_of(number: int, answer: Any, n_best: int) -> list[str]:
     if n_best == 1:
         return [answer]
     return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
-
-
-def _searching(
-    saved: str,
-    modules: Iterable[str],
-    number: int,
-    n_best: int = 1,
-    *,
-    source_language: str | None,
-    target_language: str | None,
-    max_length: int | None,
-    seed: int,
-    batch_size: int | None,
-    **options: Any,
-) -> tuple["TextToText", dict[str, Any]]:
-    """The saved model with the sampler asked for, and the options of its call."""
-    sampler = make_sampler(**options)
-    text_to_text = load_model(
-        saved,
-        modules,
-        source_language=source_language,
-        target_language=target_language,
-    )
-    text_to_text = text_to_text.with_sampler(
-        text_to_text.sampler if sampler is None else sampler,
-        max_length=max_length,
-        # At once if so many texts are worth the seconds it takes.
-        jit_compile=True if number > 200 else "auto",
-    )
-    try:
-        text_to_text.sampler.rows_per_source(n_best)
-    except ValueError as error:
-        raise too_many(n_best, repr(text_to_text.sampler)) from error
-    # With no source a call checks its options, and no more.
-    text_to_text.generator([], text_to_text.max_length)
-    call: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
-    if n_best > 1:
-        call.update(num_return_sequences=n_best, return_scores=True)
-    return text_to_text, call
 
 
 def _checked(

@@ -1,5 +1,6 @@
 """What is told before Keras is imported: in a process that cannot import it."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -94,6 +95,14 @@ WRONG = {
     "generate saved --beams 3 --n-best 5": "received 5 with --sampler beam --beams 3",
     "generate saved --sampler greedy --n-best 2": "received 2 with --sampler greedy",
     "generate saved --n-best 2": "reached",
+    "generate saved --weights 2": "received 2 for 'saved'. Give as many",
+    "evaluate saved saved --source pairs.tsv --weights 2 1 1": "received 2 1 1 for",
+    "generate saved saved --weights 2 0": "--weights: must be",
+    "generate saved other": "is missing in 'other'",
+    "generate saved saved --weights 2 1": "reached",
+    "export saved saved new": "reached",
+    "export saved saved new --format onnx": "Only a SavedModel holds several models",
+    "export saved saved": "received 'saved', which holds one. Name another place",
     "export saved file": "a file on the way",
     "export saved file --format onnx --overwrite": "and no folder",
     "export saved new --signatures beams": "did you mean beam?",
@@ -199,7 +208,11 @@ def prepare(words):
         path.write_text(text, "utf-8")
         for name, value in tomllib.loads(text).items():
             words = [*words, f"--{name}", str(value)]
-    folders = [words[1]] if command in ("evaluate", "generate", "export") else []
+    folders = []
+    if command in ("evaluate", "generate", "export"):
+        folders += itertools.takewhile(lambda word: word[0] != "-", words[1:])
+        # Behind the models stands what is written.
+        del folders[max(len(folders) - 1, 1) if command == "export" else len(folders) :]
     for word in words:
         option = word if word.startswith("--") else option
         if option in READ and word != option:
@@ -230,7 +243,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         called += [words] * (words[0] == "init")
         assert len(called) == number + 1
     commands = {"README": 4, "training": 6, "recipes": 9, "export": 3, "pretrained": 5}
-    commands["scale"] = 5
+    commands |= {"scale": 5, "generation": 2, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 

@@ -112,6 +112,19 @@ def test_a_length_penalty_needs_beams(saved, tmp_path, error_of, format):
     assert "--length-penalty is an option of --beams" in said
 
 
+def test_several_models_are_exported_as_one(saved, tmp_path, monkeypatch, error_of):
+    given = []
+
+    def export(text_to_text, path, **options):
+        given.append((text_to_text.model.options()["weights"], path))
+        raise ValueError("That is enough.")
+
+    monkeypatch.setattr(keras_encdec.export, "export_saved_model", export)
+    words = [saved, saved, tmp_path / "models", "--weights", 1, 3]
+    assert "That is enough." in error_of("export", *words)
+    assert given == [([0.25, 0.75], tmp_path / "models" / "1")]
+
+
 def test_what_can_be_asked_for_is_what_there_is():
     assert SIGNATURES == keras_encdec.export.SIGNATURES
     types = ctranslate2.specs.model_spec.ACCEPTED_MODEL_TYPES

@@ -46,7 +46,7 @@ def test_the_name_of_a_work_is_that_of_all_it_depends_on(tmp_path):
     source.write_text("a"), model.write_text("b")
 
     def name(**options):
-        return name_of_work(str(model.parent), str(source), **options)
+        return name_of_work([str(model.parent)], str(source), **options)
 
     first = name(seed=1, beams=None)
     assert first == name(beams=None, seed=1) and len(first) == 12

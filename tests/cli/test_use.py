@@ -30,6 +30,7 @@ from keras_encdec.text import (
     sequence_error_rate,
     token_error_rate,
 )
+from keras_encdec.text_ensemble import text_ensemble
 from keras_encdec.text_to_text import TextToText
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -197,6 +198,22 @@ def test_evaluate_and_generate_search_alike(saved, tmp_path, run):
     greedy, *rest = dict.fromkeys(texts.values())
     assert len(rest) == 1 and greedy != rest[0]
     assert texts["evaluate", ("--beams", 8)] == texts["generate", ("--beams", 8)]
+
+
+@pytest.mark.once
+def test_several_models_answer_as_one(saved, tmp_path, run, stdin, error_of):
+    other = untrained()
+    other.save(tmp_path / "other")
+    both = [TextToText.load(saved), TextToText.load(tmp_path / "other")]
+    expected = text_ensemble(both, [1, 3])(LINES)
+    given = [saved, tmp_path / "other", "--weights", 1, 3]
+    stdin(DATA)
+    assert run("generate", *given).out.split("\n")[:-1] == expected
+    words = WordTokenizer(list("tsrqponmlkjihgfedcba"))
+    untrained(target_tokenizer=words).save(tmp_path / "words")
+    stdin(DATA)
+    said = error_of("generate", saved, tmp_path / "words")
+    assert f"received {saved!r} and '{tmp_path / 'words'}', whose target token" in said
 
 
 # ---- generate

@@ -1,0 +1,93 @@
+"""Trained models as a command uses them: several as one, with the search asked for."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_encdec.cli.arguments import load_model
+from keras_encdec.cli.search import make_sampler, too_many
+
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import TextToText
+
+
+def load_models(
+    saved: Sequence[str],
+    modules: Iterable[str] = (),
+    weights: Sequence[float] | None = None,
+    **languages: str | None,
+) -> "TextToText":
+    """Returns the `TextToText` of one model, or the ensemble of several.
+
+    Args:
+        saved: What `add_saved` calls so.
+        modules: As in `TextToText.load`.
+        weights: What `add_saved` calls so.
+        **languages: As in `load_model`.
+
+    Raises:
+        ValueError: If the models do not fit each other, or as in `TextToText.load`.
+    """
+    models = [load_model(place, modules, **languages) for place in saved]
+    if len(models) == 1:
+        return models[0]
+    from keras_encdec.text_ensemble import text_ensemble
+
+    return text_ensemble(models, weights, names=[repr(place) for place in saved])
+
+
+def searching_model(
+    saved: Sequence[str],
+    modules: Iterable[str],
+    weights: Sequence[float] | None,
+    number: int,
+    n_best: int = 1,
+    *,
+    source_language: str | None = None,
+    target_language: str | None = None,
+    max_length: int | None,
+    seed: int = 0,
+    batch_size: int | None,
+    **options: Any,
+) -> tuple["TextToText", dict[str, Any]]:
+    """Returns the models with the sampler asked for, and the options of a call.
+
+    Args:
+        saved: As in `load_models`.
+        modules: Likewise.
+        weights: Likewise.
+        number: The number of texts.
+        n_best: The number of texts for each of them.
+        source_language: As in `load_model`.
+        target_language: Likewise.
+        max_length: As in `add_search`, and so are all others.
+        seed: Likewise.
+        batch_size: Likewise.
+        **options: Likewise.
+
+    Raises:
+        ValueError: If an option does not fit the models.
+    """
+    sampler = make_sampler(**options)
+    text_to_text = load_models(
+        saved,
+        modules,
+        weights,
+        source_language=source_language,
+        target_language=target_language,
+    )
+    text_to_text = text_to_text.with_sampler(
+        text_to_text.sampler if sampler is None else sampler,
+        max_length=max_length,
+        # At once if so many texts are worth the seconds it takes.
+        jit_compile=True if number > 200 else "auto",
+    )
+    try:
+        text_to_text.sampler.rows_per_source(n_best)
+    except ValueError as error:
+        raise too_many(n_best, repr(text_to_text.sampler)) from error
+    # With no source a call checks its options, and no more.
+    text_to_text.generator([], text_to_text.max_length)
+    call: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
+    if n_best > 1:
+        call.update(num_return_sequences=n_best, return_scores=True)
+    return text_to_text, call
