@@ -16,7 +16,9 @@ from sphinx.util import inspect
 ROOT = Path(__file__).resolve().parents[1]
 # What is documented is what lies beside these pages, and needs no GPU.
 sys.path.insert(0, str(ROOT))
-os.environ.update(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="2")
+os.environ.update(
+    CUDA_VISIBLE_DEVICES="", KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="2"
+)
 
 import keras_encdec  # noqa: E402
 

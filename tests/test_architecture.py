@@ -70,6 +70,14 @@ IMPORTS = {
     },
     "evaluation": {"option_checks", "text"},
     "plots": {"files", "text", "text_to_text"},
+    "report": {
+        "evaluation",
+        "files",
+        "model_card",
+        "plots",
+        "text",
+        "text_to_text",
+    },
     "bayes_risk": {"option_checks", "text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "run": {

@@ -138,10 +138,10 @@ def evaluate(
     sources, references = read_some_pairs("An evaluation", source, target)
     check_evaluation(sources, references, tokenize=tokenize)
     with _writer(output) as write:
-        text_to_text, call = _searching(saved, modules, len(sources), **search)
-        ids = _checked(text_to_text, sources, references)
+        text_to_text, call = searching(saved, modules, len(sources), **search)
+        ids = checked_ids(text_to_text, sources, references)
         start = time.perf_counter()
-        show = _progress(len(ids))
+        show = progress_of(len(ids))
         hypotheses = text_to_text(ids, progress=lambda done, _: show(done), **call)
         seconds = time.perf_counter() - start
         write(hypotheses)
@@ -200,7 +200,7 @@ def generate(
             f"keras-encdec: warning: {place} holds no line; nothing is generated.",
             file=sys.stderr,
         )
-    text_to_text, call = _searching(saved, modules, len(lines), n_best, **search)
+    text_to_text, call = searching(saved, modules, len(lines), n_best, **search)
     _check_lines(text_to_text, lines)
     model = saved if is_checkpoint(saved) else str(saved_folder(saved))
     # Answers do not depend on what stands in a batch.
@@ -215,7 +215,7 @@ def generate(
             if resume:
                 tell(f"{done:,} of {len(lines):,} texts are there already.", sys.stderr)
             start, number = time.perf_counter(), done
-            show = _progress(len(lines), done)
+            show = progress_of(len(lines), done)
             remaining = itertools.islice(lines, done, None)
             answers = text_to_text.generate(
                 remaining, first=done, progress=show, **call
@@ -244,7 +244,7 @@ def _lines_of(number: int, answer: Any, n_best: int) -> list[str]:
     return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
 
 
-def _searching(
+def searching(
     saved: str,
     modules: Iterable[str],
     number: int,
@@ -257,7 +257,23 @@ def _searching(
     batch_size: int | None,
     **options: Any,
 ) -> tuple["TextToText", dict[str, Any]]:
-    """The saved model with the sampler asked for, and the options of its call."""
+    """Returns the saved model with the sampler asked for, and options of its call.
+
+    Args:
+        saved: As in `load_model`.
+        modules: Likewise.
+        number: How many texts it will be given.
+        n_best: How many answers are wanted of each.
+        source_language: As in `load_model`.
+        target_language: Likewise.
+        max_length: The largest length, or None for the model's own.
+        seed: Of what is drawn.
+        batch_size: As in `TextToText.__call__`.
+        **options: Those of `make_sampler`.
+
+    Returns:
+        The `TextToText`, and a dict.
+    """
     sampler = make_sampler(**options)
     text_to_text = load_model(
         saved,
@@ -283,10 +299,16 @@ def _searching(
     return text_to_text, call
 
 
-def _checked(
+def checked_ids(
     text_to_text: "TextToText", sources: Sequence[str], references: Sequence[str]
 ) -> "EncodedTexts":
-    """The ids of the sources; tells what of the texts the model does not know."""
+    """Returns the ids of the sources; tells what of the texts the model does not know.
+
+    Args:
+        text_to_text: A `TextToText`.
+        sources: A list of `str`.
+        references: Likewise.
+    """
     from keras_encdec.text import unknown_tokens
 
     ids = text_to_text.encode(sources)
@@ -339,10 +361,15 @@ def _writer(output: str | None) -> Iterator[Callable[[Iterable[str]], object]]:
             yield lambda texts: file.write_bytes(b"".join(map(as_line, texts)))
 
 
-def _progress(total: int, first: int = 0) -> Callable[[int], None]:
+def progress_of(total: int, first: int = 0) -> Callable[[int], None]:
     """Gives a function that shows how many of all texts are done, and the time left.
 
-    It is told how many are done since it was made; `first` were so before.
+    Args:
+        total: The number of texts.
+        first: How many were done before.
+
+    Returns:
+        The function, which is told how many are done since it was made.
     """
     import keras
 
