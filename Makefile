@@ -1,6 +1,7 @@
 # demo   trains, evaluates and uses a small model
 # test   lint, then every test, under each backend
 # test-fast  lint, then what depends on the backend, under one; BACKEND=jax for another
+# docs   builds the site of the documentation in build/docs
 # bench  compares with other libraries; make bench BENCH="training --sizes base"
 # Add --keep-going to see every backend even after one has failed.
 
@@ -15,6 +16,7 @@ PROCESSES ?= 2
 bin := $(VENV)/bin
 installed := $(VENV)/installed
 installed_for_tests := $(VENV)/installed-for-tests
+installed_for_docs := $(VENV)/installed-for-docs
 installed_for_bench := $(VENV)/installed-for-bench
 pytest := $(bin)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal --durations 25
 
@@ -22,7 +24,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Idle threads of one library would otherwise spin on the cores another one needs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-fast bench lint test-once $(BACKENDS:%=test-%)
+.PHONY: demo test test-fast docs bench lint test-once $(BACKENDS:%=test-%)
 
 demo: $(installed)
 	$(bin)/keras-encdec demo --overwrite
@@ -35,6 +37,10 @@ lint: $(installed_for_tests)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+
+docs: $(installed_for_docs)
+	$(bin)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs \
+		--doctree-dir build/doctrees . build/docs
 
 bench: $(installed_for_bench)
 	$(bin)/python tests/benchmarks/run.py $(BENCH)
@@ -52,6 +58,10 @@ $(installed): pyproject.toml constraints.txt | $(bin)/python
 $(installed_for_tests): pyproject.toml constraints.txt | $(bin)/python
 	$(bin)/python -m pip install --no-compile --constraint constraints.txt --editable ".[demo,jax,torch,test]"
 	touch $@ $(installed)
+
+$(installed_for_docs): pyproject.toml constraints.txt | $(bin)/python
+	$(bin)/python -m pip install --no-compile --constraint constraints.txt --editable ".[docs]"
+	touch $@
 
 $(installed_for_bench): pyproject.toml constraints.txt | $(bin)/python
 	$(bin)/python -m pip install --no-compile --constraint constraints.txt --editable ".[bench]"

@@ -39,6 +39,7 @@ from keras_encdec.pretrained.labels import (
     labels_to_hugging_face as labels_to_hugging_face,
 )
 from keras_encdec.recipe import build as build
+from keras_encdec.report import write_report as write_report
 from keras_encdec.run import train as train
 from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer
 from keras_encdec.text import ByteTokenizer as ByteTokenizer

@@ -150,7 +150,7 @@ def model_card(text_to_text: Any, form: str = "saved") -> str:
                 f"# {card.get('name', 'A sequence-to-sequence model')}",
                 title,
                 "## What it is",
-                "\n".join(f"- {line}" for line in _sizes(text_to_text)),
+                "\n".join(f"- {line}" for line in sizes_of(text_to_text)),
                 "## Data",
                 str(card.get("data", "Not told.")),
                 "## Scores",
@@ -176,7 +176,23 @@ def write_card(folder: pathlib.Path, text_to_text: Any, form: str) -> None:
     (folder / CARD_FILE).write_text(model_card(text_to_text, form), encoding="utf-8")
 
 
-def _sizes(text_to_text: Any) -> list[str]:
+def sizes_of(text_to_text: Any) -> list[str]:
+    """Returns what a model's card tells of its sizes.
+
+    Args:
+        text_to_text: As in `model_card`.
+
+    Returns:
+        A list of `str`, Markdown.
+
+    Example:
+        ```python
+        from keras_encdec import EncoderDecoder
+        from keras_encdec.model_card import sizes_of
+
+        print(sizes_of(EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)))
+        ```
+    """
     model = getattr(text_to_text, "model", text_to_text)
     lines = [f"{type(model).__name__}, {model.count_params():,} parameters"]
     config = model.get_config() if type(model).__name__ == "EncoderDecoder" else {}

@@ -10,11 +10,6 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-OTHERS = [
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "SECURITY.md",
-    *(ROOT / folder / "README.md" for folder in ("saved_models", "tests/benchmarks")),
-]
 
 PYTHON_BLOCK = re.compile(
     r"^(?P<skip><!-- not run -->\n+)?^```python\n(?P<code>.*?)^```$", re.M | re.S
@@ -79,15 +74,6 @@ def test_the_first_block_prints_what_the_page_shows(
 
 def test_the_readme_can_be_read_at_once():
     assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150
-
-
-@pytest.mark.parametrize(
-    "page", [*PAGES, *OTHERS], ids=lambda page: str(page.relative_to(ROOT))
-)
-def test_what_a_page_links_to_is_there(page):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
-    missing = [link for link in links if not (page.parent / link).exists()]
-    assert not missing
 
 
 def test_commands_are_targets_of_the_makefile():

@@ -449,9 +449,7 @@ class Within:
 vocabulary_size = Within(Numbers(kind=int, least=5, below=2**31))
 # Larger ones would fit into no array of ids.
 positive = Within(Numbers(kind=int, least=1, below=2**31))
-int32 = Within(Numbers(kind=int, least=-(2**31), below=2**31))
 count = Within(Numbers(kind=int, least=0, below=2**31))
-finite = Within(Numbers(kind=float))
 positive_real = Within(POSITIVE)
 share = Within(SHARE)
 portion = Within(Numbers(kind=float, above=0, most=1))

@@ -3,11 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from keras_encdec.cli.arguments import finite, int32, portion, positive, positive_real
+from keras_encdec.cli.arguments import Within, portion, positive, positive_real
+from keras_encdec.training_options import Numbers
 
 if TYPE_CHECKING:
     from keras_encdec.generation import Sampler
 
+int32 = Within(Numbers(kind=int, least=-(2**31), below=2**31))
+finite = Within(Numbers(kind=float))
 # For each sampler its options, by the names of its class's arguments.
 _TEMPERATURE = {"temperature": "temperature"}
 SAMPLERS: dict[str, dict[str, str]] = {

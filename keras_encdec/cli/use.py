@@ -143,9 +143,9 @@ def evaluate(
         text_to_text, call = searching_model(
             saved, modules, weights, len(sources), **search
         )
-        ids = _checked(text_to_text, sources, references)
+        ids = checked_ids(text_to_text, sources, references)
         start = time.perf_counter()
-        show = _progress(len(ids))
+        show = progress_of(len(ids))
         hypotheses = text_to_text(ids, progress=lambda done, _: show(done), **call)
         seconds = time.perf_counter() - start
         write(hypotheses)
@@ -222,7 +222,7 @@ def generate(
             if resume:
                 tell(f"{done:,} of {len(lines):,} texts are there already.", sys.stderr)
             start, number = time.perf_counter(), done
-            show = _progress(len(lines), done)
+            show = progress_of(len(lines), done)
             remaining = itertools.islice(lines, done, None)
             answers = text_to_text.generate(
                 remaining, first=done, progress=show, **call
@@ -251,10 +251,16 @@ def _lines_of(number: int, answer: Any, n_best: int) -> list[str]:
     return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
 
 
-def _checked(
+def checked_ids(
     text_to_text: "TextToText", sources: Sequence[str], references: Sequence[str]
 ) -> "EncodedTexts":
-    """The ids of the sources; tells what of the texts the model does not know."""
+    """Returns the ids of the sources; tells what of the texts the model does not know.
+
+    Args:
+        text_to_text: A `TextToText`.
+        sources: A list of `str`.
+        references: Likewise.
+    """
     from keras_encdec.text import unknown_tokens
 
     ids = text_to_text.encode(sources)
@@ -307,10 +313,15 @@ def _writer(output: str | None) -> Iterator[Callable[[Iterable[str]], object]]:
             yield lambda texts: file.write_bytes(b"".join(map(as_line, texts)))
 
 
-def _progress(total: int, first: int = 0) -> Callable[[int], None]:
+def progress_of(total: int, first: int = 0) -> Callable[[int], None]:
     """Gives a function that shows how many of all texts are done, and the time left.
 
-    It is told how many are done since it was made; `first` were so before.
+    Args:
+        total: The number of texts.
+        first: How many were done before.
+
+    Returns:
+        The function, which is told how many are done since it was made.
     """
     import keras
 

@@ -10,6 +10,7 @@ from keras_encdec.text.dataset import teacher_forcing, text_dataset
 from keras_encdec.text.differences import (
     WrongText,
     marked_differences,
+    text_differences,
     worst_texts,
 )
 from keras_encdec.text.encoding import encode_corpus
@@ -68,6 +69,7 @@ __all__ = [
     "stream_pairs",
     "teacher_forcing",
     "text_dataset",
+    "text_differences",
     "token_error_rate",
     "unknown_tokens",
     "worst_texts",

@@ -101,15 +101,42 @@ def marked_differences(hypothesis: str, reference: str) -> str:
         # a[- big-] red [-cat-]{+dog+}
         ```
     """
+    marks = {"same": "{}", "missing": "[-{}-]", "added": "{{+{}+}}"}
+    return "".join(
+        marks[kind].format(part)
+        for kind, part in text_differences(hypothesis, reference)
+    )
+
+
+def text_differences(hypothesis: str, reference: str) -> list[tuple[str, str]]:
+    """Returns the parts of a text and of another, what they share once.
+
+    Args:
+        hypothesis: A text.
+        reference: The text that it should be. Words are compared where it has several,
+            else characters.
+
+    Returns:
+        A list of pairs `(kind, part)` in order: `"same"`, `"missing"` in the
+        hypothesis, or `"added"` there.
+
+    Example:
+        ```python
+        from keras_encdec.text import text_differences
+
+        print(text_differences("a dog", "a cat"))
+        # [('same', 'a '), ('missing', 'cat'), ('added', 'dog')]
+        ```
+    """
     pattern = r"\s+|\S+" if re.search(r"\S\s+\S", reference) else r"(?s:.)"
     true, generated = (re.findall(pattern, text) for text in (reference, hypothesis))
     found = difflib.SequenceMatcher(None, true, generated, autojunk=False)
-    marked = []
+    parts = []
     for kind, i, j, k, m in found.get_opcodes():
-        if kind == "equal":
-            marked += true[i:j]
-            continue
         missing, added = "".join(true[i:j]), "".join(generated[k:m])
-        marked += [f"[-{missing}-]"] if missing else []
-        marked += [f"{{+{added}+}}"] if added else []
-    return "".join(marked)
+        if kind == "equal":
+            parts.append(("same", missing))
+            continue
+        parts += [("missing", missing)] if missing else []
+        parts += [("added", added)] if added else []
+    return parts
