@@ -11,8 +11,9 @@ from keras_encdec.generation import Generated, Generator
 from keras_encdec.generation.inputs.batches import batches_by_length
 from keras_encdec.generation.random_numbers import seeds_from_numbers
 
-# The texts that are read and sorted at a time.
-WINDOW = 2048
+# The texts that are read and sorted at a time; and at first where answers are taken
+# one by one, for the first should not have to wait for so many.
+WINDOW, FIRST_WINDOW = 2048, 256
 
 
 def answers_in_order(
@@ -21,6 +22,7 @@ def answers_in_order(
     encode: Callable[[list[Any], int], Sequence[Any]],
     decode: Callable[[Ids], list[str]],
     *,
+    growing: bool,
     first: int,
     seed: int,
     batch_size: int | None,
@@ -35,6 +37,8 @@ def answers_in_order(
         encode: A function from a list of them, and the place of its first, to rows of
             ids.
         decode: A function from rows of ids to a list of `str`.
+        growing: Whether the first windows are smaller: 256 texts, and each twice as
+            many as the one before.
         first: The place of the first text.
         seed: The seed of random samplers.
         batch_size: The number of texts generated at once, or None.
@@ -45,7 +49,9 @@ def answers_in_order(
         A `str` for each text, a pair with its score, or a list of them.
     """
     waiting, done = iter(texts), 0
-    while window := [*itertools.islice(waiting, WINDOW)]:
+    size = min(FIRST_WINDOW, WINDOW) if growing else WINDOW
+    while window := [*itertools.islice(waiting, size)]:
+        size = min(2 * size, WINDOW)
         rows = encode(window, first + done)
         places = np.arange(first + done, first + done + len(rows)).astype("int32")
         seeds = seeds_from_numbers(places, seed)

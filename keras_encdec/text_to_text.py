@@ -279,12 +279,13 @@ class TextToText:
     ) -> Iterator[Any]:
         """Yields what a call returns, in turn, for any number of texts.
 
-        As many as 2,048 are read at a time and sorted by their lengths: memory does not
-        grow with their number. Answers are the same as those of a call with all texts.
+        As many as 2,048 are read at a time, at first 256, and sorted by their lengths:
+        memory does not grow with their number. Answers are the same as those of a call
+        with all texts.
 
         Args:
-            texts: An iterator of source texts, such as a file that is read line by
-                line; or as in a call.
+            texts: An iterator of source texts, such as the lines of a file without
+                their ends; or as in a call.
             first: The place of the first of them among all texts, from 0, where others
                 were generated before.
             max_length: As in a call.
@@ -322,8 +323,9 @@ class TextToText:
         require_several_texts(texts=texts)
         self.sampler.rows_per_source(number)
 
+        encoded = isinstance(texts, EncodedTexts)
+
         def encode(window: list[Any], place: int) -> Sequence[Any]:
-            encoded = isinstance(texts, EncodedTexts)
             return window if encoded else self._encode(window, "source", place)
 
         return answers_in_order(
@@ -331,6 +333,7 @@ class TextToText:
             texts,
             encode,
             self._decode,
+            growing=not encoded,
             first=first,
             seed=seed,
             batch_size=batch_size,

@@ -29,7 +29,8 @@ def test_answers_stand_in_order_and_no_window_is_read_before_its_turn(monkeypatc
         return [[*text] for text in window]
 
     call = {"max_length": 2, "num_return_sequences": None, "return_scores": False}
-    options = {"first": 10, "seed": 0, "batch_size": 2, "progress": None}
+    options = {"growing": False, "first": 10, "seed": 0}
+    options |= {"batch_size": 2, "progress": None}
     answers = answers_in_order(generator, texts(), encode, list, **options, **call)
     first = next(answers)
     assert read == ["a", "bbb", "cc"] and seen == [[3, 2], [1]]
@@ -46,6 +47,33 @@ def test_answers_stand_in_order_and_no_window_is_read_before_its_turn(monkeypatc
         **call,
     )
     assert next(alone)[1] == found[2][1]
+
+
+def test_windows_grow_where_answers_are_taken_one_by_one(monkeypatch):
+    monkeypatch.setattr(keras_encdec.bulk, "WINDOW", 8)
+    monkeypatch.setattr(keras_encdec.bulk, "FIRST_WINDOW", 2)
+    windows = []
+
+    def encode(window, place):
+        windows.append((place, len(window)))
+        return [[text] for text in window]
+
+    call = {"max_length": 1, "num_return_sequences": None, "return_scores": False}
+    options = {"first": 0, "seed": 0, "batch_size": None, "progress": None, **call}
+    for growing, expected in (
+        (True, [(0, 2), (2, 4), (6, 8), (14, 8), (22, 1)]),
+        (False, [(0, 8), (8, 8), (16, 7)]),
+    ):
+        windows.clear()
+        answers = answers_in_order(
+            lambda rows, *_, **__: np.array(rows),
+            range(23),
+            encode,
+            lambda ids: ids.ravel().tolist(),
+            growing=growing,
+            **options,
+        )
+        assert [*answers] == [*range(23)] and windows == expected
 
 
 def test_half_a_character_is_held_back():

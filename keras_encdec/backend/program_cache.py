@@ -51,10 +51,10 @@ def keep_programs() -> pathlib.Path | None:
     if not most or jax.config.jax_compilation_cache_dir is not None:
         return None
     versions = f"jax-{jax.__version__}-jaxlib-{jax.lib.__version__}"
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    above = pathlib.Path(home, "keras_encdec")
-    folder = above / f"{versions}-{_processor()}"
     try:
+        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        above = pathlib.Path(home, "keras_encdec")
+        folder = above / f"{versions}-{_processor()}"
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         if not (_is_ours_alone(above) and _is_ours_alone(folder)):
@@ -66,7 +66,8 @@ def keep_programs() -> pathlib.Path | None:
             )
             return None
         _shrink(above, most)
-    except OSError:  # A home that may not be written: compiled anew each time.
+    # No home, or one that may not be written: compiled anew each time.
+    except (OSError, RuntimeError):
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _SECONDS)

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from keras_encdec.annotations import AnyPath
 from keras_encdec.files import is_written_straight, new_file, require_place_of_file
+from keras_encdec.lock import held
 
 
 @contextlib.contextmanager
@@ -19,12 +20,13 @@ def growing_file(
 ) -> Iterator[BinaryIO]:
     r"""Gives a file to append to, which takes its place when all is written.
 
-    Left early, by an error or a kill, it stays beside the place with what it holds.
+    Left early, by an error or a kill, it stays beside the place with what it holds. One
+    process at a time writes it.
 
     Args:
         path: The place of the file, as in `new_file`.
-        name: What names the work, the same for who goes on with it: until it is whole
-            the file is called `PATH.NAME.partial`.
+        name: What names the work, the same for who goes on with it, as in
+            `partial_place`.
         resume: Whether to go on with what is there; otherwise it is begun anew.
 
     Yields:
@@ -32,6 +34,7 @@ def growing_file(
         ends it is renamed to `path`; if the block fails, it stays, unless it is empty.
 
     Raises:
+        BlockingIOError: If another process writes it.
         OSError: As in `new_file`.
 
     Example:
@@ -52,17 +55,39 @@ def growing_file(
         with open(path, "wb") as straight:
             yield straight
         return
-    partial = pathlib.Path(f"{os.path.realpath(path)}.{name}.partial")
-    kept = resume and partial.exists()
-    try:
-        with open(partial, "r+b" if kept else "w+b") as file:
+    partial = partial_place(path, name)
+    # Nothing of it is cut before it is held.
+    with open(partial, "a+b") as file, held(partial):
+        file.seek(0)
+        if not resume:
+            file.truncate()
+        try:
             yield file
-        with new_file(path) as whole:
-            os.replace(partial, whole)
-    finally:
-        with contextlib.suppress(OSError):
-            if not partial.stat().st_size:
-                partial.unlink()
+            file.flush()
+            with new_file(path) as whole:
+                os.replace(partial, whole)
+        finally:
+            with contextlib.suppress(OSError):
+                file.flush()
+                if not partial.stat().st_size:
+                    partial.unlink()
+
+
+def partial_place(path: AnyPath, name: str) -> pathlib.Path:
+    """Returns where a `growing_file` is until it is whole: `PATH.NAME.partial`.
+
+    Args:
+        path: The place of the file.
+        name: What names the work.
+
+    Example:
+        ```python
+        from keras_encdec.cli.partial_output import partial_place
+
+        print(partial_place("/tmp/answers.txt", "mine"))
+        ```
+    """
+    return pathlib.Path(f"{os.path.realpath(path)}.{name}.partial")
 
 
 @contextlib.contextmanager
@@ -99,7 +124,12 @@ def written_lines(
         return
     with growing_file(output, name, resume=resume) as file:
         whole = _cut_to_whole_texts(file, lines_each) if resume else 0
-        yield whole, lambda line: file.write(as_line(line))
+
+        def write(line: str) -> None:
+            file.write(as_line(line))
+            file.flush()  # A kill leaves what is buffered behind.
+
+        yield whole, write
 
 
 def as_line(text: str) -> bytes:

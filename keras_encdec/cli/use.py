@@ -24,9 +24,14 @@ from keras_encdec.cli.arguments import (
 )
 from keras_encdec.cli.checks import check_evaluate, check_generate
 from keras_encdec.cli.models import searching_model
-from keras_encdec.cli.partial_output import as_line, name_of_work, written_lines
+from keras_encdec.cli.partial_output import (
+    as_line,
+    name_of_work,
+    partial_place,
+    written_lines,
+)
 from keras_encdec.cli.search import add_search
-from keras_encdec.files import new_file
+from keras_encdec.files import is_written_straight, new_file
 from keras_encdec.interrupts import check_interrupt
 from keras_encdec.saved_parts import saved_folder
 
@@ -232,11 +237,11 @@ def generate(
                     write(line)
             seconds = time.perf_counter() - start
     except BaseException:
-        if number and output != "-":
+        if number and output != "-" and not is_written_straight(output):
             again = "" if source == "-" else "; the same command with --resume goes on"
             print(
                 f"keras-encdec: {number:,} of {len(lines):,} texts are kept in "
-                f"{output}.{name}.partial{again}.",
+                f"{partial_place(output, name)}{again}.",
                 file=sys.stderr,
             )
         raise

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
 from keras_encdec.files import FORMAT, check_format, new_file, recover
-from keras_encdec.run.lock import held_folder
+from keras_encdec.lock import held
 from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_of_run
 from keras_encdec.text import Corpus, MixedPairs, PairsOfIds, SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
@@ -115,7 +115,7 @@ class RunFolder:
                 if missing:
                     self.path.mkdir(parents=True, exist_ok=True)
                 if self.path.is_dir():
-                    stack.enter_context(held_folder(self.path))
+                    stack.enter_context(held(self.path))
                     self.recover()
                 yield self
         finally:

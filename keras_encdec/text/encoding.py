@@ -15,7 +15,8 @@ import keras
 import numpy as np
 
 from keras_encdec.annotations import AnyPath
-from keras_encdec.files import FORMAT, new_file, require_place_of_folder
+from keras_encdec.files import FORMAT, new_file, recover, require_place_of_folder
+from keras_encdec.lock import held
 from keras_encdec.text.corpora import DESCRIPTION, SIDES
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
@@ -23,6 +24,8 @@ from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 # Pairs that are read, encoded and written at a time; the digest depends on it.
 _CHUNK = 8192
 _PROGRESS, _SEEN = "progress.json", "seen"
+_ARRAYS = tuple(f"{side}.{kind}" for side in SIDES for kind in ("ids", "ends"))
+_WHOLE = _PROGRESS, DESCRIPTION, *(f"{side}.model" for side in SIDES)
 
 
 def encode_corpus(
@@ -40,7 +43,8 @@ def encode_corpus(
 
     The pairs are read once, some thousands at a time. What was interrupted, even by a
     kill, goes on where it was when the same is called again, with the same pairs in the
-    same order: until the corpus is whole it is in a folder beside it.
+    same order: until the corpus is whole it is in a folder beside it. Those that were
+    read are read again, and compared.
 
     Args:
         pairs: Iterates over pairs `(source, target)` of `str`.
@@ -60,8 +64,11 @@ def encode_corpus(
         and `"duplicates"`.
 
     Raises:
-        FileExistsError: If there is something in the folder's place.
-        ValueError: If an option is out of range, or no pair is left.
+        BlockingIOError: If another process writes it.
+        FileExistsError: If there is something in the folder's place, or something else
+            in that of the folder beside it.
+        ValueError: If an option is out of range, no pair is left, or an interrupted
+            corpus was begun with other pairs.
 
     Example:
         ```python
@@ -84,22 +91,26 @@ def encode_corpus(
     tokenizers = source_tokenizer, target_tokenizer
     place = pathlib.Path(folder)
     writer = _Writer(place.with_name(f"{place.name}.partial"), tokenizers, filters)
-    with writer, concurrent.futures.ThreadPoolExecutor(2) as threads:
-        rest = itertools.islice(pairs, writer.counts["read"], None)
-        for chunk in _chunks(rest):
-            texts = [list(side) for side in zip(*chunk, strict=True)]
-            encoded = list(threads.map(_encoded, tokenizers, texts))
-            writer.write(encoded, texts if drop_duplicates else None)
-            if progress is not None:
-                progress(writer.counts["read"], writer.counts["kept"])
-    counts = writer.finish()
-    os.rename(writer.folder, place)
+    writer.folder.mkdir(parents=True, exist_ok=True)
+    with held(writer.folder):
+        with writer, concurrent.futures.ThreadPoolExecutor(2) as threads:
+            remaining = iter(pairs)
+            writer.skip(remaining)
+            for texts in _chunks(remaining):
+                encoded = list(threads.map(_encoded, tokenizers, texts))
+                writer.write(encoded, texts)
+                if progress is not None:
+                    progress(writer.counts["read"], writer.counts["kept"])
+        counts = writer.finish()
+        os.rename(writer.folder, place)
     return counts
 
 
-def _chunks(pairs: Iterator[Any]) -> Iterator[list[Any]]:
+def _chunks(pairs: Iterator[Any], most: int | None = None) -> Iterator[list[Any]]:
+    """Yields lists of the sources and targets of pairs, of all or so many."""
+    pairs = itertools.islice(pairs, most)
     while chunk := list(itertools.islice(pairs, _CHUNK)):
-        yield chunk
+        yield [list(side) for side in zip(*chunk, strict=True)]
 
 
 def _encoded(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -128,24 +139,28 @@ class _Writer:
             ("read", "kept", "short", "uneven", "duplicates"), 0
         )
         self._totals = [0, 0]
-        self._digest = ""
+        self._digest = self._read_digest = ""
         self._seen = _Seen()
         self._files: list[Any] = []
 
     def __enter__(self) -> None:
         """Begins, or goes on where what is written ends."""
+        for name in _WHOLE:
+            recover(self.folder / name)
         path = self.folder / _PROGRESS
         known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         if known.get("settings") != self._settings:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            ours = *_WHOLE, *_ARRAYS, _SEEN
+            require_place_of_folder(self.folder, overwrite=True, only=ours)
+            for name in ours:
+                (self.folder / name).unlink(missing_ok=True)
             known = {}
         self.counts = known.get("counts", self.counts)
         self._totals = known.get("totals", self._totals)
         self._digest = known.get("digest", self._digest)
+        self._read_digest = known.get("read_digest", self._read_digest)
         sizes = known.get("sizes", {})
-        names = [f"{side}.{kind}" for side in SIDES for kind in ("ids", "ends")]
-        for name in (*names, _SEEN):
+        for name in (*_ARRAYS, _SEEN):
             # A kill may have come after the last that is known.
             file = open(self.folder / name, "ab")
             file.truncate(sizes.get(name, 0))
@@ -157,7 +172,19 @@ class _Writer:
         for file in self._files:
             file.close()
 
-    def write(self, encoded: list[Any], texts: list[list[str]] | None) -> None:
+    def skip(self, pairs: Iterator[Any]) -> None:
+        """Goes past the pairs that were read before, if they are the same."""
+        digest = ""
+        for texts in _chunks(pairs, self.counts["read"]):
+            digest = _later_digest(digest, texts)
+        if digest != self._read_digest:
+            raise ValueError(
+                "An interrupted corpus goes on with the pairs it was begun with; of "
+                f"the first {self.counts['read']:,} some are others than those "
+                f"in {str(self.folder)!r}. Give the same, or remove it to begin anew."
+            )
+
+    def write(self, encoded: list[Any], texts: list[list[str]]) -> None:
         """Writes pairs: the ids of each side and their numbers, and the texts."""
         lengths = np.stack([numbers for _, numbers in encoded], axis=1)
         around = [len(x.prefix_ids) + len(x.suffix_ids) for x in self._tokenizers]
@@ -168,7 +195,7 @@ class _Writer:
             uneven = bare.max(axis=1) > ratio * np.maximum(bare.min(axis=1), 1)
             self.counts["uneven"] += int(np.count_nonzero(kept & uneven))
             kept &= ~uneven
-        if texts is not None:
+        if self.filters["drop_duplicates"]:
             rows = np.flatnonzero(kept)
             hashes = np.array(
                 [_hash(texts[0][row], texts[1][row]) for row in rows], "<u8"
@@ -188,6 +215,7 @@ class _Writer:
                 file.write(data)
                 digest.update(data)
         self._digest = digest.hexdigest()
+        self._read_digest = _later_digest(self._read_digest, texts)
         self.counts["read"] += len(kept)
         self.counts["kept"] += int(np.count_nonzero(kept))
         for file in self._files:
@@ -202,6 +230,7 @@ class _Writer:
                         "counts": self.counts,
                         "totals": self._totals,
                         "digest": self._digest,
+                        "read_digest": self._read_digest,
                         "sizes": sizes,
                     }
                 ),
@@ -237,9 +266,12 @@ class _Writer:
         return self.counts
 
 
+def _later_digest(digest: str, texts: list[list[str]]) -> str:
+    return hashlib.sha256(f"{digest}{texts}".encode()).hexdigest()
+
+
 def _hash(source: str, target: str) -> int:
-    # A line holds no line feed.
-    text = f"{source}\n{target}".encode("utf-8", "surrogatepass")
+    text = f"{len(source)} {source}{target}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 

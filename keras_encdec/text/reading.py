@@ -285,6 +285,8 @@ def _pairs(lines: Iterable[str], name: str) -> Iterator[tuple[str, str]]:
 def stream_pairs(source_path: Any, target_path: Any = None) -> Iterator[Any]:
     r"""Yields pairs of texts as `read_pairs` reads them, holding some lines at a time.
 
+    Of two files the source is read twice, for it may be a first column.
+
     Args:
         source_path: The path of a file, plain or packed by gzip.
         target_path: Likewise; or None, and then each line holds a tab.
@@ -310,7 +312,7 @@ def stream_pairs(source_path: Any, target_path: Any = None) -> Iterator[Any]:
     if target_path is None:
         yield from _pairs(_stream(source_path, _name(source_path)), _name(source_path))
         return
-    sides = (_stream(path, _name(path)) for path in (source_path, target_path))
+    sides = SourceLines(source_path), _stream(target_path, _name(target_path))
     missing = object()
     for number, pair in enumerate(itertools.zip_longest(*sides, fillvalue=missing)):
         if missing in pair:

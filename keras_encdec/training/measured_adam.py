@@ -5,9 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+# Under PyTorch a class of its own, which updates all variables at once; a subclass of
+# the public one would not be that.
+_Adam: Any = type(keras.optimizers.Adam.__new__(keras.optimizers.Adam))
+
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
-class MeasuredAdam(keras.optimizers.Adam):
+class MeasuredAdam(_Adam):
     """Adam with the norm of all gradients together of the last batch.
 
     The updates are those of `keras.optimizers.Adam`.

@@ -1,4 +1,5 @@
 import os
+import pathlib
 import stat
 
 import keras
@@ -60,6 +61,16 @@ def test_a_folder_that_others_can_write_is_not_used(caches):
     with pytest.warns(UserWarning, match="nobody else can write; others can in"):
         assert keep_programs() is None
     assert jax.config.jax_compilation_cache_dir is None
+
+
+@only_jax
+def test_who_has_no_home_keeps_none(caches, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(pathlib.Path, "home", home)
+    assert keep_programs() is None
 
 
 @only_jax

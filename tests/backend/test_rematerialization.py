@@ -65,6 +65,35 @@ def test_a_call_again_draws_the_same_and_what_follows_goes_on():
     assert running_draws() is None
 
 
+def test_what_is_within_is_computed_again():
+    layer, calls = Dropout(0.5), []
+
+    def within(x):
+        calls.append(x)
+        return layer(x * x, training=True)
+
+    def loss(x):
+        return ops.sum(rematerialized(layer, within, x))
+
+    x = ops.ones((3,))
+    if keras.config.backend() == "jax":
+        import jax
+
+        # It is traced once, and computed where its gradient is.
+        assert "remat" in str(jax.make_jaxpr(jax.grad(loss))(x))
+        return
+    if keras.config.backend() == "torch":
+        loss(x.requires_grad_()).backward()
+    else:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = loss(x)
+        tape.gradient(value, x)
+    assert len(calls) == 2
+
+
 def test_the_option_is_saved_and_does_nothing_but_in_training():
     model = EncoderDecoder(20, 16, 32, 2, 1, remat=True)
     assert model.get_config()["remat"] is True

@@ -61,7 +61,8 @@ def test_encodes_and_trains(tmp_path, files, vocabulary, run, monkeypatch):
     assert model.model.decoder.blocks[0].remat
 
 
-def test_a_training_goes_on_with_the_corpus(tmp_path, files, vocabulary, run):
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
+def test_a_training_goes_on_with_the_corpus(tmp_path, files, vocabulary, run, eagerly):
     output, folder = tmp_path / "corpus", tmp_path / "run"
     run("encode", *files, "--vocabulary", vocabulary, "--output", output)
     small = ["--hidden-dim", 16, "--intermediate-dim", 16, "--num-heads", 2]

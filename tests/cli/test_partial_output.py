@@ -57,6 +57,20 @@ def test_the_name_of_a_work_is_that_of_all_it_depends_on(tmp_path):
     assert second != name(seed=1, beams=None)
 
 
+def test_what_is_written_is_there_at_once_and_another_process_keeps_off(tmp_path):
+    place = str(tmp_path / "out")
+    with written_lines(place, "x") as (_, write):
+        write("one")
+        # What a kill leaves, with nothing closed.
+        assert contents(tmp_path) == {"out.x.partial": "one\n"}
+        for resume in (True, False):
+            with pytest.raises(BlockingIOError, match="A file is written by one"):
+                with written_lines(place, "x", resume=resume):
+                    pass
+        write("two")
+    assert contents(tmp_path) == {"out": "one\ntwo\n"}
+
+
 def test_what_grows_stays_beside_its_place_until_it_is_whole(tmp_path):
     place = tmp_path / "answers.txt"
     place.write_text("old")

@@ -478,7 +478,7 @@ def test_a_full_disk_leaves_the_old_output(saved, tmp_path, monkeypatch, error_o
 @pytest.mark.once
 @pytest.mark.parametrize("n_best, error", [(1, KeyboardInterrupt), (2, OSError)])
 def test_what_was_interrupted_is_kept_and_gone_on_with(
-    n_best, error, saved, tmp_path, run, capsys, monkeypatch
+    n_best, error, saved, tmp_path, run, capsys, monkeypatch, eagerly
 ):
     monkeypatch.setattr(keras_encdec.bulk, "WINDOW", 2)
     source = write(tmp_path / "lines.txt", DATA + b"\n")

@@ -23,6 +23,11 @@ def encode(pairs, folder, **options):
     return encode_corpus(pairs, TOKENIZER, TOKENIZER, folder, **options)
 
 
+def interrupted(after):
+    yield from PAIRS[:after]
+    raise KeyboardInterrupt
+
+
 def texts(folder):
     corpus = Corpus(folder)
     sides = [
@@ -53,14 +58,10 @@ def test_filters(tmp_path, options, kept, left_out):
 
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_goes_on_after_an_interruption(tmp_path, after):
-    def broken():
-        yield from PAIRS[:after]
-        raise KeyboardInterrupt
-
     options = {"drop_duplicates": True, "min_length": 1}
     encode(PAIRS, tmp_path / "whole", **options)
     with pytest.raises(KeyboardInterrupt):
-        encode(broken(), tmp_path / "parts", **options)
+        encode(interrupted(after), tmp_path / "parts", **options)
     # What a kill may leave behind the last progress.
     with open(tmp_path / "parts.partial" / "source.ids", "ab") as file:
         file.write(b"rest")
@@ -72,13 +73,47 @@ def test_goes_on_after_an_interruption(tmp_path, after):
     assert not (tmp_path / "parts.partial").exists()
 
 
-def test_begins_anew_with_other_options(tmp_path):
-    def broken():
-        yield from PAIRS[:4]
-        raise KeyboardInterrupt
-
+def test_goes_on_with_the_same_pairs_alone(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        encode(broken(), tmp_path / "corpus")
+        encode(interrupted(7), tmp_path / "corpus")
+    others = [*PAIRS[:4], ("four", "ruof"), *PAIRS[5:]]
+    for pairs in (others, PAIRS[1:], PAIRS[:5]):
+        with pytest.raises(ValueError, match="of the first 6 some are others than"):
+            encode(pairs, tmp_path / "corpus")
+    # After those, more may have come.
+    assert encode([*PAIRS, *others], tmp_path / "corpus")["read"] == 16
+    assert texts(tmp_path / "corpus") == [*PAIRS, *others]
+
+
+def test_nothing_is_removed_that_it_did_not_write(tmp_path):
+    note = tmp_path / "corpus.partial" / "note.txt"
+    note.parent.mkdir()
+    note.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"corpus\.partial' holds 'note\.txt'"):
+        encode(PAIRS, tmp_path / "corpus")
+    assert note.read_text() == "mine"
+
+
+def test_one_process_at_a_time_writes_it(tmp_path):
+    def pairs():
+        yield from PAIRS
+        with pytest.raises(BlockingIOError):
+            encode(PAIRS, tmp_path / "corpus")
+
+    assert encode(pairs(), tmp_path / "corpus")["kept"] == 8
+    assert texts(tmp_path / "corpus") == PAIRS
+
+
+def test_texts_of_two_pairs_are_no_duplicates_when_joined_alike(tmp_path):
+    pairs = [("a\nb", "c"), ("a", "b\nc")]
+    assert encode(pairs, tmp_path / "corpus", drop_duplicates=True)["kept"] == 2
+
+
+def test_begins_anew_with_other_options(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        encode(interrupted(4), tmp_path / "corpus")
+    # A kill in the middle of a file's writing.
+    (tmp_path / "corpus.partial" / ".progress.json.0123abcd.part").touch()
     assert encode(PAIRS, tmp_path / "corpus", min_length=1)["short"] == 1
 
 

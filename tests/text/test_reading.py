@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keras_encdec.text import read_lines, read_pairs, read_sources
+from keras_encdec.text import read_lines, read_pairs, read_sources, stream_pairs
 from keras_encdec.text.reading import SourceLines
 
 pytestmark = pytest.mark.once
@@ -138,6 +138,14 @@ def test_the_sources_of_two_files_may_be_a_column(tmp_path):
     pairs = io.BytesIO(b"cat\tKatze\ndog\tHund\n")
     found = read_pairs(pairs, io.BytesIO(b"chat\nchien\n"))
     assert found == (["cat", "dog"], ["chat", "chien"])
+
+
+def test_pairs_are_streamed_as_they_are_read(tmp_path):
+    columns = write(tmp_path / "pairs.tsv", b"cat\tKatze\ndog\tHund\n")
+    some = write(tmp_path / "some.tsv", b"cat\tKatze\ndog\n")
+    targets = write(tmp_path / "targets.txt", b"chat\nchien\tx\n")
+    for files in ((columns,), (columns, targets), (some, targets)):
+        assert [*stream_pairs(*files)] == [*zip(*read_pairs(*files), strict=True)]
 
 
 def test_lines_are_read_as_often_as_wanted(tmp_path, monkeypatch):

@@ -26,6 +26,8 @@ def test_norm_and_updates():
     norm = ops.convert_to_numpy(model.optimizer.gradient_norm)
     np.testing.assert_allclose(norm, np.linalg.norm(gradients), rtol=1e-5)
     expected, _, _ = fitted(keras.optimizers.Adam(**options))
+    # Of PyTorch's it is the one that updates all variables at once.
+    assert isinstance(model.optimizer, type(expected.optimizer))
     for left, right in zip(model.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right)
 

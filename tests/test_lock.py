@@ -1,20 +1,20 @@
-"""A lock on a folder."""
+"""A lock on a folder or a file."""
 
 import subprocess
 import sys
 
 import pytest
 
-from keras_encdec.run.lock import held_folder
+from keras_encdec.lock import held
 
 pytestmark = pytest.mark.once
 
 
 def test_a_folder_is_free_again_when_its_holder_is_done(tmp_path):
     for _ in range(2):
-        with held_folder(tmp_path):
+        with held(tmp_path):
             with pytest.raises(BlockingIOError, match="written by one process at a"):
-                with held_folder(tmp_path):
+                with held(tmp_path):
                     pass
 
 
@@ -32,14 +32,14 @@ def test_a_lock_dies_with_its_process(tmp_path):
     ) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(BlockingIOError):
-            with held_folder(tmp_path):
+            with held(tmp_path):
                 pass
         holder.kill()
-    with held_folder(tmp_path):
+    with held(tmp_path):
         pass
 
 
 def test_without_locks_it_keeps_nobody_off(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    with held_folder(tmp_path), held_folder(tmp_path):
+    with held(tmp_path), held(tmp_path):
         pass

@@ -1,4 +1,4 @@
-"""A lock on a folder, which ends with the process that holds it."""
+"""A lock on a folder or a file, which ends with the process that holds it."""
 
 import contextlib
 import os
@@ -8,13 +8,13 @@ from keras_encdec.annotations import AnyPath
 
 
 @contextlib.contextmanager
-def held_folder(path: AnyPath) -> Iterator[None]:
-    """Keeps a folder for this process, as long as the block runs or the process lives.
+def held(path: AnyPath) -> Iterator[None]:
+    """Keeps a place for this process, as long as the block runs or the process lives.
 
     Windows, and some disks of networks, know no such lock: there it keeps nobody off.
 
     Args:
-        path: The folder, `str` or `Path`.
+        path: A folder, or a file, that is there, `str` or `Path`.
 
     Raises:
         BlockingIOError: If another process, or another block, holds it.
@@ -22,9 +22,9 @@ def held_folder(path: AnyPath) -> Iterator[None]:
     Example:
         ```python
         import tempfile
-        from keras_encdec.run.lock import held_folder
+        from keras_encdec.lock import held
 
-        with held_folder(tempfile.mkdtemp()):
+        with held(tempfile.mkdtemp()):
             print("mine")
         ```
     """
@@ -38,9 +38,10 @@ def held_folder(path: AnyPath) -> Iterator[None]:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            kind = "folder" if os.path.isdir(path) else "file"
             raise BlockingIOError(
-                "A folder is written by one process at a time; another one is writing "
-                f"{str(path)!r}. Wait for its end, or choose another folder."
+                f"A {kind} is written by one process at a time; another one is writing "
+                f"{str(path)!r}. Wait for its end, or choose another {kind}."
             ) from None
         except OSError:
             pass  # A disk without locks.
