@@ -3,7 +3,6 @@
 import itertools
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from keras_encdec.cli.arguments import (
     Commands,
@@ -17,10 +16,6 @@ from keras_encdec.cli.checks import check_encode
 from keras_encdec.cli.program import program
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
 from keras_encdec.training_options import Numbers
-
-if TYPE_CHECKING:
-    from keras_encdec.text import Corpus
-    from keras_encdec.text_to_text import TextToText
 
 _TOLD_EACH = 1_000_000  # Pairs.
 
@@ -128,23 +123,3 @@ def encode(
         f"{counts['kept']:,} of {counts['read']:,} pairs ({left_out}): {output}\n"
         f"Next: {program()} train --corpus {shlex.quote(output)} --output RUN"
     )
-
-
-def check_vocabulary_of(corpus: "Corpus", text_to_text: "TextToText") -> None:
-    """Refuses a corpus of another vocabulary than the model's.
-
-    Args:
-        corpus: A `Corpus`.
-        text_to_text: The `TextToText` that is trained on it.
-
-    Raises:
-        ValueError: If a side's ids are of another vocabulary.
-    """
-    tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
-    for mine, its in zip(corpus.tokenizers or (), tokenizers, strict=False):
-        if getattr(its, "proto", None) != mine.proto:
-            raise ValueError(
-                "A corpus must hold ids of the model's vocabulary; received "
-                f"{str(corpus.folder)!r}, of another. Encode the texts with the "
-                "model's `source.model`."
-            )

@@ -25,7 +25,6 @@ from keras_encdec.cli.checks import (
     no_lines,
     refuse_with_initial,
 )
-from keras_encdec.cli.corpora import check_vocabulary_of
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
@@ -233,8 +232,6 @@ def train(
         )
     tell_licence(text_to_text, licence)
     text_to_text.card["name"] = folder.path.name
-    for each in stored:
-        check_vocabulary_of(each, text_to_text)
     more: dict[str, Any] = {}
     if teacher is not None:
         more["teacher"] = TextToText.load(teacher).model

@@ -20,7 +20,7 @@ from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder, make_record
 from keras_encdec.run.objective import build_metrics, compiled
-from keras_encdec.text import PairsOfIds, TokenBatches, unknown_tokens
+from keras_encdec.text import Corpus, PairsOfIds, TokenBatches, unknown_tokens
 from keras_encdec.text_checks import check_lengths
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
@@ -309,11 +309,14 @@ def _batches(
 ) -> TokenBatches:
     """The batches of pairs of texts, none longer than the model's positions."""
     stored = isinstance(sources, PairsOfIds) and not targets
+    tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+    for each in getattr(sources, "parts", [sources]):
+        if isinstance(each, Corpus):
+            each.require_tokenizers(*tokenizers)
     batches = TokenBatches(
         sources,
         None if stored else targets,
-        text_to_text.source_tokenizer,
-        text_to_text.target_tokenizer,
+        *tokenizers,
         options.batch_tokens,
         max_source_length=options.max_length,
         max_target_length=options.max_length,

@@ -1,10 +1,12 @@
 """Pairs of texts as ids on disk, of which a training holds but the lengths."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import keras
 import numpy as np
 
 from keras_encdec.annotations import AnyPath
@@ -55,6 +57,13 @@ class PairsOfIds(Protocol):
         """The ids of a side, `"source"` or `"target"`, of some pairs, whole."""
 
 
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """Returns what tells a tokenizer, by all of its config, from others."""
+    config = keras.saving.serialize_keras_object(tokenizer)
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Corpus:
     """Pairs of texts as ids in a folder, mapped into memory and not read at once.
 
@@ -96,6 +105,7 @@ class Corpus:
         facts = json.loads(path.read_text("utf-8"))
         check_format(facts["format"], path)
         self.digest: str = facts["digest"]
+        self._tokenizers: dict[str, str] = facts["tokenizers"]
         self._size: int = facts["pairs"]
         self._ends, self._ids = {}, {}
         for side in SIDES:
@@ -123,6 +133,24 @@ class Corpus:
         source = SentencePieceTokenizer(protos[0])
         same = protos[0] == protos[1]
         return source, source if same else SentencePieceTokenizer(protos[1])
+
+    def require_tokenizers(self, source: Tokenizer, target: Tokenizer) -> None:
+        """Raises unless the ids are those of these tokenizers.
+
+        Args:
+            source: A `Tokenizer`.
+            target: Likewise.
+
+        Raises:
+            ValueError: If another one encoded a side.
+        """
+        for side, tokenizer in zip(SIDES, (source, target), strict=True):
+            if self._tokenizers[side] != tokenizer_digest(tokenizer):
+                raise ValueError(
+                    "A corpus must hold ids of the model's vocabulary; received "
+                    f"{str(self.folder)!r}, whose {side}s are of another. Encode the "
+                    "texts with the model's own, such as its run's `source.model`."
+                )
 
     def __len__(self) -> int:
         return self._size

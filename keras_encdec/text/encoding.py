@@ -11,13 +11,12 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_encdec.annotations import AnyPath
 from keras_encdec.files import FORMAT, new_file, recover, require_place_of_folder
 from keras_encdec.lock import held
-from keras_encdec.text.corpora import DESCRIPTION, SIDES
+from keras_encdec.text.corpora import DESCRIPTION, SIDES, tokenizer_digest
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 
@@ -132,8 +131,7 @@ class _Writer:
         self._tokenizers = tokenizers
         size = max(tokenizer.vocabulary_size for tokenizer in tokenizers)
         self.dtype = "<u2" if size <= 2**16 else "<i4"
-        config = [keras.saving.serialize_keras_object(x) for x in tokenizers]
-        settings = json.dumps([config, filters], sort_keys=True, default=str)
+        settings = json.dumps([[*map(tokenizer_digest, tokenizers)], filters])
         self._settings = hashlib.sha256(settings.encode()).hexdigest()
         self.counts = dict.fromkeys(
             ("read", "kept", "short", "uneven", "duplicates"), 0
@@ -255,6 +253,9 @@ class _Writer:
             "pairs": self.counts["kept"],
             "dtype": self.dtype,
             "digest": self._digest,
+            "tokenizers": dict(
+                zip(SIDES, map(tokenizer_digest, self._tokenizers), strict=True)
+            ),
             "counts": self.counts,
             **self.filters,
         }
