@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from keras_encdec.annotations import AnyPath
@@ -32,7 +32,8 @@ _PAGE = """\
   body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: auto;
     padding: 1rem }}
   h2 {{ border-bottom: 1px solid var(--line); margin-top: 2.5rem }}
-  pre {{ overflow-x: auto; padding: .8rem; border: 1px solid var(--line) }}
+  pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem;
+    border: 1px solid var(--line) }}
   img {{ display: block; max-width: 100%; margin: 1rem 0; background: #fff }}
   dl {{ display: grid; grid-template-columns: 6.5rem 1fr; gap: .1rem .8rem;
     padding: .6rem 0; border-bottom: 1px solid var(--line); margin: 0 }}
@@ -113,7 +114,7 @@ def write_report(
         sections = [
             ("The model", _list(sizes_of(text_to_text))),
             ("Scores", _code("\n".join(scores.report))),
-            *_of_run(run),
+            ("Curves", _curves(run)),
             ("Lengths", _picture(plot_lengths(hypotheses, references), "lengths")),
             ("The worst texts", "".join(map(_shown, worst)) or "<p>All are right.</p>"),
             ("The best texts", "".join(map(_shown, best))),
@@ -124,9 +125,10 @@ def write_report(
                         plot_attention(text_to_text, text.source, text.hypothesis),
                         f"attention of {text.hypothesis!r} to {text.source!r}",
                     )
-                    for text in [*worst, *best][:pictures]
+                    for text in _readable([*worst, *best])[:pictures]
                 ),
             ),
+            ("Options of the training", _options(run)),
         ]
         body = "\n".join(
             f"<h2>{heading}</h2>\n{content}" for heading, content in sections if content
@@ -158,14 +160,23 @@ def _worst_and_best(
     return ranked[:number], [*longest, *reversed(ranked[number:])][:number]
 
 
-def _of_run(run: AnyPath | None) -> Iterator[tuple[str, str]]:
-    if run is None:
-        return
-    folder = pathlib.Path(run)
-    if (folder / "log.csv").is_file():
-        yield "Curves", _picture(plot_learning_curves(folder), "curves of the training")
-    if (folder / "options.toml").is_file():
-        yield "Options", _code((folder / "options.toml").read_text("utf-8"))
+def _readable(texts: list[_Text]) -> list[_Text]:
+    # Of more tokens, labels are too small to read.
+    return [text for text in texts if len(text.source + text.hypothesis) <= 240]
+
+
+def _curves(run: AnyPath | None) -> str:
+    if run is None or not pathlib.Path(run, "log.csv").is_file():
+        return ""
+    return _picture(plot_learning_curves(run), "curves of the training")
+
+
+def _options(run: AnyPath | None) -> str:
+    """Those that are not left at their defaults, which are commented out."""
+    if run is None or not (file := pathlib.Path(run, "options.toml")).is_file():
+        return ""
+    lines = file.read_text("utf-8").splitlines()
+    return _code("\n".join(line for line in lines if line and line[0] != "#"))
 
 
 def _shown(text: _Text) -> str:
@@ -187,7 +198,9 @@ def _shown(text: _Text) -> str:
 
 
 def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
+    # Backticks are Markdown's.
+    items = (html.escape(line.replace("`", "")) for line in lines)
+    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
 def _code(text: str) -> str:

@@ -13,7 +13,15 @@ from keras_encdec.text.interface import require_several_texts
 
 
 class WrongText(NamedTuple):
-    """A generated text that is none of the true ones of its source."""
+    """A generated text that is none of the true ones of its source.
+
+    Example:
+        ```python
+        from keras_encdec.text import WrongText
+
+        print(WrongText(place=1, error_rate=0.5, reference="two"))
+        ```
+    """
 
     place: int  # In the list, from 0.
     error_rate: float  # Edits, of the characters of the reference.
