@@ -1,6 +1,8 @@
 """The model card: what stands in the README.md of a folder that holds a model."""
 
+import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,8 +92,13 @@ In Python, with ctranslate2:
 import ctranslate2
 
 translator = ctranslate2.Translator("THIS FOLDER")
-print(translator.translate_batch([["a", "list", "of", "tokens"]])[0].hypotheses[0])
-```""",
+tokens = ["a", "list", "of", "tokens"]
+(found,) = translator.translate_batch([tokens], SEARCH)
+print(found.hypotheses[0])
+```
+
+What `source_prefix` and `source_suffix` of config.json hold stands around the
+tokens.""",
     ),
     "ids": (
         "Graphs of a model, which take and give ids; ids.json tells which.",
@@ -101,6 +108,7 @@ Any runtime of the format loads `encoder`, `step` and `generate`, the whole sear
 tokenizers' own files, where there are any, lie beside.""",
     ),
 }
+_YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _SIZES = {
     "hidden_dim": "size of hidden states",
     "intermediate_dim": "size in feed-forward layers",
@@ -139,10 +147,10 @@ def model_card(text_to_text: Any, form: str = "saved") -> str:
     card: Mapping[str, Any] = getattr(text_to_text, "card", {})
     title, use = _USES[form]
     head = ["library_name: keras", "tags: [encoder-decoder, keras_encdec]"]
-    licence = card.get("licence")
-    if licence is not None:
-        licence = " ".join(str(licence).split())
-        head.append(f"license: {licence}")
+    use = use.replace("SEARCH", _search_of_ctranslate2(text_to_text))
+    licence = " ".join(str(card.get("licence") or "").split())
+    if licence:
+        head.append(f"license: {_yaml(licence)}")
     return (
         "\n\n".join(
             [
@@ -213,6 +221,25 @@ def sizes_of(text_to_text: Any) -> list[str]:
     if hasattr(text_to_text, "sampler"):
         lines.append(f"search: `{text_to_text.sampler!r}`")
     return lines
+
+
+def _search_of_ctranslate2(text_to_text: Any) -> str:
+    """What `translate_batch` must be told, for the scores are those of this search."""
+    sampler: Any = getattr(text_to_text, "sampler", None)
+    options: dict[str, Any] = {"beam_size": getattr(sampler, "num_beams", 1)}
+    if hasattr(sampler, "length_penalty"):
+        options["length_penalty"] = sampler.length_penalty
+    options["min_decoding_length"] = 0
+    options["max_decoding_length"] = getattr(text_to_text, "max_length", 256)
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _yaml(text: str) -> str:
+    # Words alone may be a truth, or null: no, off, y.
+    is_plain = re.fullmatch(r"[A-Za-z][\w.+-]*( [\w.+-]+)*", text)
+    if is_plain and text.lower() not in _YAML_WORDS:
+        return text
+    return json.dumps(text, ensure_ascii=False)  # Which is YAML too.
 
 
 def _scores(lines: Any) -> str:

@@ -167,7 +167,7 @@ def plot_learning_curves(run: AnyPath) -> Figure:
     Raises:
         FileNotFoundError: If there is no log.
         ImportError: If matplotlib is missing.
-        ValueError: If it tells of no epoch.
+        ValueError: If it tells of no epoch, or is another file.
 
     Example:
         ```python
@@ -184,6 +184,11 @@ def plot_learning_curves(run: AnyPath) -> Figure:
     require_file(path, rule="Curves are drawn of a training's log.csv")
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
+    if rows and "epoch" not in rows[0]:
+        raise ValueError(
+            f"Curves are drawn of a log with a column of epochs; {str(path)!r} has "
+            "none. Give the folder of a training, or its log.csv."
+        )
     if not rows:
         raise ValueError(
             f"Curves are drawn of one epoch at least; {str(path)!r} tells of none. "

@@ -40,6 +40,24 @@ def test_tells_what_a_model_is_and_how_it_is_used(form, text_to_text):
         compile(block, form, "exec")
 
 
+@pytest.mark.parametrize("licence", ["cc-by-4.0", 'Ours: "x" # y', "no", "- a", ""])
+def test_the_head_is_yaml_whatever_the_licence(licence, text_to_text):
+    yaml = pytest.importorskip("yaml")
+    text_to_text.card["licence"] = licence
+    head = yaml.safe_load(model_card(text_to_text).split("---")[1])
+    assert head.get("license", "") == licence
+
+
+def test_ctranslate2_is_told_the_search_that_the_scores_are_of(text_to_text):
+    text = model_card(text_to_text, "ctranslate2")
+    assert (
+        "[tokens], beam_size=1, min_decoding_length=0, max_decoding_length=5)" in text
+    )
+    beams = text_to_text.with_sampler(BeamSampler(3, length_penalty=0.6))
+    assert "beam_size=3, length_penalty=0.6" in model_card(beams, "ctranslate2")
+    assert "SEARCH" not in model_card(beams, "ctranslate2")
+
+
 def test_says_that_nothing_is_told_of_a_model_of_ids(text_to_text):
     text = model_card(Generator(text_to_text.model, BeamSampler(3)), "ids")
     assert "license:" not in text and "Not told." in text and "None were" in text

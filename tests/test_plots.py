@@ -86,3 +86,10 @@ def test_no_state_is_left_and_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-encdec\[plots\]'"):
         plots.plot_mask(np.ones((2, 2), bool))
+
+
+def test_a_file_that_is_no_log_is_told(tmp_path):
+    path = tmp_path / "texts.en"
+    path.write_text("one two\nthree\n")
+    with pytest.raises(ValueError, match=r"column of epochs; '.*texts\.en' has none"):
+        plots.plot_learning_curves(path)

@@ -109,6 +109,10 @@ def words_of(
     known = _by_key(actions)
     for key, value in options.items():
         if key not in known:
+            if isinstance(value, dict):
+                raise ValueError(
+                    f"options stand in no table; received [{key}]: leave out this line"
+                )
             raise ValueError(f"there is no option {key}{meant(key, known)}")
         action = known[key]
         words = _words(action, value)
@@ -173,25 +177,25 @@ def _words(action: argparse.Action, value: Any) -> list[str]:
     if _is_switch(action):
         if not isinstance(value, bool):
             raise argparse.ArgumentError(
-                action, f"must be true or false; received {value!r}"
+                action, f"must be true or false; received {_received(value)}"
             )
         return []
     if action.nargs == "+":
         if not isinstance(value, list) or not value:
             raise argparse.ArgumentError(
-                action, f"must be a list of texts, [...]; received {value!r}"
+                action, f"must be a list of texts, [...]; received {_received(value)}"
             )
     elif isinstance(bounds := getattr(action.type, "bounds", None), Numbers):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise argparse.ArgumentError(
-                action, f"must be {bounds}, without quotes; received {value!r}"
+                action, f"must be {bounds}, without quotes; received {_received(value)}"
             )
         return [repr(value)]
     words = value if isinstance(value, list) and action.nargs == "+" else [value]
     for word in words:
         if not isinstance(word, str):
             raise argparse.ArgumentError(
-                action, f"must be a text between quotes; received {word!r}"
+                action, f"must be a text between quotes; received {_received(word)}"
             )
     return words
 
@@ -207,6 +211,11 @@ def _comment(words: str) -> str:
     return textwrap.fill(
         words, 88, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
     )
+
+
+def _received(value: Any) -> str:
+    """A value as TOML has it, where Python has other words."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _toml(value: Any) -> str:
