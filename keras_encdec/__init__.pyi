@@ -11,6 +11,7 @@ from keras_encdec import serving as serving
 from keras_encdec import text as text
 from keras_encdec import training as training
 from keras_encdec.bayes_risk import minimum_bayes_risk as minimum_bayes_risk
+from keras_encdec.ensembles import text_ensemble as text_ensemble
 from keras_encdec.evaluation import evaluate_texts as evaluate_texts
 from keras_encdec.export import export_saved_model as export_saved_model
 from keras_encdec.generation import BeamSampler as BeamSampler
@@ -52,7 +53,6 @@ from keras_encdec.text import encode_corpus as encode_corpus
 from keras_encdec.text import read_pairs as read_pairs
 from keras_encdec.text import teacher_forcing as teacher_forcing
 from keras_encdec.text import text_dataset as text_dataset
-from keras_encdec.text_ensemble import text_ensemble as text_ensemble
 from keras_encdec.text_to_text import TextToText as TextToText
 from keras_encdec.training import Checkpoints as Checkpoints
 from keras_encdec.training import GenerationScores as GenerationScores

@@ -54,7 +54,7 @@ IMPORTS = {
         "text",
         "training",
     },
-    "text_ensemble": {"model", "text_checks", "text_to_text"},
+    "ensembles": {"model", "text_checks", "text_to_text"},
     "serving": set(),
     "export": {
         "backend",

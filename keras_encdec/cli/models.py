@@ -30,7 +30,7 @@ def load_models(
     models = [load_model(place, modules, **languages) for place in saved]
     if len(models) == 1:
         return models[0]
-    from keras_encdec.text_ensemble import text_ensemble
+    from keras_encdec.ensembles import text_ensemble
 
     return text_ensemble(models, weights, names=[repr(place) for place in saved])
 

@@ -20,6 +20,7 @@ import keras_encdec.bulk
 import keras_encdec.recipe
 import keras_encdec.text_to_text
 from keras_encdec.cli import main
+from keras_encdec.ensembles import text_ensemble
 from keras_encdec.generation import BeamSampler
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.text import (
@@ -30,7 +31,6 @@ from keras_encdec.text import (
     sequence_error_rate,
     token_error_rate,
 )
-from keras_encdec.text_ensemble import text_ensemble
 from keras_encdec.text_to_text import TextToText
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
