@@ -183,6 +183,11 @@ def check_encode(
         )
     for path in (*source, *(target or ())):
         require_some_line("A corpus", path)
+    if os.path.exists(output):
+        raise FileExistsError(
+            f"A corpus is written to a new folder; {output!r} is there already. Choose "
+            "another --output, or remove it."
+        )
     require_place_of_folder(output)
 
 

@@ -92,8 +92,9 @@ class SentencePieceTokenizer(Tokenizer):
         except RuntimeError as error:
             raise ValueError(
                 "A SentencePiece model must be a serialized `ModelProto`; received "
-                f"{origin}, which SentencePiece refuses ({error}). Copy the model "
-                "again, or train one with `SentencePieceTokenizer.train`."
+                f"{origin}, which SentencePiece refuses. Copy the model again, or "
+                "train one with `SentencePieceTokenizer.train` or the command "
+                "`vocabulary`."
             ) from error
         own = {
             "padding_id": processor.pad_id(),

@@ -34,10 +34,11 @@ def files(tmp_path):
     return ["--source", paths[0], paths[2], "--target", paths[1], paths[3]]
 
 
-def test_encodes_and_trains(tmp_path, files, vocabulary, run, monkeypatch):
+def test_encodes_and_trains(tmp_path, files, vocabulary, run, error_of, monkeypatch):
     output = tmp_path / "corpus"
     encode = ["encode", *files, "--vocabulary", vocabulary, "--output", output]
     assert "48 of 48 pairs (0 too short" in run(*encode, "--min-length", 1).out
+    assert "Choose another --output" in error_of(*encode)
     corpus = Corpus(output)
     tokenizer = SentencePieceTokenizer(str(vocabulary))
     expected = tokenizer.encode([line[::-1] for line in LINES]).to_list()

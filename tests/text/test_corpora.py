@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from keras_encdec import build, train
 from keras_encdec.text import (
     ByteTokenizer,
+    CharacterTokenizer,
     Corpus,
+    MixedPairs,
     PairsOfIds,
     TokenBatches,
     encode_corpus,
@@ -80,3 +83,15 @@ def test_ids_take_as_few_bytes_as_they_can(corpus):
     assert facts["dtype"] == "<u2" and facts["pairs"] == len(corpus) == 300
     size = (corpus.folder / "source.ids").stat().st_size
     assert size == 2 * corpus.lengths()[:, 0].sum()
+
+
+def test_ids_of_another_vocabulary_are_not_trained_on(corpus, tmp_path):
+    corpus.require_tokenizers(ByteTokenizer(), ByteTokenizer())
+    other = CharacterTokenizer.from_texts(["abc"])
+    with pytest.raises(ValueError, match="whose targets are of another"):
+        corpus.require_tokenizers(TOKENIZER, other)
+    small = {"hidden_dim": 8, "intermediate_dim": 8, "num_layers": 1, "num_heads": 1}
+    text_to_text = build(TOKENIZER, other, **small)
+    with pytest.raises(ValueError, match="whose targets are of another"):
+        train(text_to_text, MixedPairs([corpus], [2]), folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
