@@ -71,7 +71,7 @@ IMPORTS = {
     },
     "evaluation": {"option_checks", "text"},
     "plots": {"files", "text", "text_to_text"},
-    "bayes_risk": {"option_checks", "text"},
+    "bayes_risk": {"generation", "option_checks", "text", "text_to_text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "run": {
         "evaluation",
