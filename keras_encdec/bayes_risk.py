@@ -1,21 +1,30 @@
 """The candidate that is nearest to all others: minimum Bayes risk decoding.
 
+Whoever has samples chooses among them; a decoder draws them itself.
+
 Legend of shapes: C different candidates of a source, G different n-grams.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from keras_encdec.option_checks import require_one_of
+from keras_encdec.annotations import Text
+from keras_encdec.option_checks import require_one_of, require_positive
+
+if TYPE_CHECKING:
+    from keras_encdec.generation import Sampler
+    from keras_encdec.text_to_text import TextToText
 
 # From a hypothesis and a reference to how good the one is if the other is right.
 Utility: TypeAlias = Callable[[str, str], float]
 
 UTILITIES = "chrf", "bleu", "token_accuracy", "character_accuracy"
 _CHRF_ORDER, _CHRF_BETA = 6, 2
+# Rows that are drawn at once, for each has a cache and logits of its own.
+_ROWS = 512
 
 
 def minimum_bayes_risk(
@@ -84,6 +93,102 @@ def minimum_bayes_risk(
         text = different[best]
         chosen.append((text, float(expected[best])) if return_utilities else text)
     return chosen
+
+
+class MinimumBayesRiskDecoder:
+    """Answers with the sample that is nearest to all others, `minimum_bayes_risk`.
+
+    Args:
+        text_to_text: A `TextToText`.
+        utility: As in `minimum_bayes_risk`.
+        num_samples: The number of samples for each text.
+        sampler: What draws them, as in `Generator`: by default without truncation, so
+            that they stand for the model's distribution. Beams give the best of an
+            n-best list.
+
+    Attributes:
+        text_to_text: The `TextToText`, with that sampler.
+
+    Call arguments:
+        texts: A list of source texts, as in `TextToText`.
+        max_length: As in `TextToText`.
+        seed: Likewise: a text's answer depends on the seed and on its place, not on
+            other texts.
+        batch_size: Likewise; by default as many as have 512 samples together.
+        return_scores: Whether to return each text with its expected utility.
+
+    Returns:
+        A list of `str`, or of pairs `(text, utility)`.
+
+    Raises:
+        TypeError: As `TextToText` does.
+        ValueError: As `TextToText` does; or if the utility is unknown, or the sampler
+            gives fewer samples.
+
+    Example:
+        ```python
+        from keras_encdec import ByteTokenizer, MinimumBayesRiskDecoder, build
+
+        small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+        text_to_text = build(ByteTokenizer(), ByteTokenizer(), **small)
+        decoder = MinimumBayesRiskDecoder(text_to_text, num_samples=8)
+        print(decoder(["one", "two"], max_length=4, return_scores=True))
+        ```
+
+    Reference:
+        As in `minimum_bayes_risk`.
+    """
+
+    def __init__(
+        self,
+        text_to_text: "TextToText",
+        utility: str | Utility = "chrf",
+        num_samples: int = 64,
+        *,
+        sampler: "Sampler | str" = "random",
+    ) -> None:
+        require_positive(num_samples=num_samples)
+        _pairwise(utility)  # Refuses what is none.
+        self.text_to_text = text_to_text.with_sampler(sampler)
+        self.text_to_text.sampler.rows_per_source(num_samples)
+        self.utility = utility
+        self.num_samples = num_samples
+
+    def __call__(self, texts: Sequence[Text], **call: Any) -> list[Any]:
+        """Returns the answers."""
+        return [*self.generate(self.text_to_text.encode(texts), **call)]
+
+    def generate(
+        self,
+        texts: Iterable[Text],
+        *,
+        batch_size: int | None = None,
+        return_scores: bool = False,
+        **call: Any,
+    ) -> Iterator[Any]:
+        """Yields what a call returns, in turn, for any number of texts.
+
+        Args:
+            texts: As in `TextToText.generate`.
+            batch_size: As in a call.
+            return_scores: As in a call.
+            **call: `first`, `max_length`, `seed` and `progress` of
+                `TextToText.generate`.
+
+        Yields:
+            A `str` for each text, or a pair.
+        """
+        if batch_size is None:
+            batch_size = max(1, _ROWS // self.num_samples)
+        drawn = self.text_to_text.generate(
+            texts, batch_size=batch_size, num_return_sequences=self.num_samples, **call
+        )
+        return (
+            minimum_bayes_risk(
+                [candidates], self.utility, return_utilities=return_scores
+            )[0]
+            for candidates in drawn
+        )
 
 
 def _check(candidates: Sequence[Sequence[str]]) -> None:

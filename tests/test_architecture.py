@@ -80,7 +80,7 @@ IMPORTS = {
         "text",
         "text_to_text",
     },
-    "bayes_risk": {"option_checks", "text"},
+    "bayes_risk": {"generation", "option_checks", "text", "text_to_text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "distribution": {"backend"},
     "run": {

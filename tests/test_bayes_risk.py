@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from keras_encdec import minimum_bayes_risk
+from keras_encdec import (
+    ByteTokenizer,
+    MinimumBayesRiskDecoder,
+    build,
+    minimum_bayes_risk,
+)
 from keras_encdec.bayes_risk import UTILITIES, chrf_of_pairs
 from keras_encdec.text import character_error_rate, token_error_rate
 
@@ -95,3 +100,32 @@ def test_edits_are_levenshteins_for_all_short_rows():
         for x, y in itertools.combinations(rows, 2)
     ]
     np.testing.assert_allclose(found, expected)
+
+
+def test_draws_candidates_and_chooses_among_them():
+    small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1, "num_heads": 2}
+    model = build(ByteTokenizer(), ByteTokenizer(), max_length=4, **small)
+    decoder, texts = MinimumBayesRiskDecoder(model, "bleu", 6), ["12", "", "345", "12"]
+    drawn = model.with_sampler("random")(texts, seed=5, num_return_sequences=6)
+    expected = minimum_bayes_risk(drawn, "bleu", return_utilities=True)
+    assert decoder(texts, seed=5, return_scores=True) == expected
+    assert decoder(texts, seed=5) == [text for text, _ in expected]
+    # A text's answer is its own, whatever stands beside it.
+    others = ["12", "another, longer one", "345"]
+    found = decoder(others, seed=5, batch_size=1)
+    assert [found[0], found[2]] == [expected[0][0], expected[2][0]]
+    rest = decoder.generate(iter(texts[2:]), first=2, seed=5)
+    assert [*rest] == [text for text, _ in expected[2:]]
+    assert decoder(texts, seed=6) != decoder(texts, seed=5)
+
+
+def test_a_decoder_says_what_is_wrong():
+    small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1, "num_heads": 2}
+    model = build(ByteTokenizer(), ByteTokenizer(), **small)
+    for options, says in (
+        ({"utility": "chfr"}, "utility"),
+        ({"num_samples": 0}, "num_samples"),
+        ({"sampler": "greedy"}, "gives one sequence for a source"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            MinimumBayesRiskDecoder(model, **options)

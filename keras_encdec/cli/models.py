@@ -1,10 +1,11 @@
 """Trained models as a command uses them: several as one, with the search asked for."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_encdec.cli.arguments import load_model
-from keras_encdec.cli.search import make_sampler, too_many
+from keras_encdec.cli.search import bayes_risk_options, make_sampler, too_many
 
 if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText
@@ -48,8 +49,8 @@ def searching_model(
     seed: int = 0,
     batch_size: int | None,
     **options: Any,
-) -> tuple["TextToText", dict[str, Any]]:
-    """Returns the models with the sampler asked for, and the options of a call.
+) -> tuple["TextToText", Callable[..., Iterator[Any]]]:
+    """Returns the models with the sampler asked for, and what generates by it.
 
     Args:
         saved: As in `load_models`.
@@ -63,6 +64,10 @@ def searching_model(
         seed: Likewise.
         batch_size: Likewise.
         **options: Likewise.
+
+    Returns:
+        A `TextToText`, and its `generate`, or that of a `MinimumBayesRiskDecoder`, with
+        all options but `first` and `progress`.
 
     Raises:
         ValueError: If an option does not fit the models.
@@ -90,4 +95,12 @@ def searching_model(
     call: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
     if n_best > 1:
         call.update(num_return_sequences=n_best, return_scores=True)
-    return text_to_text, call
+    generate: Callable[..., Iterator[Any]] = text_to_text.generate
+    risk = bayes_risk_options(**options)
+    if risk is not None:
+        from keras_encdec.bayes_risk import MinimumBayesRiskDecoder
+
+        sampler = text_to_text.sampler
+        decoder = MinimumBayesRiskDecoder(text_to_text, sampler=sampler, **risk)
+        generate = decoder.generate
+    return text_to_text, functools.partial(generate, **call)

@@ -78,12 +78,12 @@ def report(
 
     sources, references = read_some_pairs("A report", source, target)
     check_evaluation(sources, references)
-    text_to_text, call = searching_model(
+    text_to_text, answers_to = searching_model(
         saved, modules, weights, len(sources), **search
     )
     ids = checked_ids(text_to_text, sources, references)
     show = progress_of(len(ids))
-    hypotheses = text_to_text(ids, progress=lambda done, _: show(done), **call)
+    hypotheses = [*answers_to(ids, progress=show)]
     scores = write_report(
         text_to_text,
         sources,

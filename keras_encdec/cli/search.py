@@ -1,7 +1,7 @@
 """The options of a generation: the sampler and its numbers, lengths, batches."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_encdec.cli.arguments import Within, portion, positive, positive_real
 from keras_encdec.training_options import Numbers
@@ -13,6 +13,8 @@ int32 = Within(Numbers(kind=int, least=-(2**31), below=2**31))
 finite = Within(Numbers(kind=float))
 # For each sampler its options, by the names of its class's arguments.
 _TEMPERATURE = {"temperature": "temperature"}
+# Of what chooses among samples, the arguments of `MinimumBayesRiskDecoder`.
+_OF_RISK = {"samples": "num_samples", "utility": "utility"}
 SAMPLERS: dict[str, dict[str, str]] = {
     "greedy": {},
     "beam": {"beams": "num_beams", "length_penalty": "length_penalty"},
@@ -21,9 +23,15 @@ SAMPLERS: dict[str, dict[str, str]] = {
     "top-p": {**_TEMPERATURE, "p": "p"},
     "min-p": {**_TEMPERATURE, "p": "p"},
     "typical": {**_TEMPERATURE, "p": "p"},
+    "mbr": {**_OF_RISK, **_TEMPERATURE},
 }
 
-SAMPLING_OPTIONS = ("sampler", "beams", "length_penalty", "temperature", "k", "p")
+SAMPLING_OPTIONS = (
+    *("sampler", "beams", "length_penalty", "temperature", "k", "p"),
+    *_OF_RISK,
+)
+# Those of `bayes_risk.UTILITIES`, which cannot be imported without NumPy.
+UTILITIES = "chrf", "bleu", "token-accuracy", "character-accuracy"
 # Of beam search, where no number is given.
 BEAMS = 4
 
@@ -33,20 +41,28 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampler",
         choices=tuple(SAMPLERS),
-        help="how to choose tokens; if not given beam with --beams, else as saved: "
-        "greedy after train",
+        help="how to choose tokens; mbr draws --samples and chooses the text nearest "
+        "to all; if not given beam with --beams, else as saved: greedy after train",
     )
     add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(
         "--temperature",
         type=positive_real,
-        help="of random, top-k, top-p, min-p and typical; 1 if not given",
+        help="of random, top-k, top-p, min-p, typical and mbr; 1 if not given",
     )
     parser.add_argument("--k", type=positive, help="of top-k, 10 if not given")
     parser.add_argument(
         "--p",
         type=portion,
         help="of top-p and typical, 0.9 if not given, and of min-p, 0.1",
+    )
+    parser.add_argument(
+        "--samples", type=positive, help="of mbr: texts drawn for each, 64 if not given"
+    )
+    parser.add_argument(
+        "--utility",
+        choices=UTILITIES,
+        help="of mbr: how good a text is if another is right, chrf if not given",
     )
     parser.add_argument("--seed", type=int32, default=0, help="of what is drawn")
     parser.add_argument(
@@ -71,7 +87,9 @@ def add_beams(parser: argparse.ArgumentParser, words: str) -> None:
     )
 
 
-def check_sampler(sampler: str | None = None, **options: int | float | None) -> None:
+def check_sampler(
+    sampler: str | None = None, **options: int | float | str | None
+) -> None:
     """Refuses an option that the sampler does not take.
 
     Args:
@@ -114,7 +132,7 @@ def check_n_best(n_best: int, sampler: str | None, beams: int | None) -> None:
         ValueError: If there cannot be as many.
     """
     name = _name_of(sampler, beams)
-    most = {"greedy": 1, "beam": beams or BEAMS}.get(name or "", n_best)
+    most = {"greedy": 1, "mbr": 1, "beam": beams or BEAMS}.get(name or "", n_best)
     if n_best > most:
         said = f"--sampler {name}" + (f" --beams {most}" if name == "beam" else "")
         raise too_many(n_best, said)
@@ -135,9 +153,9 @@ def too_many(n_best: int, sampler: str) -> ValueError:
 
 
 def make_sampler(
-    sampler: str | None = None, **options: int | float | None
+    sampler: str | None = None, **options: int | float | str | None
 ) -> "Sampler | None":
-    """Returns the sampler asked for, or None if none is.
+    """Returns the sampler asked for, or None if none is; of mbr what it draws with.
 
     Args:
         sampler: As in `check_sampler`.
@@ -162,10 +180,38 @@ def make_sampler(
     given = {
         argument: options[option]
         for option, argument in SAMPLERS[name].items()
+        if options.get(option) is not None and option not in _OF_RISK
+    }
+    return sampler_of("random" if name == "mbr" else name, **given)
+
+
+def bayes_risk_options(
+    sampler: str | None = None, **options: int | float | str | None
+) -> dict[str, Any] | None:
+    """Returns the arguments of a `MinimumBayesRiskDecoder`; None if none is asked for.
+
+    Args:
+        sampler: As in `check_sampler`.
+        **options: Likewise.
+
+    Example:
+        ```python
+        from keras_encdec.cli.search import bayes_risk_options
+
+        print(bayes_risk_options("mbr", samples=16, utility="token-accuracy"))
+        ```
+    """
+    if sampler != "mbr":
+        return None
+    given = {
+        argument: options[option]
+        for option, argument in _OF_RISK.items()
         if options.get(option) is not None
     }
-    return sampler_of(name, **given)
+    if "utility" in given:
+        given["utility"] = str(given["utility"]).replace("-", "_")
+    return given
 
 
-def _name_of(sampler: str | None, beams: int | float | None) -> str | None:
+def _name_of(sampler: str | None, beams: object) -> str | None:
     return "beam" if sampler is None and beams is not None else sampler

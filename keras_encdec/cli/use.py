@@ -84,6 +84,7 @@ def add_commands(commands: Commands) -> None:
         "generate a text for each line",
         "runs/en-de --beams 5 < test.en",
         "runs/en-de --source test.en --output test.de --n-best 4 --beams 5",
+        "runs/en-de --source test.en --sampler mbr --samples 64",
         check=check_generate,
     )
     add_saved(added)
@@ -145,13 +146,13 @@ def evaluate(
     sources, references = read_some_pairs("An evaluation", source, target)
     check_evaluation(sources, references, tokenize=tokenize)
     with _writer(output) as write:
-        text_to_text, call = searching_model(
+        text_to_text, answers_to = searching_model(
             saved, modules, weights, len(sources), **search
         )
         ids = checked_ids(text_to_text, sources, references)
         start = time.perf_counter()
         show = progress_of(len(ids))
-        hypotheses = text_to_text(ids, progress=lambda done, _: show(done), **call)
+        hypotheses = [*answers_to(ids, progress=show)]
         seconds = time.perf_counter() - start
         write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)
@@ -210,7 +211,7 @@ def generate(
             f"keras-encdec: warning: {place} holds no line; nothing is generated.",
             file=sys.stderr,
         )
-    text_to_text, call = searching_model(
+    text_to_text, answers_to = searching_model(
         saved, modules, weights, len(lines), n_best, **search
     )
     _check_lines(text_to_text, lines)
@@ -229,9 +230,7 @@ def generate(
             start, number = time.perf_counter(), done
             show = progress_of(len(lines), done)
             remaining = itertools.islice(lines, done, None)
-            answers = text_to_text.generate(
-                remaining, first=done, progress=show, **call
-            )
+            answers = answers_to(remaining, first=done, progress=show)
             for number, answer in enumerate(answers, start=done + 1):
                 for line in _lines_of(number, answer, n_best):
                     write(line)

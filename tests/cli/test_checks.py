@@ -95,6 +95,11 @@ WRONG = {
     "generate saved --beams 3 --n-best 5": "received 5 with --sampler beam --beams 3",
     "generate saved --sampler greedy --n-best 2": "received 2 with --sampler greedy",
     "generate saved --n-best 2": "reached",
+    "generate saved --sampler mbr --n-best 2": "received 2 with --sampler mbr",
+    "generate saved --samples 8": "--samples is an option of --sampler mbr; received",
+    "generate saved --sampler mbr --beams 4": "--beams is an option of --sampler beam",
+    "generate saved --sampler mbr --utility wer": "--utility: invalid choice: 'wer'",
+    "generate saved --sampler mbr --samples 8 --utility bleu": "reached",
     "generate saved --weights 2": "received 2 for 'saved'. Give as many",
     "evaluate saved saved --source pairs.tsv --weights 2 1 1": "received 2 1 1 for",
     "generate saved saved --weights 2 0": "--weights: must be",
@@ -243,7 +248,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         called += [words] * (words[0] == "init")
         assert len(called) == number + 1
     commands = {"README": 4, "training": 6, "recipes": 9, "export": 3, "pretrained": 5}
-    commands |= {"scale": 5, "generation": 2, "text_to_text": 1}
+    commands |= {"scale": 5, "generation": 3, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 

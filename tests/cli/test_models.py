@@ -2,7 +2,13 @@
 
 import pytest
 
-from keras_encdec import BeamSampler, ByteTokenizer, build
+from keras_encdec import (
+    BeamSampler,
+    ByteTokenizer,
+    MinimumBayesRiskDecoder,
+    RandomSampler,
+    build,
+)
 from keras_encdec.cli.models import load_models, searching_model
 
 pytestmark = pytest.mark.once
@@ -26,13 +32,15 @@ def test_one_is_itself_and_several_are_an_ensemble(folders):
 
 
 def test_search_as_asked_for(folders):
-    options = {"max_length": 4, "seed": 3, "batch_size": 5, "beams": 2}
-    model, call = searching_model(folders, (), None, 1, 2, **options)
+    options = {"max_length": 4, "seed": 3, "batch_size": 5}
+    model, answers_to = searching_model(folders, (), None, 1, 2, beams=2, **options)
     assert model.sampler == BeamSampler(2) and model.max_length == 4
-    assert call == {
-        **{"seed": 3, "batch_size": 5},
-        **{"num_return_sequences": 2, "return_scores": True},
-    }
-    options = {"max_length": None, "seed": 0, "batch_size": None}
+    ((first, second),) = answers_to(["12"])
+    assert first[1] >= second[1]
     with pytest.raises(ValueError, match="--n-best is at most"):
         searching_model(folders, (), None, 1, 2, **options)
+    risk = {"sampler": "mbr", "samples": 4, "utility": "bleu", "temperature": 2.0}
+    model, answers_to = searching_model(folders, (), None, 1, **risk, **options)
+    assert model.sampler == RandomSampler(2.0)
+    decoder = MinimumBayesRiskDecoder(model, "bleu", 4, sampler=model.sampler)
+    assert [*answers_to(["12", "3"])] == decoder(["12", "3"], seed=3)

@@ -2,11 +2,19 @@
 
 import pytest
 
-from keras_encdec import BeamSampler, GreedySampler, TopKSampler
+from keras_encdec import (
+    BeamSampler,
+    GreedySampler,
+    RandomSampler,
+    TopKSampler,
+    bayes_risk,
+)
 from keras_encdec.cli.search import (
     BEAMS,
     SAMPLERS,
     SAMPLING_OPTIONS,
+    UTILITIES,
+    bayes_risk_options,
     check_n_best,
     make_sampler,
 )
@@ -15,6 +23,7 @@ from keras_encdec.generation.samplers.names import sampler_of
 pytestmark = pytest.mark.once
 
 VALUES = {"beams": 3, "length_penalty": 0.5, "temperature": 2.0, "k": 7, "p": 0.25}
+VALUES |= {"samples": 5, "utility": "bleu"}
 
 
 def test_what_is_asked_for_is_made():
@@ -32,6 +41,11 @@ def test_an_option_counts_or_is_refused(sampler, option):
     takes = SAMPLERS[sampler]
     if option in takes:
         made = make_sampler(sampler, **{option: VALUES[option]})
+        if option in ("samples", "utility"):
+            risk = bayes_risk_options(sampler, **{option: VALUES[option]})
+            assert risk == {takes[option]: VALUES[option]} and made == RandomSampler()
+            return
+        sampler = "random" if sampler == "mbr" else sampler
         assert type(made) is type(sampler_of(sampler))
         assert getattr(made, takes[option]) == VALUES[option]
         assert getattr(make_sampler(sampler), takes[option]) != VALUES[option]
@@ -39,6 +53,14 @@ def test_an_option_counts_or_is_refused(sampler, option):
         says = f"^--{option.replace('_', '-')} is an option .*with --sampler {sampler}"
         with pytest.raises(ValueError, match=says):
             make_sampler(sampler, **{option: VALUES[option]})
+
+
+def test_utilities_are_those_there_are():
+    as_there = tuple(name.replace("-", "_") for name in UTILITIES)
+    assert as_there == bayes_risk.UTILITIES
+    for name, there in zip(UTILITIES, as_there, strict=True):
+        assert bayes_risk_options("mbr", utility=name) == {"utility": there}
+    assert bayes_risk_options("mbr") == {} and bayes_risk_options("random") is None
 
 
 def test_the_options_are_those_of_all_samplers():
@@ -59,7 +81,9 @@ def test_no_more_texts_are_asked_of_a_sampler_than_it_gives(sampler, n_best):
             told = [str(error)]
         # What was saved gives any number, as far as is known.
         right = made is None
-        if made is not None:
+        if sampler == "mbr":
+            right = n_best == 1
+        elif made is not None:
             try:
                 right = made.rows_per_source(n_best) > 0
             except ValueError:
