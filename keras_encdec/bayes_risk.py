@@ -16,7 +16,7 @@ from keras_encdec.option_checks import require_one_of, require_positive
 
 if TYPE_CHECKING:
     from keras_encdec.generation import Sampler
-    from keras_encdec.text_to_text import TextToText
+    from keras_encdec.text_to_text import EncodedTexts, TextToText
 
 # From a hypothesis and a reference to how good the one is if the other is right.
 Utility: TypeAlias = Callable[[str, str], float]
@@ -160,7 +160,7 @@ class MinimumBayesRiskDecoder:
 
     def generate(
         self,
-        texts: Iterable[Text],
+        texts: "Iterable[Text] | EncodedTexts",
         *,
         batch_size: int | None = None,
         return_scores: bool = False,

@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -573,7 +574,7 @@ def broken(folder, how):
     untrained().save(folder)
     model, config = folder / "model.keras", folder / "text_to_text.json"
     if how == "no folder":
-        model.unlink(), config.unlink(), folder.rmdir()
+        shutil.rmtree(folder)
     elif how == "no model":
         model.unlink()
     elif how == "no config":
