@@ -5,6 +5,7 @@ Legend of shapes: B batch, T target, S source, D model, V vocabulary, K beams.
 
 import inspect
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -336,6 +337,13 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
 
     @origin.setter
     def origin(self, texts):
+        # A model that is loaded tells where exports write.
+        for name in texts or ():
+            if pathlib.PurePath(name).name != name:
+                raise ValueError(
+                    "What a model came with must be named as files of one folder; "
+                    f"received {name!r}. Do not use it unless you know who wrote it."
+                )
         self._origin = None if texts is None else json.dumps(texts)
 
     def get_config(self):

@@ -25,7 +25,7 @@ class KerasHubWeights(Mapping[str, np.ndarray]):
 
     Raises:
         FileNotFoundError: If it is not there.
-        ValueError: If it is no file of weights.
+        ValueError: If it is no file of weights, or takes some from another file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,9 +39,13 @@ class KerasHubWeights(Mapping[str, np.ndarray]):
                 "file."
             )
         shapes: dict[str, tuple[int, ...]] = {}
+        elsewhere: list[str] = []
 
         def add(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):
+                # Those of other files could be any on this machine.
+                if item.external or item.is_virtual:
+                    elsewhere.append(name)
                 shapes[name] = _flat(name, item.shape)
 
         try:
@@ -52,6 +56,12 @@ class KerasHubWeights(Mapping[str, np.ndarray]):
                 f"{WEIGHTS_FILE} must be a file of HDF5; {str(path)!r} could not be "
                 f"read: {error}. It may be truncated: copy it again."
             ) from error
+        if elsewhere:
+            raise ValueError(
+                f"The numbers of {WEIGHTS_FILE} must be in it; {str(path)!r} takes "
+                f"{elsewhere[0]!r} from another file. Do not use it unless you know "
+                "who wrote it."
+            )
         self.shapes = shapes
 
     def __getitem__(self, name: str) -> np.ndarray:

@@ -173,6 +173,10 @@ class _Place(NamedTuple):
 def _of_zip(file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
+        # A few bytes could become more than the memory holds.
+        for name, entry in entries.items():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{name} is compressed, which torch.save does not")
         pickles = [name for name in entries if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError(f"it holds {len(pickles)} files data.pkl, not one")
@@ -185,8 +189,6 @@ def _of_zip(file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
         places = {}
         for name, entry in entries.items():
             if name.startswith(f"{root}data/"):
-                if entry.compress_type != zipfile.ZIP_STORED:
-                    raise ValueError(f"{name} is compressed, which torch.save does not")
                 # The local header says where the numbers begin, the directory not.
                 file.seek(entry.header_offset + 26)
                 lengths = file.read(4)

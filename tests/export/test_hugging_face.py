@@ -237,3 +237,12 @@ def test_tensors_have_the_dtype_of_the_weights(tmp_path):
     assert config["dtype"] == "bfloat16"
     dtypes = {x.dtype.name for x in load_file(folder / "model.safetensors").values()}
     assert dtypes == {"bfloat16"}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["../README.md", "a/README.md", "/README.md"])
+def test_a_saved_model_says_no_place_elsewhere(name):
+    sizes = {"hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4, "num_layers": 1}
+    config = EncoderDecoder(11, **sizes).get_config()
+    with pytest.raises(ValueError, match="files of one folder"):
+        EncoderDecoder.from_config({**config, "origin": {name: "text"}})

@@ -74,3 +74,21 @@ def test_another_model_of_keras_hub_is_unknown(folder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="BART of KerasHub.*'BertBackbone'"):
         EncoderDecoder.from_preset(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual"])
+def test_numbers_of_other_files_are_not_read(kind, tmp_path):
+    import h5py
+
+    (tmp_path / "secret").write_bytes(bytes(16))
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        if kind == "external":
+            place = [(str(tmp_path / "secret"), 0, 16)]
+            file.create_dataset("layers/a", (4,), "float32", external=place)
+        else:
+            layout = h5py.VirtualLayout((4,), "float32")
+            layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "a", (4,))
+            file.create_virtual_dataset("layers/a", layout)
+    with pytest.raises(ValueError, match="'layers/a' from another file"):
+        KerasHubWeights(path)

@@ -151,3 +151,16 @@ def test_refuses_what_is_cut_off(zipped, tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="It may be truncated"):
             tensors_of_torch_file(path)
+
+
+@pytest.mark.parametrize("name", ["model/data.pkl", "model/byteorder"])
+def test_inflates_nothing(name, tmp_path):
+    path = zip_of(tensor_of(1, 3), tmp_path / "pytorch_model.bin")
+    contents = {"model/data.pkl": tensor_of(1, 3), "model/byteorder": b"little"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data/0", bytes(16))
+        for each, content in contents.items():
+            kind = zipfile.ZIP_DEFLATED if each == name else zipfile.ZIP_STORED
+            archive.writestr(each, content, kind)
+    with pytest.raises(ValueError, match=f"{name} is compressed"):
+        tensors_of_torch_file(path)
