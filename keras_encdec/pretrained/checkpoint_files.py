@@ -154,7 +154,7 @@ def _tensors_of_shards(index: Path) -> dict[str, StoredTensor]:
         shards = json.loads(index.read_text("utf-8"))["weight_map"]
         files = sorted(set(shards.values()))
         outside = [file for file in files if Path(file).name != file]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             "An index of shards must have a weight_map from names of tensors to files; "
             f"{str(index)!r} has none that can be read: {error!r}. Copy it again."

@@ -30,8 +30,8 @@ def architecture_of(
         An `Architecture`.
 
     Raises:
-        ValueError: If the family or an option is unknown, or a size is missing or no
-            positive integer.
+        ValueError: If the family or an option is unknown, the weights are quantized,
+            or a size is missing or no positive integer.
 
     Example:
         ```python
@@ -56,6 +56,14 @@ def architecture_of(
         raise ValueError(
             "A checkpoint must have an encoder and a decoder; received a config with "
             "is_encoder_decoder=false."
+        )
+    quantized = config.get("quantization_config")
+    if quantized is not None:
+        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+        raise ValueError(
+            "The weights of a checkpoint must be floats that are not quantized; "
+            f"received a config with quantization_config, by {method!r}. Load the "
+            "checkpoint that was quantized."
         )
     of_family = _bart_architecture if family in BART_LIKE else _t5_architecture
     return of_family(config, family, shares_table, ties_logits)
@@ -220,7 +228,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"config.json must be JSON; {str(path)!r} is not: {error}. Fetch it again."
         ) from error

@@ -101,7 +101,7 @@ def read_settings(folder: str | Path, config: Mapping[str, Any]) -> dict[str, An
         return dict(config)
     try:
         settings = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{GENERATION_FILE} must be JSON; {str(path)!r} is not: {error}. Fetch it "
             "again."
@@ -166,10 +166,16 @@ def settings_of(
 
 def _sampler(said: Mapping[str, Any]) -> Sampler:
     if (beams := said.get("num_beams", 1)) > 1:
+        stopping = said.get("early_stopping", False)
+        if stopping not in [*_STOPPING]:
+            raise ValueError(
+                "early_stopping of a checkpoint must be false, true or 'never'; "
+                f"received {stopping!r}. Correct its {GENERATION_FILE}."
+            )
         return BeamSampler(
             beams,
             length_penalty=float(said.get("length_penalty", 1.0)),
-            early_stopping=_STOPPING[said.get("early_stopping", False)],
+            early_stopping=_STOPPING[stopping],
             renormalize=bool(said.get("renormalize_logits", False)),
         )
     if not said.get("do_sample"):

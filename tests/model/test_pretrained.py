@@ -273,6 +273,7 @@ def test_refuses_a_config_that_does_not_fit(change, match, checkpoint, tmp_path)
         (None, FileNotFoundError, "without one"),
         ("{", ValueError, "must be JSON"),
         ("[]", ValueError, "holds list"),
+        ("[" * 100_000, ValueError, "must be JSON"),
     ],
 )
 def test_refuses_what_is_no_config(text, error, match, tmp_path):

@@ -116,3 +116,9 @@ def test_refuses_a_wrong_index(index, words, tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=words):
         open_checkpoint(tmp_path)
+
+
+def test_refuses_an_index_that_is_too_deep(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="weight_map"):
+        open_checkpoint(tmp_path)

@@ -62,3 +62,11 @@ def test_a_family_or_an_option_that_is_unknown_tells_the_known_ones():
         architecture_of({"model_type": "t5", **T5, "feed_forward_proj": "square"})
     with pytest.raises(ValueError, match="d_kv=0, d_ff=None"):
         architecture_of({"model_type": "t5", **T5, "d_kv": 0, "d_ff": None})
+
+
+def test_quantized_weights_are_refused():
+    config = {"model_type": "t5", **T5, "quantization_config": None}
+    assert architecture_of(config).family == "t5"
+    config["quantization_config"] = {"quant_method": "gptq"}
+    with pytest.raises(ValueError, match="not quantized.*by 'gptq'"):
+        architecture_of(config)

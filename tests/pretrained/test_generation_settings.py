@@ -201,7 +201,14 @@ def test_reads_the_file_or_the_config(tmp_path):
     assert read_settings(tmp_path, {"num_beams": 4}) == {"num_beams": 4}
     (tmp_path / "generation_config.json").write_text('{"num_beams": 2}')
     assert read_settings(tmp_path, {"num_beams": 4}) == {"num_beams": 2}
-    for text in ("[1]", "{"):
+    for text in ("[1]", "{", "[" * 100_000):
         (tmp_path / "generation_config.json").write_text(text)
         with pytest.raises(ValueError, match="generation_config.json must"):
             read_settings(tmp_path, {})
+
+
+@pytest.mark.once
+def test_refuses_another_word_for_stopping():
+    said = {"num_beams": 2, "early_stopping": "sometimes"}
+    with pytest.raises(ValueError, match="false, true or 'never'; .*'sometimes'"):
+        settings_of(said, start_id=0, end_id=1, padding_id=0)
