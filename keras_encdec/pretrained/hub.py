@@ -10,8 +10,10 @@ from typing import Any
 from keras_encdec.annotations import AnyPath
 
 PREFIX = "hf://"
+# What goes back with a model: a licence goes wherever it goes.
+TEXTS = "README*", "LICEN[CS]E*", "NOTICE*", "USE_POLICY*"
 # Nothing in other formats, and no code.
-_FILES = ["*.json", "*.txt", "*.model", "*.spm", "README.md", "LICENSE*", "NOTICE*"]
+_FILES = ["*.json", "*.txt", "*.model", "*.spm", *TEXTS]
 _SAFE, _PICKLED = "model*.safetensors", "pytorch_model*.bin"
 
 

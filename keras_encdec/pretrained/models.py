@@ -9,7 +9,7 @@ import numpy as np
 from keras_encdec.pretrained.checkpoint_files import Checkpoint, open_checkpoint
 from keras_encdec.pretrained.configurations import architecture_of, read_config
 from keras_encdec.pretrained.families import Architecture
-from keras_encdec.pretrained.hub import local_folder
+from keras_encdec.pretrained.hub import TEXTS, local_folder
 from keras_encdec.pretrained.keras_hub import (
     WEIGHTS_FILE,
     KerasHubWeights,
@@ -18,9 +18,6 @@ from keras_encdec.pretrained.keras_hub import (
     keras_hub_layout,
 )
 from keras_encdec.pretrained.layouts import Layout, layout_of, prefix_of, table_names
-
-# What goes back with a model: a licence goes wherever it goes.
-_TEXTS = "config.json", "README*", "LICEN[CS]E*", "NOTICE*", "USE_POLICY*"
 
 
 class StoredModel(NamedTuple):
@@ -89,7 +86,8 @@ def open_model(folder: str | Path) -> StoredModel:
 
 def _texts_of(folder: Path) -> dict[str, str]:
     """Returns what people, and transformers, read of a folder."""
-    files = [path for name in _TEXTS for path in sorted(folder.glob(name))]
+    names = "config.json", *TEXTS
+    files = [path for name in names for path in sorted(folder.glob(name))]
     return {x.name: x.read_text("utf-8", "replace") for x in files if x.is_file()}
 
 

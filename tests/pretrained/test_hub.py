@@ -13,6 +13,7 @@ FILES = [
     *("config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5"),
     *("flax_model.msgpack", "onnx/config.json", "source.spm", "modeling.py"),
     *("onnx/model.safetensors", "README.md", "training_args.bin"),
+    *("LICENCE", "USE_POLICY.md"),
 ]
 
 
@@ -42,7 +43,8 @@ def test_downloads_what_is_read_and_nothing_else(safe, tmp_path, monkeypatch):
     )
     assert local_folder("hf://owner/name@v1") == tmp_path
     weights = "model.safetensors" if safe else "pytorch_model.bin"
-    wanted = {"config.json", "source.spm", "README.md", weights}
+    wanted = {"config.json", "source.spm", weights}
+    wanted |= {"README.md", "LICENCE", "USE_POLICY.md"}
     assert {x.name for x in tmp_path.iterdir()} == wanted
     assert calls[0] == {"repo_id": "owner/name", "revision": "v1"}
 
