@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import contextlib
 import fcntl
 import functools
 import gc
@@ -46,33 +47,37 @@ def seed():
 
 @pytest.fixture
 def interrupt():
-    """Ctrl-C as Python hears it, also where the tests run in the background.
+    """Ctrl-C as Python hears it, also where the tests run in the background."""
+    with _heard(signal.SIGINT, signal.default_int_handler) as call_handler:
+        yield call_handler
+
+
+@pytest.fixture
+def terminate():
+    """SIGTERM as Python hears it, whatever the tests before have set for it."""
+    with _heard(signal.SIGTERM, signal.SIG_DFL) as call_handler:
+        yield call_handler
+
+
+@contextlib.contextmanager
+def _heard(number, handler):
+    """Gives a function that calls what handles a signal.
 
     The handler is called and no signal sent, which can end the process that runs the
     tests; what a signal does, tests of a process of its own show.
     """
 
     def call_handler():
-        handler = signal.getsignal(signal.SIGINT)
-        if handler is not signal.SIG_IGN:
-            handler(signal.SIGINT, None)
+        found = signal.getsignal(number)
+        if found is not signal.SIG_IGN:
+            found(number, None)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield call_handler
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def eagerly():
-    """Compiles nothing under TensorFlow: nearly all that a very small model takes.
-
-    Pipelines of tf.data are compiled all the same, and say so in a warning.
-    """
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    before = signal.signal(number, handler)
+    try:
+        yield call_handler
+    finally:
+        # None is a handler that Python has not set, and cannot set again.
+        signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 @pytest.fixture(scope="session", autouse=True)

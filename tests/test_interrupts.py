@@ -123,17 +123,17 @@ def test_says_on_a_terminal_that_it_waits(interrupt, monkeypatch, capsys):
     assert "again: at once" in capsys.readouterr().err
 
 
-def test_a_termination_waits_and_the_second_does_not():
+def test_a_termination_waits_and_the_second_does_not(terminate):
     with pytest.raises(Terminated) as found, termination_kept():
-        signal.raise_signal(signal.SIGTERM)
+        terminate()
         assert termination_came()
     assert found.value.code == 143 and str(found.value) == "Terminated."
     assert not termination_came()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     reached = []
     with pytest.raises(Terminated), termination_kept():
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
+        terminate()
+        terminate()
         reached.append(True)
     assert not reached
 

@@ -8,13 +8,12 @@ import keras_encdec.cli
 from keras_encdec.cli.arguments import (
     Parser,
     add_command,
-    finite,
-    int32,
     portion,
     positive,
     positive_real,
     share,
 )
+from keras_encdec.cli.search import finite, int32
 from keras_encdec.saved_parts import CONFIG_FILE, MODEL_FILE
 
 pytestmark = pytest.mark.once

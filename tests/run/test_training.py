@@ -161,7 +161,7 @@ def test_goes_on_after_an_interruption_with_the_same_end(tmp_path):
 
 
 @pytest.mark.once
-def test_goes_on_within_an_epoch_after_sigterm(tmp_path):
+def test_goes_on_within_an_epoch_after_sigterm(tmp_path, terminate):
     class Terminates(keras.callbacks.Callback):
         def __init__(self, after):
             super().__init__()
@@ -169,7 +169,7 @@ def test_goes_on_within_an_epoch_after_sigterm(tmp_path):
 
         def on_train_batch_begin(self, batch, logs=None):
             if self.left == 0:
-                signal.raise_signal(signal.SIGTERM)
+                terminate()
             self.left -= 1
 
     options = {"epochs": 2, "updates_per_epoch": 3, "accumulate": 2, "ema": 0.9}

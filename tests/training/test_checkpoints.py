@@ -4,7 +4,6 @@ import itertools
 import json
 import operator
 import re
-import signal
 
 import keras
 import numpy as np
@@ -133,18 +132,18 @@ def test_goes_on_exactly(tmp_path, make):
 
 
 class TerminatedIn(keras.callbacks.Callback):
-    """Sends SIGTERM in a batch of an epoch."""
+    """Has SIGTERM come in a batch of an epoch."""
 
-    def __init__(self, epoch, batch):
+    def __init__(self, terminate, epoch, batch):
         super().__init__()
-        self.at = epoch, batch
+        self.terminate, self.at = terminate, (epoch, batch)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
         if (self.epoch, batch) == self.at:
-            signal.raise_signal(signal.SIGTERM)
+            self.terminate()
 
 
 def fit_on(model_and_data, checkpoints, callbacks=()):
@@ -170,14 +169,14 @@ def fit_on(model_and_data, checkpoints, callbacks=()):
     return model
 
 
-def test_goes_on_exactly_within_an_epoch(tmp_path):
+def test_goes_on_exactly_within_an_epoch(tmp_path, terminate):
     straight = Checkpoints(tmp_path / "straight", monitor="loss")
     whole = fit_on(transformer(), straight)
     folder = tmp_path / "terminated"
     for epoch, batch in ((0, 1), (1, 3)):
         with pytest.raises(Terminated), termination_kept():
             checkpoints = Checkpoints(folder, monitor="loss")
-            fit_on(transformer(), checkpoints, [TerminatedIn(epoch, batch)])
+            fit_on(transformer(), checkpoints, [TerminatedIn(terminate, epoch, batch)])
         name = f"epoch-{epoch:05d}-batch-{batch:07d}.safetensors"
         assert (folder / name).is_file()
     gone_on = Checkpoints(folder, monitor="loss")
@@ -193,10 +192,12 @@ def test_goes_on_exactly_within_an_epoch(tmp_path):
 
 
 @pytest.mark.once
-def test_writes_by_time_and_passes_over_what_is_cut(tmp_path):
+def test_writes_by_time_and_passes_over_what_is_cut(tmp_path, terminate):
     options = {"monitor": "loss", "minutes": 1e-9, "keep": 2}
     with pytest.raises(Terminated), termination_kept():
-        fit_on(dense(), Checkpoints(tmp_path, **options), [TerminatedIn(1, 2)])
+        fit_on(
+            dense(), Checkpoints(tmp_path, **options), [TerminatedIn(terminate, 1, 2)]
+        )
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [
         "epoch-00001-batch-0000001.safetensors",
