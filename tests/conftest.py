@@ -80,6 +80,19 @@ def _heard(number, handler):
         signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
+@pytest.fixture
+def eagerly():
+    """Compiles nothing under TensorFlow: nearly all that a very small model takes.
+
+    Pipelines of tf.data are compiled all the same, and say so in a warning.
+    """
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_collections_in_session():
     """Has each module of tests, in which these are too, leave frozen what it found."""
