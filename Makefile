@@ -1,5 +1,6 @@
 # demo   trains, evaluates and uses a small model
-# test   lint, then every test, under each backend
+# test   lint, then the tests, under each backend; of the slow ones, PyTorch's alone
+# test-slow  the slow ones that test leaves out
 # test-fast  lint, then what depends on the backend, under one; BACKEND=jax for another
 # docs   builds the site of the documentation in build/docs
 # bench  compares with other libraries; make bench BENCH="training --sizes base"
@@ -24,7 +25,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Idle threads of one library would otherwise spin on the cores another one needs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-fast docs bench lint test-once $(BACKENDS:%=test-%)
+.PHONY: demo test test-slow test-fast docs bench lint test-once $(BACKENDS:%=test-%)
 
 demo: $(installed)
 	$(bin)/keras-encdec demo --overwrite
@@ -46,10 +47,18 @@ bench: $(installed_for_bench)
 	$(bin)/python tests/benchmarks/run.py $(BENCH)
 
 test-once: $(installed_for_tests)
-	KERAS_BACKEND=tensorflow $(pytest) -m once
+	KERAS_BACKEND=tensorflow $(pytest) -m "once and not slow"
 
-$(BACKENDS:%=test-%): test-%: $(installed_for_tests)
-	KERAS_BACKEND=$* $(pytest) -m "not once"
+# What is slow is so for what it compiles, which PyTorch does not.
+test-torch: $(installed_for_tests)
+	KERAS_BACKEND=torch $(pytest) -m "not once"
+
+test-tensorflow test-jax: test-%: $(installed_for_tests)
+	KERAS_BACKEND=$* $(pytest) -m "not once and not slow"
+
+test-slow: $(installed_for_tests)
+	KERAS_BACKEND=tensorflow $(pytest) -m slow
+	KERAS_BACKEND=jax $(pytest) -m "slow and not once"
 
 $(installed): pyproject.toml constraints.txt | $(bin)/python
 	$(bin)/python -m pip install --no-compile --constraint constraints.txt --editable ".[demo]"

@@ -111,6 +111,7 @@ def texts(text_to_text, expected):
     )
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_its_own_code(model, expected):
     target = expected["greedy"][:, :-1]
     logits = keras.ops.convert_to_numpy(model((expected["source"], target)))
@@ -125,6 +126,7 @@ def test_greedy_outputs_are_those_of_its_own_code(model, expected):
     np.testing.assert_array_equal(ids, expected["greedy"][:, 1:])
 
 
+@pytest.mark.slow
 def test_texts_are_those_of_its_own_code(text_to_text, texts, expected):
     sources, answers = texts
     ids = text_to_text.source_tokenizer.encode(sources).to_tensor(1)
@@ -159,6 +161,7 @@ def test_ctranslate2_answers_the_same(text_to_text, texts, tmp_path):
     assert [" ".join(result.hypotheses[0]) for result in results] == answers
 
 
+@pytest.mark.slow
 def test_a_map_in_the_docs_reads_it(shared_data, expected):
     page = Path(__file__).resolve().parents[1] / "docs" / "pretrained.md"
     (block,) = re.findall(

@@ -100,6 +100,7 @@ def read(load_test_module):
     return load_test_module("pretrained/checkpoints.py").Checkpoint.read
 
 
+@pytest.mark.slow
 def test_an_adapter_learns_as_in_pytorch_and_comes_back(preset, read, tmp_path):
     translate = TextToText.from_preset(preset, dropout=0.0)
     model, padding = translate.model, translate.model.padding_id

@@ -116,6 +116,7 @@ def check_steps(model, beams):
         np.testing.assert_allclose(to_numpy(logits), expected[:, index], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize_first", [True, False])
 def test_a_part_may_have_a_dtype_of_its_own(normalize_first):
     options = {"positions": "relative", "gated": True, "tie_embeddings": False}
@@ -143,6 +144,7 @@ def test_a_part_may_have_a_dtype_of_its_own(normalize_first):
         part.dtype_policy = "float32"
 
 
+@pytest.mark.slow
 def test_a_map_gives_parts_their_dtypes():
     mixed = keras.DTypePolicy("mixed_bfloat16")
     policies = keras.dtype_policies.DTypePolicyMap(
@@ -171,6 +173,7 @@ def nested(model):
     return keras.Model(inputs, keras.layers.Rescaling(2.0)(model(inputs)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, atol", [("float32", 1e-5), ("mixed_bfloat16", 0.1)])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_padding_changes_no_logits(num_layers, dtype, atol):
@@ -185,6 +188,7 @@ def test_padding_changes_no_logits(num_layers, dtype, atol):
         np.testing.assert_allclose(y[:, :4][tokens], expected, atol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype, tolerance", [("float32", 1e-4), ("mixed_bfloat16", 0.1)]
 )
@@ -211,6 +215,7 @@ def test_rows_and_padding_do_not_matter_to_a_row(name):
     np.testing.assert_allclose(together[1, :3], alone[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_source_of_padding_has_one_answer():
     model = variant("sinusoidal")
     target = TARGET[:1]
@@ -402,6 +407,7 @@ def answers(saved):
     }
 
 
+@pytest.mark.slow
 def test_saved_model_is_the_same_in_a_fresh_process(saved, answers):
     found = json.loads(finish(saved[1]))
     assert found.keys() == answers.keys()
@@ -543,6 +549,7 @@ def test_model_survives_its_configuration(options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("options", [{}, {"tie_embeddings": False}])
 def test_model_computes_in_mixed_precision(dtype, options):

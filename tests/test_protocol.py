@@ -175,6 +175,7 @@ def every_sequence(length):
                 yield tokens
 
 
+@pytest.mark.slow
 def test_is_searched_as_brute_force_does(model):
     best = {}
     known = {}
@@ -199,6 +200,7 @@ def test_is_searched_as_brute_force_does(model):
         np.testing.assert_allclose(found.scores[row], scores, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_takes_the_likeliest_token_greedily(model):
     ids = Generator(model)(SOURCE, max_length=40)
     for row, source in zip(ids, SOURCE, strict=True):

@@ -18,6 +18,7 @@ LETTERS = CharacterTokenizer.from_texts(SOURCES)
 SMALL = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
 
 
+@pytest.mark.slow
 def test_builds_the_model_that_was_asked_for():
     options = {**SMALL, "num_decoder_layers": 2, "dropout": 0.25}
     text_to_text = build(LETTERS, ByteTokenizer(), max_length=5, **options)

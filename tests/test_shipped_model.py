@@ -17,6 +17,7 @@ TARGETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 5])
 def test_translates(beams):
     translate = TextToText.load(FOLDER)

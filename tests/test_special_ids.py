@@ -77,6 +77,7 @@ def usual():
     return TextToText(tokenizer, tokenizer, model_of(12, 0), max_length=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [GreedySampler(), BeamSampler(3)])
 @hypothesis.settings(
     max_examples=2,

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_encdec import (
     EncoderDecoder,
@@ -43,6 +44,7 @@ def compiled_model(learning_rate=3e-3):
     return model
 
 
+@pytest.mark.slow
 def test_learns_to_reverse_digits():
     source, labels = random_digits(12_800, seed=0)
     inputs, labels, weights = teacher_forcing(source, labels)
@@ -62,6 +64,7 @@ def test_learns_to_reverse_digits():
     assert exact >= 0.99
 
 
+@pytest.mark.slow
 def test_strings_train_as_arrays_do():
     source, labels = random_digits(256, seed=2)
     tokenizer = WordTokenizer([str(digit) for digit in range(10)])

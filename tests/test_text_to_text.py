@@ -109,6 +109,7 @@ def test_it_is_encode_generate_decode(text_to_text):
     assert text_to_text(LINES, max_length=3) == expected
 
 
+@pytest.mark.slow
 def test_results_stand_in_order_whatever_the_batch_size(text_to_text):
     # Of several lengths, so that sorting by length moves them all.
     texts = [line[:cut] for cut in (9, 3, 7) for line in LINES]
@@ -120,6 +121,7 @@ def test_results_stand_in_order_whatever_the_batch_size(text_to_text):
     assert text_to_text(texts[:3], seed=3) == expected[:3]
 
 
+@pytest.mark.slow
 def test_an_iterator_is_answered_as_a_list_is(text_to_text, monkeypatch):
     monkeypatch.setattr(keras_encdec.bulk, "WINDOW", 4)
     drawing = text_to_text.with_sampler("top_k")
@@ -145,6 +147,7 @@ def test_an_iterator_is_answered_as_a_list_is(text_to_text, monkeypatch):
         drawing.generate(lines(), max_length=0)
 
 
+@pytest.mark.slow
 def test_every_text_has_an_answer(text_to_text):
     answers = text_to_text(HOSTILE)
     assert len(answers) == len(HOSTILE)
@@ -156,6 +159,7 @@ def test_every_text_has_an_answer(text_to_text):
         assert text_to_text(kind) == text_to_text(LINES)
 
 
+@pytest.mark.slow
 def test_answers_of_bytes_are_text():
     # Random bytes are mostly not UTF-8.
     bytes_to_bytes = text_to_text_of(
@@ -325,6 +329,7 @@ def test_what_was_encoded_is_not_encoded_again(text_to_text, monkeypatch):
     assert text_to_text(ids, max_length=4) == expected
 
 
+@pytest.mark.slow
 def test_quantized_it_is_what_one_made_anew_is_and_stays_so_when_saved(tmp_path):
     characters = TOKENIZERS["characters"]
     text_to_text = text_to_text_of(characters, characters, max_length=5)
@@ -370,6 +375,7 @@ def test_refuses_what_is_no_sampler(text_to_text):
 # Saved and loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_loaded_gives_the_same(name, tmp_path):
     tokenizer = TOKENIZERS[name]
@@ -561,6 +567,7 @@ def test_load_refuses_a_tokenizer_larger_than_the_model(copied_folder):
         TextToText.load(copied_folder)
 
 
+@pytest.mark.slow
 def test_what_version_0_1_0_wrote_answers_as_it_did():
     folder = Path(__file__).parent / "data" / "version_0_1_0"
     written = json.loads((folder / "expected.json").read_text())
@@ -603,6 +610,7 @@ def test_save_refuses_what_could_not_be_loaded(text_to_text, processor, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_pickled_and_copied_it_answers_the_same(text_to_text):
     expected = text_to_text(LINES, seed=3)
     for other in (
@@ -687,6 +695,7 @@ def test_greedy_is_the_default(text_to_text):
     assert default.sampler == GreedySampler()
 
 
+@pytest.mark.slow
 def test_the_best_with_their_scores(text_to_text):
     parts = text_to_text.source_tokenizer, text_to_text.target_tokenizer
     beams = TextToText(
@@ -710,6 +719,7 @@ def test_the_best_with_their_scores(text_to_text):
     assert beams([], num_return_sequences=3) == []
 
 
+@pytest.mark.slow
 def test_beams_and_processors_are_saved_too(tmp_path):
     words = TOKENIZERS["words"]
     beams = text_to_text_of(
@@ -730,6 +740,7 @@ def test_beams_and_processors_are_saved_too(tmp_path):
     assert loaded(LINES) == beams(LINES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bytes", "characters", "words", "pieces"])
 def test_pieces_that_stream_make_the_text(name):
     tokenizer = TOKENIZERS[name]
@@ -750,6 +761,7 @@ def test_streams_one_text_and_no_beams(text_to_text):
         beams.stream("text")
 
 
+@pytest.mark.slow
 def test_scores_texts_as_the_generator_scores_their_ids(text_to_text):
     tokenizer, generator = TOKENIZERS["characters"], text_to_text.generator
     targets = LINES[::-1]
@@ -768,6 +780,7 @@ def test_scores_texts_as_the_generator_scores_their_ids(text_to_text):
             verb("one", "eins")
 
 
+@pytest.mark.slow
 def test_what_is_generated_has_the_score_it_was_given(text_to_text):
     greedy = text_to_text.with_sampler("greedy", max_length=300)
     texts, scores = zip(*greedy(LINES, return_scores=True), strict=True)
@@ -776,6 +789,7 @@ def test_what_is_generated_has_the_score_it_was_given(text_to_text):
     np.testing.assert_allclose(given, [scores[i] for i in ended], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_aligns_each_token_with_the_source(text_to_text):
     sources, targets = ["a man", "two men"], ["Mann", "Herd am"]
     pairs = text_to_text.align(sources, targets, batch_size=2)
@@ -807,6 +821,7 @@ def test_evaluates_what_it_generates(text_to_text):
         greedy.evaluate([], [])
 
 
+@pytest.mark.slow
 def test_a_run_is_loaded_by_its_best_model(text_to_text, tmp_path):
     text_to_text.save(tmp_path / "run" / "best")
     assert TextToText.load(tmp_path / "run")(LINES) == text_to_text(LINES)
@@ -824,6 +839,7 @@ def test_a_sampler_has_a_name(text_to_text):
 PRESET_TEXTS = ["A man sleeps on a couch.", "Two dogs — naïve", "", "x " * 9]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
 def test_answers_as_a_checkpoint_does(preset, tmp_path):
     import transformers
@@ -857,6 +873,7 @@ def test_settings_without_a_counterpart_need_a_sampler(preset, tmp_path):
         TextToText.from_preset(folder, "nothing", sampler="greedy")
 
 
+@pytest.mark.slow
 def test_what_stands_before_each_target_is_not_asked_of_the_model(tmp_path):
     source = ByteTokenizer()
     target = ByteTokenizer(prefix_ids=[5, 9])

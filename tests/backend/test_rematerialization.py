@@ -36,6 +36,7 @@ def trained(remat, updates=3):
     return float(logs["loss"]), values
 
 
+@pytest.mark.slow
 def test_gradients_are_those_without(monkeypatch):
     # The steps of PyTorch are recorded from the third on.
     module = "keras_encdec.backend.torch.steps.STEPS_BEFORE_RECORD"

@@ -77,6 +77,7 @@ def pairs(tmp_path):
 # ---- train
 
 
+@pytest.mark.slow
 def test_trains_generates_and_evaluates(tmp_path, pairs, run):
     output = tmp_path / "new" / "run"
     printed = run(
@@ -473,6 +474,7 @@ def test_sigterm_has_a_status_of_its_own(tmp_path, pairs, monkeypatch, capsys):
     assert capsys.readouterr().err == "keras-encdec: Terminated. All is kept.\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_first_epoch_leaves_nothing(tmp_path, pairs):
     # What a shell starts in the background is deaf to it, with all that it starts.
     code = (
@@ -527,6 +529,7 @@ def test_an_error_that_a_library_makes_of_ctrl_c_is_ctrl_c(
 DATA = pathlib.Path(__file__).parents[1] / "data" / "version_0_1_0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lacks", [None, pytest.param("num_shapes", marks=pytest.mark.once)]
 )

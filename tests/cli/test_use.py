@@ -90,6 +90,7 @@ def write(path, text):
 # ---- evaluate
 
 
+@pytest.mark.slow
 def test_evaluate_takes_any_target_of_a_source_as_right(saved, tmp_path, run):
     sources = ["12", "345", "", "6"]
     text_to_text = TextToText.load(saved)
@@ -220,6 +221,7 @@ def test_several_models_answer_as_one(saved, tmp_path, run, stdin, error_of):
 # ---- generate
 
 
+@pytest.mark.slow
 def test_generate_gives_a_line_for_each_line(saved, tmp_path, run, stdin):
     expected = TextToText.load(saved)(LINES)
     assert len(set(expected)) > 1
@@ -244,6 +246,7 @@ def test_generate_gives_a_line_for_each_line(saved, tmp_path, run, stdin):
         assert output.read_text("utf-8") == printed.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_generate_draws_the_same_for_the_same_seed(sampler, saved, run, stdin):
     def generated(*arguments):
@@ -263,6 +266,7 @@ def test_generate_draws_the_same_for_the_same_seed(sampler, saved, run, stdin):
         assert generated("--seed", 2) != drawn
 
 
+@pytest.mark.slow
 def test_generate_gives_the_best_with_their_scores(saved, run, stdin):
     stdin(DATA)
     options = ["--beams", 3, "--length-penalty", 0.5]
@@ -686,6 +690,7 @@ def test_the_entry_point_is_main():
     assert getattr(importlib.import_module(module), function) is main
 
 
+@pytest.mark.slow
 def test_commands_take_a_checkpoint(preset, tmp_path, run):
     source = tmp_path / "source.txt"
     source.write_text("A man sleeps on a couch.\nTwo dogs\n")

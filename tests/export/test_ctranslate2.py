@@ -247,6 +247,7 @@ def split(kind, folder, text):
     return processor.encode(text, out_type=str)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target", "options"),
     [

@@ -27,6 +27,7 @@ def exported(text_to_text, folder):
     return folder
 
 
+@pytest.mark.slow
 def test_a_process_without_keras_under_every_backend(preset, tmp_path):
     text_to_text = TextToText.from_preset(preset)
     assert len({*text_to_text(TEXTS)}) > 2

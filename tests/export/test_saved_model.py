@@ -261,6 +261,7 @@ def texts_of(answer):
     return [text.decode("utf-8", "replace") for text in answer["text"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BATCHES)
 def test_beams_answer_what_python_answers(beams, served, name):
     assert texts_of(served[f"beams {name}"]) == beams(BATCHES[name])
@@ -386,6 +387,7 @@ def test_logits_of_ids(greedy, served):
     assert served["no ids"]["logits"].shape == (0, *expected.shape[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["seven", "hostile", "none"])
 def test_what_the_encoder_makes_of_texts(greedy, served, name):
     answer = served[f"encode {name}"]
@@ -517,6 +519,7 @@ def test_refuses_no_other_op(tmp_path):
     _refuse_ops(tmp_path / "with a jit", PYTHON_OPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_failed_export_leaves_nothing(greedy, tmp_path, exists, load_test_module):
     if exists and not ON_TENSORFLOW:

@@ -30,6 +30,7 @@ def test_lengths_double_up_to_the_last():
     assert cache_lengths(200) == [32, 64, 200]
 
 
+@pytest.mark.slow
 def test_a_larger_cache_holds_what_the_smaller_held(model):
     rows, small, large = 3, 4, 9
     memory = model.encode(ops.array(SOURCES[:1], "int32"))
@@ -56,6 +57,7 @@ def test_a_cache_of_another_kind_stays_as_it_is():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "positions", "options"),
     [

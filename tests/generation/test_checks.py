@@ -59,6 +59,7 @@ SAMPLERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "at"),
     [
@@ -101,6 +102,7 @@ def test_logits_that_are_no_numbers_are_raised(name, value, at):
     assert (ids >= 0).all() and not ids[1, :, 3:].any()
 
 
+@pytest.mark.slow
 def test_given_pairs_raise_too(small_model):
     generator = Generator(Nan(7))
     sources, targets = [[4, 2], [7, 2]], [[5, 6, 5, 4], [5, 6, 5]]
@@ -150,6 +152,7 @@ class BeyondSampler(Sampler):
         return ops.full((ops.shape(logits)[0],), 20, dtype="int32")
 
 
+@pytest.mark.slow
 def test_a_sampler_that_picks_no_id_is_told(small_model):
     generator = Generator(small_model(), BeyondSampler())
     for call in (generator, lambda *args: list(generator.stream(*args))):

@@ -224,6 +224,7 @@ def test_another_padding_id():
         assert set(row[len(tokens) :]) <= {8}
 
 
+@pytest.mark.slow
 def test_the_loop_ends_with_the_last_row(table):
     sources = random_sources(30)
     array = np.zeros((30, 10), "int32")
@@ -295,6 +296,7 @@ def test_a_sampler_from_outside(table):
     ]
 
 
+@pytest.mark.slow
 @few_examples
 @given(
     sampler=st.one_of(
@@ -447,6 +449,7 @@ def test_ids_are_these_under_every_backend(model, sampler):
     assert ids.tolist() == LITERALS[sampler]
 
 
+@pytest.mark.slow
 def test_training_is_seen_by_the_compiled_loop(small_model):
     model = small_model()
     generator = Generator(model)

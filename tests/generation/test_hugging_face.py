@@ -220,6 +220,7 @@ def assert_same_beams(pair, source, sampler, processors=(), end_id=2, **options)
     return expected
 
 
+@pytest.mark.slow
 def test_logits(each_pair):
     source = padded_sources()
     target = draw_sources(9, seed=1)

@@ -12,6 +12,7 @@ from keras_encdec.generation.task import make_task
 SOURCE = np.array([[5, 7, 2, 0], [9, 3, 4, 2]], "int32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [GreedySampler(), TopKSampler(5), BeamSampler(3)])
 def test_segments_of_any_length_give_what_one_gives(small_model, sampler):
     arrays = (ops.convert_to_tensor(x) for x in (SOURCE, np.array([7, 7], "int32")))

@@ -71,6 +71,7 @@ def through_data(model):
             variable.value.data = variable.value.data.clone() * 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -97,6 +98,7 @@ def test_made_before_is_as_made_anew(small_model, change):
     np.testing.assert_array_equal(again, found[0][:, : again.shape[1]])
 
 
+@pytest.mark.slow
 def test_load_weights_is_seen(small_model, tmp_path):
     small_model(seed=4).save_weights(tmp_path / "other.weights.h5")
     model = small_model()
@@ -111,6 +113,7 @@ def test_load_weights_is_seen(small_model, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_draft_model_is_seen(small_model):
     model, draft = small_model(), small_model(seed=4)
     generator = Generator(model, draft_model=draft, num_draft_tokens=2)
@@ -135,6 +138,7 @@ class Wrapped:
         raise AttributeError(name)
 
 
+@pytest.mark.slow
 def test_variables_are_found_within_other_objects(small_model):
     model = small_model()
     generator = Generator(Wrapped(model))
@@ -159,6 +163,7 @@ class Favourite:
         return logits + ops.array(self.table) + self.weight * ops.cast(ours, "float32")
 
 
+@pytest.mark.slow
 def test_attributes_of_processors_are_read_at_each_call(small_model):
     favourite = Favourite(7)
     generator = Generator(small_model(), processors=[favourite])
@@ -189,6 +194,7 @@ def test_attributes_of_processors_are_read_at_each_call(small_model):
     assert len(generator._programs) == kept
 
 
+@pytest.mark.slow
 def test_functions_around_a_function_are_read_too(small_model):
     token = 7
 
@@ -202,6 +208,7 @@ def test_functions_around_a_function_are_read_too(small_model):
     assert set(generator(SOURCES, LONG).ravel()) == {8}
 
 
+@pytest.mark.slow
 def test_another_sampler_or_id_may_be_set(small_model):
     model = small_model()
     generator = Generator(model)
@@ -242,6 +249,7 @@ def test_loops_of_one_shape_go_on_to_their_own_ends():
         assert generator([[5, 2]], 256).tolist() == [expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -299,6 +307,7 @@ def exactly(sampler):
     return Exactly(**{k: getattr(sampler, k) for k in sampler.__dataclass_fields__})
 
 
+@pytest.mark.slow
 def test_only_the_last_programs_are_kept(small_model, monkeypatch):
     monkeypatch.setattr(programs, "MOST_PROGRAMS", 2)
     favourite = Favourite(7)
@@ -309,6 +318,7 @@ def test_only_the_last_programs_are_kept(small_model, monkeypatch):
     assert len(generator._programs) == 2
 
 
+@pytest.mark.slow
 def test_threads_share_a_generator(small_model):
     model = small_model()
     samplers = RandomSampler(), BeamSampler(2)
@@ -335,6 +345,7 @@ def test_threads_share_a_generator(small_model):
         list(threads.map(run, range(6)))
 
 
+@pytest.mark.slow
 def test_a_used_generator_can_be_copied(small_model):
     generator = Generator(
         small_model(),

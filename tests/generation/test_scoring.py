@@ -98,6 +98,7 @@ def attention_in_numpy(monkeypatch, model, source, target):
     return np.exp(log_softmax(scores))
 
 
+@pytest.mark.slow
 def test_attention_is_that_of_a_full_pass(monkeypatch, model, generator):
     source, target = padded(SOURCES), padded(TARGETS)
     weights = attention_in_numpy(monkeypatch, model, source, target)

@@ -92,6 +92,7 @@ def test_looks_at_lists_names_and_tensors(trained):
         trained.predict_on_batch(([[5, 7], [2]], TARGET))
 
 
+@pytest.mark.slow
 def test_a_label_may_be_the_one_that_the_loss_leaves_out():
     found = []
     for ignored in (0, -100):
@@ -169,6 +170,7 @@ def test_refuses_weights_of_classes(trained):
         trained.train_on_batch((SOURCE, TARGET), LABELS, class_weight={0: 2.0})
 
 
+@pytest.mark.slow
 def test_takes_weights_of_rows_and_of_tokens_in_turn(trained):
     rows = np.array([1.0, 0.5], "float32")
     tokens = rows[:, None] * np.ones((2, 3), "float32")
@@ -200,6 +202,7 @@ def test_refuses_weights_that_are_no_numbers(trained, bad):
         trained.fit((SOURCE, TARGET), LABELS, sample_weight=weights, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", OBJECTIVES.values())
 def test_trains_on_with_moving_averages(make, tmp_path):
     model = build()
@@ -243,6 +246,7 @@ def test_refuses_a_pipeline_of_nothing(trained):
 
 
 # JAX has no float64 unless it is told to; it computes in float32 then.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
 @pytest.mark.parametrize("floatx", ["float64", "float16"])
 @pytest.mark.parametrize("make", [OBJECTIVES["model"], ProjectedLoss, RDrop])

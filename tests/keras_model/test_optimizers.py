@@ -43,6 +43,7 @@ def test_a_model_saved_with_what_is_refused_is_loaded(tmp_path):
             verb(*data)
 
 
+@pytest.mark.slow
 def test_accumulates_sums_over_tokens_exactly():
     changed = []
     labels = np.array([[7, 5, 2], [6, 2, 0]])

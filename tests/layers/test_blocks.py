@@ -265,6 +265,7 @@ SOURCE = np.array([[3, 4, 5, 1, 0], [2, 2, 0, 0, 0]], "int32")
 TARGET = np.array([[1, 4, 5, 0], [1, 2, 0, 0]], "int32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_model_made_by_hand_is_saved_whole(tmp_path, dtype):
     model = by_hand(dtype)

@@ -116,6 +116,7 @@ def test_a_layer_keeps_a_policy_of_its_own(copy_of, tmp_path):
     np.testing.assert_allclose(logits(found), logits(model), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lora_is_merged_when_it_is_saved(tmp_path):
     model = build()
     (dense,) = (block.self_attention.query_dense for block in model.decoder_blocks)
@@ -133,6 +134,7 @@ def test_lora_is_merged_when_it_is_saved(tmp_path):
     assert trainable(found) == before
 
 
+@pytest.mark.slow
 def test_what_was_trained_as_lora_is_loaded_and_trained_on(tmp_path):
     model = build()
     for block in model.encoder_blocks + model.decoder_blocks:

@@ -40,6 +40,7 @@ def test_steps_give_what_the_whole_gives(positions, tied):
     np.testing.assert_allclose(found[tokens], expected[tokens], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_of_the_source_changes_nothing():
     encoder, decoder = both()
     row = SOURCE[1:, :2]

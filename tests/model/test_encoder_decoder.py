@@ -177,6 +177,7 @@ def test_keras_loss_leaves_out_padding(model):
     np.testing.assert_allclose(accuracy, hits.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_verbs_have_the_shapes_they_say():
     model = build(num_heads=4, num_key_value_heads=2, num_decoder_layers=3)
     memory = model.encode(ops.convert_to_tensor(SOURCE))
@@ -324,6 +325,7 @@ def test_the_saved_optimizer_is_of_no_backend(dtype):
     assert again.optimizer.get_config() == model.optimizer.get_config()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
 def test_a_model_that_was_compiled_and_not_trained_is_loaded_silently(dtype, tmp_path):
     model = build(dtype=dtype)
@@ -337,6 +339,7 @@ def test_a_model_that_was_compiled_and_not_trained_is_loaded_silently(dtype, tmp
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 @pytest.mark.parametrize(
     "options",
@@ -368,6 +371,7 @@ def test_eight_bits_are_nearly_as_good(options):
     assert Generator(model)(SOURCE, max_length=5).shape == (len(SOURCE), 5)
 
 
+@pytest.mark.slow
 def test_refuses_to_save_an_activation_that_cannot_be_loaded(tmp_path):
     def unknown(x):
         return keras.activations.relu(x)
@@ -407,6 +411,7 @@ def two_stacks(shared=False):
     return encoder, decoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_two_stacks_are_saved_with_what_changed_in_them(shared, tmp_path):
     encoder, decoder = two_stacks(shared)
@@ -510,6 +515,7 @@ def model_of_features():
     return EncoderDecoder(encoder, decoder)
 
 
+@pytest.mark.slow
 def test_padding_of_features_changes_nothing():
     model = model_of_features()
     features = features_of(SOURCE[1:])
@@ -522,6 +528,7 @@ def test_padding_of_features_changes_nothing():
     np.testing.assert_array_equal(batch, alone)
 
 
+@pytest.mark.slow
 def test_learns_to_copy_features(tmp_path):
     keras.utils.set_random_seed(0)
     rng, model = np.random.default_rng(1), model_of_features()

@@ -29,6 +29,7 @@ def probabilities(model):
     )
 
 
+@pytest.mark.slow
 def test_is_the_mean_of_the_probabilities_or_the_geometric_mean():
     models, weights = [made(), made(32, seed=1)], np.array([3, 1])
     shares = (weights / weights.sum())[:, None, None, None]
@@ -41,6 +42,7 @@ def test_is_the_mean_of_the_probabilities_or_the_geometric_mean():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", ["probability", "log_probability"])
 @pytest.mark.parametrize("number", [1, 2])
 def test_of_one_model_or_of_two_equal_ones_is_the_model(number, mean):
@@ -56,6 +58,7 @@ def test_of_one_model_or_of_two_equal_ones_is_the_model(number, mean):
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_decodes_step_by_step_what_it_predicts_at_once():
     ensemble = Ensemble([made(), made(32, seed=1)])
     logits = ops.convert_to_numpy(ensemble((SOURCE, TARGET)))
@@ -70,6 +73,7 @@ def test_decodes_step_by_step_what_it_predicts_at_once():
         )
 
 
+@pytest.mark.slow
 def test_scores_and_aligns_by_all_heads():
     models = [made(), made(32, seed=1)]
     generator = Generator(Ensemble(models))
@@ -82,6 +86,7 @@ def test_scores_and_aligns_by_all_heads():
     assert contrastive(SOURCE, 4).shape == (2, 4)
 
 
+@pytest.mark.slow
 def test_is_saved_whole_with_equal_names_frozen_parts_and_int8(tmp_path):
     first, second = made(), made(32, seed=1)
     second.encoder_blocks[0].trainable = False
@@ -97,6 +102,7 @@ def test_is_saved_whole_with_equal_names_frozen_parts_and_int8(tmp_path):
     assert loaded.get_config() == ensemble.get_config()
 
 
+@pytest.mark.slow
 def test_gives_what_its_models_are_now():
     models, target = [made(), made(32, seed=1)], TARGET[:, 1:]
     generator = Generator(Ensemble(models))
@@ -111,6 +117,7 @@ def test_gives_what_its_models_are_now():
     np.testing.assert_array_equal(generator(SOURCE, 6), Generator(others)(SOURCE, 6))
 
 
+@pytest.mark.slow
 def test_teaches_another_model_and_is_trained_by_fit():
     teacher, student = Ensemble([made(), made(32, seed=1)]), made(seed=2)
     before = [x.copy() for x in teacher.get_weights()]
@@ -126,6 +133,7 @@ def test_teaches_another_model_and_is_trained_by_fit():
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_refuses_models_and_weights_that_do_not_fit():
     with pytest.raises(ValueError, match="at least one model"):
         Ensemble([])

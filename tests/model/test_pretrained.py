@@ -104,6 +104,7 @@ def load_config(folder):
     return json.loads((folder / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_is_adapted_and_quantized(checkpoint):
     theirs = checkpoint("t5 1.1")
     model = EncoderDecoder.from_preset(theirs.folder)
@@ -116,6 +117,7 @@ def test_is_adapted_and_quantized(checkpoint):
     assert 0 < np.abs(found - before).max() < 0.2 * np.abs(before).max()
 
 
+@pytest.mark.slow
 def test_dtype_and_dropout_are_as_asked(checkpoint):
     theirs = checkpoint("bart")
     options = {"dtype": "bfloat16", "dropout": 0.3}
@@ -302,6 +304,7 @@ def batch_of(theirs):
     return (source, target.astype("int32")), labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("name", ["marian", "marian, two vocabularies"])
 def test_padding_stays_zero_when_all_learns(name, wrapped, checkpoint, tmp_path):
@@ -331,6 +334,7 @@ def test_padding_stays_zero_when_all_learns(name, wrapped, checkpoint, tmp_path)
     assert rows and not any(written[x][model.padding_id].any() for x in rows)
 
 
+@pytest.mark.slow
 def test_a_table_of_sources_learns_as_theirs(checkpoint):
     # One that gives the logits too learns padding there by these.
     import torch

@@ -119,6 +119,7 @@ def test_learns_and_keeps_the_best(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_with_more_epochs_it_trains_longer_unless_a_schedule_ended(tmp_path, capsys):
     options = {"updates_per_epoch": 12, "schedule": "inverse-square-root", **QUICK}
     parts, whole = untrained(), untrained()
@@ -143,6 +144,7 @@ def test_with_more_epochs_it_trains_longer_unless_a_schedule_ended(tmp_path, cap
         train(parts, SOURCES, TARGETS, folder=tmp_path / "ended", epochs=2, **options)
 
 
+@pytest.mark.slow
 def test_goes_on_after_an_interruption_with_the_same_end(tmp_path):
     options = {"epochs": 3, "updates_per_epoch": 1, "seed": 5, **QUICK}
     whole, parts = untrained(dropout=0.3), untrained(dropout=0.3)
@@ -185,6 +187,7 @@ def test_goes_on_within_an_epoch_after_sigterm(tmp_path, terminate):
     assert train(untrained(seed=7), SOURCES, TARGETS, **options) == expected
 
 
+@pytest.mark.slow
 def test_needs_neither_folder_nor_validation():
     text_to_text = untrained()
     before = weights_of(text_to_text)
@@ -418,6 +421,7 @@ def test_what_is_overwritten_is_there_until_an_epoch_is_finished(error, tmp_path
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "validated", [False, pytest.param(True, marks=pytest.mark.once)]
 )
@@ -454,6 +458,7 @@ class Spoils(keras.callbacks.Callback):
             model.set_weights([x * np.nan for x in model.get_weights()])
 
 
+@pytest.mark.slow
 def test_what_was_good_is_kept_when_a_training_diverges(tmp_path):
     text_to_text = untrained()
     options = {"epochs": 4, "updates_per_epoch": 2, **QUICK}
@@ -473,6 +478,7 @@ def test_what_was_good_is_kept_when_a_training_diverges(tmp_path):
     assert len(logs) == 4 and all(np.isfinite(log["loss"]) for log in logs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [None, "run"])
 def test_interrupted_in_its_first_epoch_a_training_leaves_nothing(tmp_path, folder):
     text_to_text = untrained()
@@ -490,6 +496,7 @@ def test_interrupted_in_its_first_epoch_a_training_leaves_nothing(tmp_path, fold
     text_to_text(["one"])
 
 
+@pytest.mark.slow
 def test_without_a_folder_an_interrupted_training_does_not_promise_to_go_on():
     text_to_text = untrained()
     before = weights_of(text_to_text)
@@ -575,6 +582,7 @@ def test_another_error_in_the_first_epoch_leaves_no_folder(tmp_path):
 # ---- a folder that was used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin", [0, 1])
 def test_trains_what_lora_adds(begin, tmp_path):
     text_to_text = untrained()
@@ -679,6 +687,7 @@ def test_goes_on_where_version_0_1_0_wrote_no_record(tmp_path):
     assert (place / "options.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_adapter_goes_on_to_the_bit(tmp_path):
     options = {"epochs": 3, "lora": 2, "lora_targets": ["query", "intermediate"]}
     options |= {"updates_per_epoch": 3, "learning_rate": 3e-2, **QUICK}

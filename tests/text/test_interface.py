@@ -31,6 +31,7 @@ def tokenizer():
     return Letters()
 
 
+@pytest.mark.slow
 def test_encode_closes_each_row(tokenizer):
     ids = tokenizer.encode(["Ab!", ""])
     assert ids.dtype == tf.int32
@@ -58,6 +59,7 @@ def test_decode_leaves_out_special_ids(tokenizer, row, text):
         assert tokenizer.decode(ids).numpy().tolist() == [text.encode()]
 
 
+@pytest.mark.slow
 def test_both_ways_in_a_graph_with_an_unknown_batch(tokenizer):
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def there_and_back(texts):

@@ -22,6 +22,7 @@ IDS = np.array([[5, 7, 2]]), np.array([[1, 7, 5]])
 LABELS = np.array([[7, 5, 2]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [None, 4])
 def test_matrices_learn_by_small_ones(alpha, tmp_path):
     model = EncoderDecoder(200, 16, 32, num_heads=2, num_layers=1, dropout=0.0)
@@ -63,6 +64,7 @@ def small_model():
     return EncoderDecoder(200, 16, 32, num_heads=2, num_layers=1, dropout=0.0)
 
 
+@pytest.mark.slow
 def test_layers_are_named_saved_alone_and_merged(tmp_path):
     model = small_model()
     weights = model.get_weights()
@@ -174,6 +176,7 @@ def test_an_adapter_is_a_file_of_numbers(tmp_path):
         load_adapter(small_model(), tmp_path)
 
 
+@pytest.mark.slow
 def test_adapters_of_a_quantized_model_are_merged_when_it_is_saved(tmp_path):
     model = small_model()
     model.quantize("int8")
@@ -217,6 +220,7 @@ def test_a_name_that_is_nearly_one_is_told():
         enable_lora(small_model(), 2, targets=["qery", "values"])
 
 
+@pytest.mark.slow
 def test_a_vector_that_is_kept_gets_no_product():
     options = {"padding_id": 1, "freeze_padding": True, "dropout": 0.0}
     model = EncoderDecoder(200, 16, 32, num_heads=2, num_layers=1, **options)

@@ -46,6 +46,7 @@ class Generated(GenerationScores):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"use_ema": True, "ema_momentum": 0.5}])
 def test_judging_leaves_no_trace_in_training(options):
     plain, judged = compiled(**options), compiled(**options)
@@ -68,6 +69,7 @@ def judged_dataset():
     return tf.data.Dataset.from_tensors(DATA)
 
 
+@pytest.mark.slow
 def test_logs_are_of_the_averaged_weights_if_there_are_any():
     model = compiled(use_ema=True, ema_momentum=0.9)
     seen = []
@@ -83,6 +85,7 @@ def test_logs_are_of_the_averaged_weights_if_there_are_any():
     assert abs(seen[0] - seen[1]) > 1e-4
 
 
+@pytest.mark.slow
 def test_callbacks_after_it_see_the_scores():
     scores = GenerationScores(
         lambda sources: ["x"],
@@ -95,6 +98,7 @@ def test_callbacks_after_it_see_the_scores():
     assert fit(compiled(), scores, stop, epochs=5)["val_bleu"] == [1.0, 3.0, 2.0, 2.5]
 
 
+@pytest.mark.slow
 def test_scores_are_of_the_model_while_its_lora_trains():
     keras.utils.set_random_seed(0)
     model = EncoderDecoder(20, 16, 32, 2, 1)

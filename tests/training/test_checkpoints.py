@@ -102,6 +102,7 @@ class Logs(keras.callbacks.Callback):
         logs.update({name: values[epoch] for name, values in self.values.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -169,6 +170,7 @@ def fit_on(model_and_data, checkpoints, callbacks=()):
     return model
 
 
+@pytest.mark.slow
 def test_goes_on_exactly_within_an_epoch(tmp_path, terminate):
     straight = Checkpoints(tmp_path / "straight", monitor="loss")
     whole = fit_on(transformer(), straight)
@@ -273,6 +275,7 @@ def test_patience_counts_over_an_interruption(tmp_path):
     assert again.is_over
 
 
+@pytest.mark.slow
 def test_mean_of_weights(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=3, monitor="loss")
     seen = []

@@ -19,6 +19,7 @@ def fit(rate, *callbacks, batch_size=1, epochs=2, **options):
     return model.fit((IDS, IDS[:, ::-1]), IDS, callbacks=list(callbacks), **options)
 
 
+@pytest.mark.slow
 def test_a_loss_of_nan_ends_the_training_in_its_epoch():
     seen = []
 
@@ -32,6 +33,7 @@ def test_a_loss_of_nan_ends_the_training_in_its_epoch():
     assert len(fit(1e-3, StopDivergence()).history["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_the_last_update_shows_in_held_out_data_or_an_example():
     data = (IDS, IDS[:, ::-1]), IDS
     one = {"batch_size": 4, "epochs": 1}

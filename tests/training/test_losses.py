@@ -93,6 +93,7 @@ def test_keras_mask_of_the_logits_leaves_tokens_out(logits):
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected.detach(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_never_matters(logits):
     loss = TokenCrossEntropy(label_smoothing=0.1)
     padded = np.concatenate([logits, 1e4 * np.ones((2, 3, VOCABULARY))], axis=1)
@@ -121,6 +122,7 @@ def test_no_ignored_label_counts_all(logits):
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_batch_of_padding_gives_zero_and_no_gradient(logits):
     loss = TokenCrossEntropy()
     labels = np.zeros_like(LABELS)

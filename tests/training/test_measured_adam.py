@@ -18,6 +18,7 @@ def fitted(optimizer, dtype="float32"):
     return model, rows, kernel
 
 
+@pytest.mark.slow
 def test_norm_and_updates():
     options = {"learning_rate": 1e-2, "global_clipnorm": 0.5}
     model, rows, kernel = fitted(MeasuredAdam(**options))

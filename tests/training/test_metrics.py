@@ -79,6 +79,7 @@ def test_one_weight_a_sentence(metric_class):
     )
 
 
+@pytest.mark.slow
 def test_fit_and_evaluate_over_batches_of_different_lengths():
     model = make_model()
     # At a rate of 0, fit computes the metrics of the very weights evaluate sees.

@@ -74,6 +74,7 @@ def distillation(model, **options):
 OBJECTIVES = [ProjectedLoss, RDrop, distillation]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -111,6 +112,7 @@ def test_a_projected_loss_trains_as_the_logits_do(options):
         np.testing.assert_allclose(one, other, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_projected_loss_takes_inputs_by_name():
     found = []
     for wrap in (ProjectedLoss, lambda model: model):
@@ -121,6 +123,7 @@ def test_a_projected_loss_takes_inputs_by_name():
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", OBJECTIVES)
 def test_drops_out_anew_at_each_step(make):
     losses = []
@@ -155,6 +158,7 @@ def test_a_projected_loss_is_the_same_when_it_is_recorded(options, monkeypatch):
             np.testing.assert_allclose(other, others[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_projected_loss_counts_regularized_weights():
     found = []
     for wrap in (ProjectedLoss, lambda model: model):
@@ -199,6 +203,7 @@ def test_r_drop_is_half_of_the_paper():
     np.testing.assert_allclose(float(plain), losses(logits[0])[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_r_drop_without_dropout_is_plain_training():
     plain, wrapped = transformer(), transformer()
     expected = fit(plain, epochs=3)
@@ -209,6 +214,7 @@ def test_r_drop_without_dropout_is_plain_training():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_r_drop_draws_twice_and_brings_the_draws_together():
     rates = {}
     for weight in (1e-6, 20.0):
@@ -233,6 +239,7 @@ def test_distillation_is_the_divergence_from_the_teacher():
     np.testing.assert_allclose(found["loss"], total, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pupil_becomes_like_its_teacher():
     model, teacher = transformer(), transformer(1, dropout=0.5)
     before = teacher.get_weights()
@@ -258,6 +265,7 @@ def test_a_teacher_is_as_it_was_and_is_asked_anew():
     assert first > 1e-3 and last < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", OBJECTIVES)
 def test_tokens_without_weight_count_nothing(make):
     weights = REAL * np.array([[1.0], [0.0], [2.0]], "float32")
@@ -275,6 +283,7 @@ def test_tokens_without_weight_count_nothing(make):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", OBJECTIVES)
 def test_trains_in_mixed_precision_with_all_options(make):
     model = transformer(dropout=0.1, dtype="mixed_float16")
@@ -295,6 +304,7 @@ def test_trains_in_mixed_precision_with_all_options(make):
 UNEVEN = [np.array(rows) for rows in ([2], [0], [1])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize("make", OBJECTIVES)
 def test_accumulated_batches_are_one_of_all_their_tokens(make, clip):
@@ -322,6 +332,7 @@ def test_accumulated_batches_are_one_of_all_their_tokens(make, clip):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_regularizers_count_once_in_accumulated_batches():
     changed = []
     for accumulate in (1, 3):

@@ -82,6 +82,7 @@ def test_a_label_that_is_ignored_may_be_no_id_of_the_vocabulary():
     np.testing.assert_allclose(sums, by_torch(0.0)[:2], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_tokens_cost_nothing():
     arrays = HIDDEN[:0], TABLE, LABELS[:0], WEIGHTS[:0]
     sums = projected_cross_entropy(*map(ops.convert_to_tensor, arrays))

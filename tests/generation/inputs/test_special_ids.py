@@ -61,6 +61,7 @@ def test_ids_are_the_models(options, message):
         Generator(model(), **options)
 
 
+@pytest.mark.slow
 def test_start_may_be_padding_or_end_and_ends_several():
     for start, end in ((0, 2), (2, 2), (np.int64(1), np.array([2, 3])), (19, (19, 4))):
         require_special_ids(model(), start, end, 0)
@@ -78,6 +79,7 @@ def test_a_draft_has_the_models_ids():
             Generator(model(), draft_model=draft)
 
 
+@pytest.mark.slow
 def test_a_drafts_positions_count():
     learned = {"positions": "learned", "max_length": 8}
     generator = Generator(model(), draft_model=model(**learned), num_draft_tokens=2)

@@ -140,6 +140,7 @@ class Transliteration:
             self.model.set_weights(weights)
 
 
+@pytest.mark.slow
 def test_the_four_best_of_a_name(transliteration):
     sampler = BeamSampler(4, early_stopping=True)
     best = transliteration.ours(sampler, ["محمد"], n=4)[0]
@@ -190,6 +191,7 @@ PROCESSORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_processors_are_those_of_ctranslate2(transliteration, name):
     options, processors = PROCESSORS[name]
@@ -204,6 +206,7 @@ def test_processors_are_those_of_ctranslate2(transliteration, name):
     assert transliteration.differences(theirs, sampler, words, **more) == []
 
 
+@pytest.mark.slow
 def test_greedy_is_that_of_ctranslate2(transliteration):
     words = transliteration.words
     theirs = transliteration.ctranslate2(words, beam_size=1, length_penalty=0)
@@ -212,6 +215,7 @@ def test_greedy_is_that_of_ctranslate2(transliteration):
     assert transliteration.differences(theirs, GreedySampler(), words, **more) == []
 
 
+@pytest.mark.slow
 def test_prefixes_are_those_of_ctranslate2(transliteration):
     words = transliteration.words[:60]
     prefixes = ["mo", "", "fa", "a", "el", "n", "yu"]
@@ -224,6 +228,7 @@ def test_prefixes_are_those_of_ctranslate2(transliteration):
     assert transliteration.differences(theirs, sampler, words, prefix, n=4) == []
 
 
+@pytest.mark.slow
 def test_a_near_tie_is_no_difference(transliteration):
     args = BeamSampler(4, early_stopping=True), [NEAR_TIE]
     options = {"n": 4, "processors": [NoRepeatNGram(2)]}
@@ -344,6 +349,7 @@ def test_rows_do_not_know_each_other_and_end_at_their_length(sampler):
             assert len(tokens) <= limit
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     sampler=st.builds(

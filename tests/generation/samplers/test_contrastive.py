@@ -74,6 +74,7 @@ def in_python(full_pass, k, alpha):
     return [target[1:] for target in targets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "alpha"), [(4, 0.6), (2, 1.0)])
 def test_the_loop_in_python(model, full_pass, k, alpha):
     ids = Generator(model, ContrastiveSampler(k, alpha))(SOURCES, LIMITS)

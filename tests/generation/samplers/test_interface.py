@@ -57,6 +57,7 @@ def test_log_probabilities_are_those_of_a_softmax():
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_tokens_given(model, random):
     found = random(SOURCES, 8, seed=3, return_scores=True)
     assert np.array_equal(found.ids, random(SOURCES, 8, seed=3))
@@ -73,6 +74,7 @@ def test_several_samples_of_a_source(random):
     assert all(len(np.unique(row, axis=0)) > 1 for row in found)
 
 
+@pytest.mark.slow
 def test_streams_what_a_call_returns(model, random):
     for generator in (random, Generator(model)):
         columns = list(generator.stream(SOURCES, 8, seed=3))
@@ -171,6 +173,7 @@ def expected_answers(answers):
     return functools.cache(answers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floatx", ["float64", "float16", "bfloat16"])
 def test_floatx_changes_nothing(answers, expected_answers, floatx):
     if floatx == "bfloat16":
@@ -190,6 +193,7 @@ def test_floatx_changes_nothing(answers, expected_answers, floatx):
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_models_of_any_dtype_generate(dtype):
     skip_where_there_is_none(dtype)

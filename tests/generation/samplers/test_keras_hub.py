@@ -114,6 +114,7 @@ def test_beams():
     check(ids, LIMITS)
 
 
+@pytest.mark.slow
 def test_contrastive_search_is_ours(model):
     generator = Generator(model, samplers.ContrastiveSampler(k=2, alpha=0.2))
     ids = generator(SOURCES, LIMITS)
@@ -125,6 +126,7 @@ def test_contrastive_search_is_ours(model):
     assert len({tuple(row) for row in ids.tolist()}) > 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build",
     [
@@ -193,6 +195,7 @@ def test_a_row_that_no_token_may_follow_ends(build):
     assert (ids[1, :2] != 0).all()
 
 
+@pytest.mark.slow
 def test_contrastive_search_tells_nan(model):
     weights = model.get_weights()
     model.set_weights([w * np.nan for w in weights])

@@ -41,6 +41,7 @@ def draft(small_model, model):
     return near
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "processors"),
     [
@@ -102,6 +103,7 @@ def count_steps(model, sampler, length):
     return ops.convert_to_numpy(generated.ids), counted.steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [GreedySampler(), RandomSampler()], ids=str)
 def test_a_draft_equal_to_the_model_needs_fewer_steps(model, sampler):
     expected, steps = count_steps(model, sampler, 8)
@@ -112,6 +114,7 @@ def test_a_draft_equal_to_the_model_needs_fewer_steps(model, sampler):
     assert steps == 2
 
 
+@pytest.mark.slow
 def test_a_draft_that_knows_nothing_costs_no_step_more(small_model, model):
     expected, _ = count_steps(model, GreedySampler(), 5)
     other = small_model(seed=9)

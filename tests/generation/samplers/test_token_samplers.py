@@ -325,6 +325,7 @@ def per_row(*samplers):
     )
 
 
+@pytest.mark.slow
 def test_each_row_has_options_of_its_own():
     samplers = [
         GreedySampler(),
