@@ -31,13 +31,22 @@ def test_each_file_is_yaml(path):
 
 
 def test_the_workflows_run_what_there_is():
-    checks, release = (
-        read(f".github/workflows/{name}.yml")["jobs"] for name in ("checks", "release")
+    checks, slow, release = (
+        read(f".github/workflows/{name}.yml")["jobs"]
+        for name in ("checks", "slow", "release")
     )
-    (command,) = [step["run"] for step in checks["checks"]["steps"] if "run" in step]
+    command, of_slow = (
+        next(step["run"] for step in steps if "run" in step)
+        for steps in (checks["checks"]["steps"], slow["slow"]["steps"])
+    )
     assert os.access(ROOT / command, os.X_OK)
-    assert (ROOT / release["checks"]["uses"]).is_file()
-    assert release["release"]["needs"] == "checks"
+    (rule,) = re.findall(
+        r"^(\S*): .*\n.*-m slow$", (ROOT / "Makefile").read_text(), re.M
+    )
+    assert of_slow == f"make --keep-going {rule}"
+    needed = release["release"]["needs"]
+    assert all((ROOT / release[name]["uses"]).is_file() for name in needed)
+    assert needed == ["checks", "slow"]
 
 
 def test_a_report_of_a_fault_asks_for_versions():
