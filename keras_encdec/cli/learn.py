@@ -1,5 +1,6 @@
 """The commands that train: demo, vocabulary, train."""
 
+import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -267,6 +268,8 @@ def train(
     if options["lora"] is not None:
         tell(f"The adapter alone is in {folder.path / run.ADAPTER_FILE}.")
     if before == folder.epochs_done:
+        if licence is not None:
+            _license_best(folder.best, licence)
         tell(f"To train longer: {_longer(output, before, options['schedule'])}")
     tell(
         f"The best model is in {folder.best}. Next:\n"
@@ -274,6 +277,16 @@ def train(
         f"  {program()} generate {output} --source FILE\n"
         f"  {program()} export {output} saved_models/{shlex.quote(folder.path.name)}"
     )
+
+
+def _license_best(best: pathlib.Path, licence: str) -> None:
+    """Puts a licence in the card of a model that is trained already."""
+    from keras_encdec.text_to_text import TextToText
+
+    text_to_text = TextToText.load(best)
+    if text_to_text.card.get("licence") != licence:
+        tell_licence(text_to_text, licence)
+        text_to_text.save(best, overwrite=True)
 
 
 def _longer(output: str, done: int, schedule: str) -> str:

@@ -16,7 +16,12 @@ from keras_encdec.training_options import TrainingOptions
 
 @contextlib.contextmanager
 def best_in_the_end(
-    place: RunFolder, model: KerasModel, options: TrainingOptions, *, named: bool
+    place: RunFolder,
+    model: KerasModel,
+    options: TrainingOptions,
+    *,
+    named: bool,
+    overwrite: bool = False,
 ) -> Iterator[None]:
     """Leaves the best weights in a model, however its training ends, and says so.
 
@@ -27,6 +32,7 @@ def best_in_the_end(
         model: The model that is trained.
         options: The `TrainingOptions`.
         named: Whether the folder is the user's, to be named.
+        overwrite: Whether the training was told to begin anew, as the same again would.
 
     Raises:
         DivergenceError: If the block does, with what is kept.
@@ -60,7 +66,8 @@ def best_in_the_end(
                 )
         goes_on = (done or batches) and named
         if isinstance(error, KeyboardInterrupt | Terminated):
-            more = ": the same again goes on from there" if goes_on else ""
+            again = "the same without `overwrite`" if overwrite else "the same again"
+            more = f": {again} goes on from there" if goes_on else ""
             if isinstance(error, Terminated):
                 raise Terminated(f"Terminated. {kept}{more}.") from None
             raise KeyboardInterrupt(f"Interrupted. {kept}{more}.") from None

@@ -208,7 +208,8 @@ def train(
             place.write_options_file(options_file)
         if folder is not None:
             stack.enter_context(termination_kept())
-        with best_in_the_end(place, model, chosen, named=folder is not None):
+        named = folder is not None
+        with best_in_the_end(place, model, chosen, named=named, overwrite=overwrite):
             if not over:
 
                 def write_log(epoch: int, logs: dict[str, Any]) -> None:

@@ -15,8 +15,11 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("done", [0, 2])
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DivergenceError, OSError])
-def test_what_ends_it_is_told_with_what_is_kept(tmp_path, done, error, interrupt):
+def test_what_ends_it_is_told_with_what_is_kept(
+    tmp_path, done, error, overwrite, interrupt
+):
     small = {"hidden_dim": 8, "intermediate_dim": 8, "num_heads": 1, "num_layers": 1}
     text_to_text = build(ByteTokenizer(), ByteTokenizer(), max_length=8, **small)
     model, options = text_to_text.model, TrainingOptions(epochs=3)
@@ -24,9 +27,12 @@ def test_what_ends_it_is_told_with_what_is_kept(tmp_path, done, error, interrupt
     place = RunFolder(tmp_path / "run")
     place.begin(make_record(options, (["one"], ["eno"])), text_to_text)
     kept = "up to epoch 2 of 3" if done else "No epoch was finished"
+    # Told to overwrite, the same would begin anew.
+    again = "the same without `overwrite` goes on" if overwrite else "the same again"
+    kept += f".*{again}" if done and error is KeyboardInterrupt else ""
     words = kept if error is not OSError else "broken"
     with pytest.raises(error, match=words):
-        with best_in_the_end(place, model, options, named=True):
+        with best_in_the_end(place, model, options, named=True, overwrite=overwrite):
             if done:
                 text_to_text.save(place.best)
                 place.checkpoints.mkdir()
