@@ -1,0 +1,92 @@
+"""Words that were added to the tokenizer of a checkpoint: each is one token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple, NoReturn
+
+from keras_encdec.pretrained import languages
+from keras_encdec.pretrained.tokenizer_files import TokenizerFiles
+
+SENTINEL = re.compile(r"<extra_id_\d+>")
+# What families have beside those that `tokenizer_config.json` names: masks and unused
+# ones of PEGASUS, languages, and what stands here for ids without a piece.
+_OF_FAMILIES = re.compile(
+    rf"{SENTINEL.pattern}|<(mask|unk|hole|special)_\d+>|__[a-z]{{2,3}}__"
+    rf"|{languages.LANGUAGE.pattern}"
+)
+
+
+class AddedWord(NamedTuple):
+    """A word that was added, as `AddedToken` of transformers describes it.
+
+    Attributes:
+        content: How it is spelled.
+        number: Its id; None where no file tells it.
+        special: Whether it is decoded to nothing.
+        normalized: Whether it is found in the normalized text.
+        single_word: Whether it is found between what is no letter alone.
+        lstrip: Whether white space before it belongs to it.
+        rstrip: Likewise behind it.
+    """
+
+    content: str
+    number: int | None
+    special: bool = False
+    normalized: bool = False
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+def added_words(files: TokenizerFiles) -> list[AddedWord]:
+    """The words that somebody added: no special tokens, sentinels or languages.
+
+    Args:
+        files: The files of the tokenizer.
+    """
+    known = files.named_tokens
+    return [
+        AddedWord(
+            content,
+            entry.get("id"),
+            special := bool(entry.get("special", False)),
+            bool(entry.get("normalized", not special)),
+            *(bool(entry.get(x, False)) for x in ("single_word", "lstrip", "rstrip")),
+        )
+        for content, entry in files.added_entries.items()
+        if content and content not in known and not _OF_FAMILIES.fullmatch(content)
+    ]
+
+
+def no_added_words(files: TokenizerFiles, ids: Iterable[str] = ()) -> None:
+    """Refuses words that were added, for a tokenizer that would split them.
+
+    Args:
+        files: The files of the tokenizer.
+        ids: Those that it does not split.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    for word in added_words(files):
+        if word.content not in ids:
+            refuse_word(files, word, "a tokenizer of this kind would split it")
+
+
+def refuse_word(files: TokenizerFiles, word: AddedWord, why: str) -> NoReturn:
+    """Tells why a word cannot be one token, in a `ValueError`.
+
+    Args:
+        files: The files of the tokenizer.
+        word: The word.
+        why: The reason.
+    """
+    raise ValueError(
+        f"A word that was added to a {files.kind} must be one token here too; received "
+        f"{word.content!r} in {str(files.folder)!r}, but {why}. Add it to a tokenizer "
+        "of pieces as AddedToken(word, normalized=False, lstrip=True), with which "
+        "transformers finds it as it is spelled; or write it with pieces that the "
+        "vocabulary has."
+    )
