@@ -60,33 +60,39 @@ def added_words(files: TokenizerFiles) -> list[AddedWord]:
     ]
 
 
-def no_added_words(files: TokenizerFiles, ids: Iterable[str] = ()) -> None:
+def no_added_words(files: TokenizerFiles, known: Iterable[str] = ()) -> None:
     """Refuses words that were added, for a tokenizer that would split them.
 
     Args:
         files: The files of the tokenizer.
-        ids: Those that it does not split.
+        known: Those that it does not split.
 
     Raises:
         ValueError: If there are any.
     """
     for word in added_words(files):
-        if word.content not in ids:
-            refuse_word(files, word, "a tokenizer of this kind would split it")
+        if word.content not in known:
+            why = "one of this kind would split it"
+            refuse_word(files, word, why, "Fine-tune without it")
 
 
-def refuse_word(files: TokenizerFiles, word: AddedWord, why: str) -> NoReturn:
+def refuse_word(
+    files: TokenizerFiles,
+    word: AddedWord,
+    why: str,
+    remedy: str = "Add it as AddedToken(word, normalized=False, lstrip=True)",
+) -> NoReturn:
     """Tells why a word cannot be one token, in a `ValueError`.
 
     Args:
         files: The files of the tokenizer.
         word: The word.
         why: The reason.
+        remedy: What to do, a sentence without its end.
     """
     raise ValueError(
-        f"A word that was added to a {files.kind} must be one token here too; received "
-        f"{word.content!r} in {str(files.folder)!r}, but {why}. Add it to a tokenizer "
-        "of pieces as AddedToken(word, normalized=False, lstrip=True), with which "
-        "transformers finds it as it is spelled; or write it with pieces that the "
-        "vocabulary has."
+        "A word that was added to a tokenizer must be one token, as in transformers; "
+        f"received {word.content!r} of the {files.kind} in {str(files.folder)!r}, but "
+        f"{why}. {remedy}, or build a Tokenizer that has it, and a TextToText of that "
+        "and EncoderDecoder.from_preset."
     )

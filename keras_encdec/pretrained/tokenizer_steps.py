@@ -77,8 +77,8 @@ def check_piece_steps(
         known = f"Metaspace with replacement {_SPACE!r} and prepend_scheme 'always'"
         _refuse(files, "pre_tokenizer", metaspace, known)
     if not (rebuilt or replaced & _IN_A_ROW or len(found) > 1):
-        known = "spaces in a row made one, by Replace of ' {2,}' or WhitespaceSplit"
-        _refuse(files, "normalizer", types_of(said.get("normalizer")), known)
+        known = "[WhitespaceSplit, Metaspace], or a Replace of ' {2,}' before it"
+        _refuse(files, "pre_tokenizer", list(found), known)
     _check_model(files, said["model"])
     if said["model"].get("type") == "BPE" and not said["model"].get("fuse_unk"):
         _refuse(files, "model", "fuse_unk=false", "BPE with fuse_unk=true")
