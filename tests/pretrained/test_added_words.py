@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from keras_encdec.pretrained.written_tokenizers import write_tokenizers
+
 pytestmark = [
     pytest.mark.once,
     pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses"),
@@ -30,7 +32,7 @@ def with_words(folder, to, *words):
 def test_texts_are_split_at_words_as_by_transformers(
     name, family_folder, tmp_path, read
 ):
-    from transformers import AddedToken
+    from transformers import AddedToken, AutoTokenizer
 
     theirs = with_words(
         family_folder(name),
@@ -47,6 +49,16 @@ def test_texts_are_split_at_words_as_by_transformers(
         # Sentinels are decoded as they are spelled.
         spelled = text.decode().replace("<extra_id_1>", "")
         assert spelled == theirs.decode(row, skip_special_tokens=True)
+    # And back.
+    family = json.loads((tmp_path / "config.json").read_text())["model_type"]
+    write_tokenizers(tmp_path, *read(tmp_path, name)[:2], family)
+    again, _, _ = read(tmp_path, name)
+    assert again.encode(TEXTS).to_list() == rows
+    assert (
+        again.decode(rows).numpy().tolist() == tokenizer.decode(rows).numpy().tolist()
+    )
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs(TEXTS, add_special_tokens=False)["input_ids"] == expected
 
 
 @pytest.mark.parametrize(
