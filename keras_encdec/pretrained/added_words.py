@@ -60,6 +60,18 @@ def added_words(files: TokenizerFiles) -> list[AddedWord]:
     ]
 
 
+def overlap(first: str, second: str) -> bool:
+    """Whether a text can spell two words of which one begins within the other."""
+    return (
+        first in second
+        or second in first
+        or any(
+            first.endswith(second[:size]) or second.endswith(first[:size])
+            for size in range(1, min(len(first), len(second)))
+        )
+    )
+
+
 def no_added_words(files: TokenizerFiles, known: Iterable[str] = ()) -> None:
     """Refuses words that were added, for a tokenizer that would split them.
 

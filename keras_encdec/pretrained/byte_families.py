@@ -48,7 +48,9 @@ def plain_byte_pairs(
     said = files.description or files.read_json("tokenizer.json")
     splits = steps_of(said.get("pre_tokenizer"))
     space_before = any(step.get("add_prefix_space", False) for step in splits)
-    return _byte_pairs(files, space_before, lambda ids: around(files, said))
+    return _byte_pairs(
+        files, space_before, lambda ids: around(files, said, ids.values())
+    )
 
 
 def byt5(

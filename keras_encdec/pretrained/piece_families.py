@@ -11,6 +11,7 @@ from keras_encdec.pretrained.added_words import (
     SENTINEL,
     AddedWord,
     added_words,
+    overlap,
     refuse_word,
 )
 from keras_encdec.pretrained.byte_families import plain_byte_pairs
@@ -128,7 +129,7 @@ def plain_pieces(
         return plain_byte_pairs(files, source_language, target_language)
     no_languages(source_language, target_language)
     model = _piece_model(files, "tokenizer.json", lambda model: model)
-    before, behind = around(files, description)
+    before, behind = around(files, description, model.ids.values())
     special = special_ids(files, model.ids)
 
     def of(behind: list[int] | None) -> SentinelPieceTokenizer:
@@ -217,6 +218,10 @@ def _piece_model(
     kinds |= {piece: USER_DEFINED for piece in model.ids if SENTINEL.fullmatch(piece)}
     for word in words:
         _check_word(files, model, word)
+        others = [other.content for other in words if not other.normalized]
+        others += filter(SENTINEL.fullmatch, model.ids)
+        if word.normalized and any(overlap(word.content, x) for x in others):
+            refuse_word(files, word, "another one, found before it, overlaps it")
         kinds[word.content] = CONTROL if word.special else USER_DEFINED
     kinds[files.token("unk_token")] = UNKNOWN
     model = model.of_kinds(kinds)

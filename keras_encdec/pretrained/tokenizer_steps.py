@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from keras_encdec.pretrained.tokenizer_files import TokenizerFiles
@@ -119,19 +119,20 @@ def check_byte_steps(files: TokenizerFiles, said: Mapping[str, Any]) -> None:
 
 
 def around(
-    files: TokenizerFiles, said: Mapping[str, Any]
+    files: TokenizerFiles, said: Mapping[str, Any], known: Iterable[int]
 ) -> tuple[list[int], list[int]]:
     """The ids before and behind a text, by the post-processor of a `tokenizer.json`.
 
     Args:
         files: The files that it is one of.
         said: What it says.
+        known: The ids of its vocabulary.
 
     Returns:
         Two lists of ids.
 
     Raises:
-        ValueError: If a template has not one text.
+        ValueError: If a template has not one text, or an id is none of these.
     """
     before: list[int] = []
     behind: list[int] = []
@@ -149,6 +150,8 @@ def around(
             middle = parts.index(None)
             before = [*sum(ids[:middle], []), *before]
             behind = [*behind, *sum(ids[middle:], [])]
+    if others := {*before, *behind} - {*known}:
+        _refuse(files, "post_processor", [*others], "ids of the vocabulary")
     return before, behind
 
 

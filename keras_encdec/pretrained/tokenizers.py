@@ -86,7 +86,14 @@ def tokenizers_from(
             f"received {files.kind!r} in {str(files.folder)!r}. Build a Tokenizer of "
             "its vocabulary, and a TextToText of that and the model."
         )
-    found = readers[files.kind](files, source_language, target_language)
+    try:
+        found = readers[files.kind](files, source_language, target_language)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            "The files of a tokenizer must be of the form that transformers writes; "
+            f"received {str(files.folder)!r}, where they are not ({error!r:.200}). "
+            "Copy them again."
+        ) from error
     source, target, _ = found
     for side, tokenizer in (("source", source), ("target", target)):
         _check_ids(files, side, tokenizer)

@@ -166,3 +166,36 @@ def test_what_tokenizers_does_not_have_yet_is_refused(tmp_path):
     model = {**json.loads(pieces().to_str())["model"], "later": 1}
     with pytest.raises(ValueError, match="later=1"):
         read(pieces(), tmp_path, {"model": model})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": "Lowercase"},
+        {"normalizer": {"type": "Replace"}},
+        {"model": None},
+        {"post_processor": {"type": "RobertaProcessing"}},
+        {"added_tokens": [{"content": "x"}]},
+    ],
+)
+def test_files_of_another_form_are_refused(change, tmp_path):
+    with pytest.raises(ValueError, match="form that transformers writes.*Copy"):
+        read(pieces(), tmp_path, change)
+
+
+def test_an_id_around_texts_is_one_of_the_vocabulary(tmp_path):
+    step = {"type": "RobertaProcessing", "cls": ["a", 3], "sep": ["b", 10**9]}
+    with pytest.raises(ValueError, match="post_processor.*ids of the vocabulary"):
+        read(pieces(), tmp_path, {"post_processor": step})
+
+
+def test_words_are_found_in_the_order_of_tokenizers(tmp_path):
+    tokenizer = pieces()
+    tokenizer.add_tokens(["x", "xb", tokenizers.AddedToken("b ", normalized=False)])
+    with pytest.raises(ValueError, match="'xb'.*overlaps"):
+        read(tokenizer, tmp_path)
+    tokenizer = pieces()
+    tokenizer.add_tokens(["x", "xb", "(a|b)*"])
+    texts = [*TEXTS, "axb x", "b(a|b)*xa"]
+    expected = [each.ids for each in tokenizer.encode_batch(texts)]
+    assert read(tokenizer, tmp_path)[0].encode(texts).to_list() == expected
