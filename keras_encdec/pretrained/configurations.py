@@ -160,12 +160,12 @@ def _t5_architecture(
     }
     depth = config.get("num_decoder_layers") or sizes["num_layers"]
     decoder = {**encoder, "num_layers": depth, "tie_embeddings": ties_logits}
-    # Published models of 1.1 say it by a word for tied tables, and tie them or not;
-    # transformers 5 writes another word.
-    unscaled = config.get("tie_word_embeddings") is False
-    scales = kind.scales_logits and not unscaled
+    scales = kind.scales_logits
     if family == "t5":
-        scales = config.get("scale_decoder_outputs", scales)
+        # Published models of 1.1 say it by a word for tied tables, and tie them or not;
+        # transformers 5 writes another word. Of UMT5 it hears neither.
+        unscaled = config.get("tie_word_embeddings") is False
+        scales = config.get("scale_decoder_outputs", not unscaled)
     return Architecture(family, encoder, decoder, shares_table, scales)
 
 

@@ -18,6 +18,7 @@ from keras_encdec.pretrained.keras_hub import (
     keras_hub_layout,
 )
 from keras_encdec.pretrained.layouts import Layout, layout_of, prefix_of, table_names
+from keras_encdec.pretrained.stored_sizes import layout_that_fits
 
 
 class StoredModel(NamedTuple):
@@ -53,7 +54,8 @@ def open_model(folder: str | Path) -> StoredModel:
 
     Raises:
         FileNotFoundError: If files are missing.
-        ValueError: If the family or an option is unknown, or a file is truncated.
+        ValueError: If the family or an option is unknown, a size in config.json is
+            not that of the tensors, or a file is truncated.
 
     Example:
         ```python
@@ -73,13 +75,17 @@ def open_model(folder: str | Path) -> StoredModel:
     if is_of_keras_hub(config):
         architecture = keras_hub_architecture(config, folder)
         tensors = KerasHubWeights(folder / WEIGHTS_FILE)
-        layout = keras_hub_layout(architecture)
+        layout = layout_that_fits(
+            architecture, tensors.shapes, lambda: keras_hub_layout(architecture)
+        )
         return StoredModel(config, architecture, tensors, layout, None, folder)
     architecture_of(config)  # Before a large file is opened.
     checkpoint = open_checkpoint(folder)
     prefix = prefix_of(checkpoint)
     architecture = architecture_of(config, **_tables_of(checkpoint, prefix))
-    layout = layout_of(architecture, prefix)
+    layout = layout_that_fits(
+        architecture, checkpoint.shapes, lambda: layout_of(architecture, prefix)
+    )
     origin = _texts_of(folder)
     return StoredModel(config, architecture, checkpoint, layout, origin, folder)
 

@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_encdec.pretrained import languages
-from keras_encdec.pretrained.byte_families import around, plain_byte_pairs, step_types
+from keras_encdec.pretrained.added_words import (
+    SENTINEL,
+    AddedWord,
+    added_words,
+    overlap,
+    refuse_word,
+)
+from keras_encdec.pretrained.byte_families import plain_byte_pairs
 from keras_encdec.pretrained.languages import no_languages, two_languages
 from keras_encdec.pretrained.piece_models import (
     CONTROL,
@@ -24,9 +31,18 @@ from keras_encdec.pretrained.tokenizer_files import (
     special_ids,
     start_id,
 )
+from keras_encdec.pretrained.tokenizer_steps import (
+    around,
+    check_piece_steps,
+    types_of,
+)
 from keras_encdec.text import SentinelPieceTokenizer
 
-_SENTINEL = re.compile(r"<extra_id_\d+>")
+# Those whose class has splits of its own, and no token for a space that a text, or what
+# stands before an added word, ends with.
+_WITHOUT_SPACES = "MBartTokenizer", "MT5Tokenizer", "T5Tokenizer"
+# Those that follow the file alone.
+_PLAIN = "BarthezTokenizer", "PreTrainedTokenizer", "TokenizersBackend"
 
 
 def t5(
@@ -36,7 +52,7 @@ def t5(
     no_languages(source_language, target_language)
 
     def laid_out(model: PieceModel) -> PieceModel:
-        number = files.setting("extra_ids", 100)
+        number = files.number("extra_ids", 100)
         sentinels = [f"<extra_id_{i}>" for i in reversed(range(number))]
         missing = [word for word in sentinels if word not in model.ids]
         added = {word: len(model.pieces) + i for i, word in enumerate(missing)}
@@ -59,7 +75,7 @@ def pegasus(
     masks = list(tokens)[:2]
 
     def laid_out(model: PieceModel) -> PieceModel:
-        offset = files.setting("offset", 103)
+        offset = files.number("offset", 103)
         names = [files.token("pad_token"), files.token("eos_token"), *masks]
         names += [f"<unk_{i}>" for i in range(2, offset)]
         return model.of_pieces(
@@ -109,14 +125,20 @@ def plain_pieces(
 ) -> Tokenizers:
     """A `tokenizer.json` as it is: pieces, or pairs of bytes."""
     description = files.description or files.read_json("tokenizer.json")
-    if "ByteLevel" in step_types(description.get("pre_tokenizer")):
+    if "ByteLevel" in types_of(description.get("pre_tokenizer")):
         return plain_byte_pairs(files, source_language, target_language)
     no_languages(source_language, target_language)
     model = _piece_model(files, "tokenizer.json", lambda model: model)
-    before, behind = around(description.get("post_processor"), model.ids)
+    before, behind = around(files, description, model.ids.values())
     special = special_ids(files, model.ids)
-    tokenizer = _pieces(files, model, prefix_ids=before, suffix_ids=behind, **special)
-    return tokenizer, tokenizer, DecoderStart(tokenizer.start_id)
+
+    def of(behind: list[int] | None) -> SentinelPieceTokenizer:
+        return _pieces(files, model, prefix_ids=before, suffix_ids=behind, **special)
+
+    source = of(behind)
+    # What is generated must end, where a file has nothing behind a text too.
+    target = source if behind else of(None)
+    return source, target, DecoderStart(target.start_id)
 
 
 def _language_first(
@@ -181,26 +203,57 @@ def _piece_model(
         name: The SentencePiece model, for where there is no `tokenizer.json`.
         laid_out: Gives its pieces that order.
     """
-    if files.description is not None:
-        model = piece_model_of(files.description)
+    words = added_words(files)
+    said = files.description
+    if said is not None:
+        model = piece_model_of(said)
+        splits = bool(words) or any(map(SENTINEL.fullmatch, model.ids))
+        rebuilt = files.kind not in _PLAIN
+        check_piece_steps(files, said, rebuilt=rebuilt, splits=splits)
     else:
         model = laid_out(read_piece_model(files.read_bytes(name)))
-    model = model.extended(files.added_tokens, CONTROL)
-    sentinels = [piece for piece in model.ids if _SENTINEL.fullmatch(piece)]
+    numbers = {word.content: word.number for word in words if word.number is not None}
+    model = model.extended({**files.added_tokens, **numbers}, CONTROL)
     kinds = dict.fromkeys(files.special_tokens, CONTROL)
-    kinds |= {**dict.fromkeys(sentinels, USER_DEFINED)}
+    kinds |= {piece: USER_DEFINED for piece in model.ids if SENTINEL.fullmatch(piece)}
+    for word in words:
+        _check_word(files, model, word)
+        others = [other.content for other in words if not other.normalized]
+        others += filter(SENTINEL.fullmatch, model.ids)
+        if word.normalized and any(overlap(word.content, x) for x in others):
+            refuse_word(files, word, "another one, found before it, overlaps it")
+        kinds[word.content] = CONTROL if word.special else USER_DEFINED
     kinds[files.token("unk_token")] = UNKNOWN
     model = model.of_kinds(kinds)
     return model.shortened(files.config.get("vocab_size") or len(model.pieces))
+
+
+def _check_word(files: TokenizerFiles, model: PieceModel, word: AddedWord) -> None:
+    """Refuses a word at which a text cannot be split as transformers does."""
+    said = files.description or {}
+    normalizers = types_of(said.get("normalizer"))
+    if word.number is None and word.content not in model.ids:
+        refuse_word(files, word, "no file tells its id")
+    if word.number is not None and model.ids.get(word.content) != word.number:
+        refuse_word(files, word, f"its id, {word.number}, is that of another piece")
+    if word.single_word:
+        refuse_word(files, word, "it is to be found between other words alone")
+    if word.normalized and (model.charsmap or normalizers):
+        refuse_word(files, word, "it is to be found in the normalized text")
+    splits = types_of(said.get("pre_tokenizer"))
+    strips = "WhitespaceSplit" in splits or "Strip" in normalizers
+    if not (strips or word.lstrip or files.kind in _WITHOUT_SPACES):
+        refuse_word(files, word, "a space before it is a token of its own")
 
 
 def _pieces(
     files: TokenizerFiles, model: PieceModel, **special_ids: Any
 ) -> SentinelPieceTokenizer:
     """A tokenizer of pieces."""
+    words = {word.content for word in added_words(files)}
     return SentinelPieceTokenizer(
         model.serialized(),
-        sentinels=[piece for piece in model.ids if _SENTINEL.fullmatch(piece)],
+        sentinels=[x for x in model.ids if x in words or SENTINEL.fullmatch(x)],
         # Of byte pairs it is not done, for they have no spaces to take out.
         close_up=model.kind != "bpe"
         and files.setting("clean_up_tokenization_spaces", False),

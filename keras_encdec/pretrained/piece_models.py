@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
+from keras_encdec.pretrained.tokenizer_files import MOST_HOLES
+
 # As numbered in SentencePiece's own description of a model.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 WORDS, CHARACTERS = "word", "char"
@@ -67,6 +69,13 @@ class PieceModel:
     def extended(self, added: dict[str, int], kind: int) -> PieceModel:
         """The same model with pieces above, at ids that are given."""
         pieces = list(self.pieces)
+        for piece, number in added.items():
+            if number >= len(pieces) + len(added) + MOST_HOLES:
+                raise ValueError(
+                    "The id of an added token must follow those of the pieces; "
+                    f"received {number:,} of {piece!r}, behind {len(pieces):,} pieces. "
+                    "Copy the tokenizer's files again."
+                )
         for piece, number in sorted(added.items(), key=lambda item: item[1]):
             # A hole is a piece that no text spells either.
             pieces += [

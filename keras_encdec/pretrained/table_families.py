@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable
 
 from keras_encdec.pretrained import languages
+from keras_encdec.pretrained.added_words import no_added_words
 from keras_encdec.pretrained.languages import two_languages
 from keras_encdec.pretrained.tokenizer_files import (
     DecoderStart,
     TokenizerFiles,
     Tokenizers,
+    ids_of_vocabulary,
     special_ids,
     start_id,
 )
@@ -25,7 +27,11 @@ def marian(
     target_table = table
     if files.setting("separate_vocabs", False):
         target_table = files.read_json("target_vocab.json")
-    marks = {m[2:-2]: i for m, i in table.items() if re.fullmatch(">>.*<<", m)}
+    for each in (table, target_table):
+        ids_of_vocabulary(files, each)
+    marked = {m: i for m, i in table.items() if re.fullmatch(">>.*<<", m)}
+    no_added_words(files, marked)
+    marks = {mark[2:-2]: number for mark, number in marked.items()}
     prefix = []
     if source_language is not None:
         # A Marian model reads what it was trained on, and is not told which.
@@ -59,7 +65,8 @@ def m2m_100(
     files: TokenizerFiles, source_language: str | None, target_language: str | None
 ) -> Tokenizers:
     """Those of M2M100: a table, and languages above it."""
-    table = files.read_json("vocab.json")
+    table = ids_of_vocabulary(files, files.read_json("vocab.json"))
+    no_added_words(files)
     names = languages.M2M_100[files.setting("language_codes", "m2m100")]
     ids = {name: len(table) + i for i, name in enumerate(names)}
     source_id, target_id = two_languages(files, ids, source_language, target_language)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NoReturn, TypeAlias
 
 from keras_encdec.pretrained import languages
+from keras_encdec.pretrained.added_words import SENTINEL
 from keras_encdec.pretrained.piece_models import (
     CONTROL,
     NORMAL,
@@ -33,7 +34,12 @@ def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Content
     model = model.extended({name: i for i, name in named.items()}, CONTROL)
     of_ids = dict(enumerate(piece for piece, _, _ in model.pieces))
     kind, more = _kind_of_pieces(source, target, family, model, of_ids)
-    special = {i for i, (_, _, kind) in enumerate(model.pieces) if kind != NORMAL}
+    added = {i for i, (_, _, kind) in enumerate(model.pieces) if kind != NORMAL}
+    words = {
+        i
+        for i, (piece, _, kind) in enumerate(model.pieces)
+        if kind == USER_DEFINED and not SENTINEL.fullmatch(piece)
+    }
     metaspace = {
         "type": "Metaspace",
         "replacement": SPACE,
@@ -45,7 +51,7 @@ def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Content
         "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace],
     }
     description = {
-        **_described(of_ids, special, (source.prefix_ids, source.suffix_ids)),
+        **_described(of_ids, added, words, (source.prefix_ids, source.suffix_ids)),
         "normalizer": None,
         "pre_tokenizer": splits,
         "decoder": metaspace,
@@ -77,7 +83,7 @@ def byte_pair_contents(tokenizer: Tokenizer) -> Contents:
         "use_regex": True,
     }
     description = {
-        **_described(of_ids, special, around),
+        **_described(of_ids, special, (), around),
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "decoder": byte_level,
@@ -161,7 +167,8 @@ def _token_names(tokenizer: Tokenizer, of_ids: dict[int, str]) -> dict[str, str]
 
 def _described(
     of_ids: dict[int, str],
-    special: Iterable[int],
+    added: Iterable[int],
+    words: Collection[int],
     around: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> dict[str, Any]:
     """What all files `tokenizer.json` say."""
@@ -187,9 +194,10 @@ def _described(
                 "lstrip": False,
                 "rstrip": False,
                 "normalized": False,
-                "special": True,
+                # What is decoded as it is spelled is none.
+                "special": number not in words,
             }
-            for number in sorted(special)
+            for number in sorted(added)
             if number in of_ids
         ],
         "post_processor": {
@@ -242,7 +250,11 @@ def _kind_of_pieces(
 ) -> tuple[str, dict[str, Any]]:
     """The class that reads the pieces, and its settings."""
     control = [piece for piece, _, kind in model.pieces if kind == CONTROL]
-    sentinels = [p for p, _, kind in model.pieces if kind == USER_DEFINED]
+    sentinels = [
+        piece
+        for piece, _, kind in model.pieces
+        if kind == USER_DEFINED and SENTINEL.fullmatch(piece)
+    ]
     spoken = [name for name in control if languages.LANGUAGE.fullmatch(name)]
     ends = of_ids[target.end_id] == "</s>" and of_ids[target.padding_id] == "<pad>"
     t5_ids = (target.padding_id, target.end_id, target.unknown_id) == (0, 1, 2)

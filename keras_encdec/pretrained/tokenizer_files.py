@@ -21,6 +21,10 @@ _NAMES = {
     "sep_token": "</s>",
     "mask_token": "<mask>",
 }
+# Ids without a piece; vocabularies are rounded up to what hardware likes.
+MOST_HOLES = 1024
+# Published ones have up to 256 sentinels.
+_MOST = 10_000
 # The tokenizer of each architecture, where the files do not say it.
 _CLASSES = {
     "bart": "BartTokenizer",
@@ -150,12 +154,17 @@ class TokenizerFiles:
 
     def token(self, name: str) -> str:
         """How a special token is spelled, such as that of `"pad_token"`."""
-        return _content(self.setting(name, _NAMES.get(name)))
+        return _content(self.setting(name, _NAMES.get(name, "")))
+
+    @property
+    def named_tokens(self) -> set[str]:
+        """The special tokens that have a name, such as `"pad_token"`."""
+        return {self.token(name) for name in (*_NAMES, "mask_token_sent")}
 
     @property
     def special_tokens(self) -> set[str]:
-        """All tokens that no text spells, as far as the settings name them."""
-        return {self.token(name) for name in _NAMES} | {*self.more_tokens}
+        """All special tokens, as far as the settings name them."""
+        return self.named_tokens | {*self.more_tokens}
 
     @property
     def more_tokens(self) -> list[str]:
@@ -172,6 +181,39 @@ class TokenizerFiles:
         listed = self.setting("added_tokens_decoder", {})
         found = {_content(token): int(number) for number, token in listed.items()}
         return {**self._optional_json("added_tokens.json"), **found}
+
+    @property
+    def added_entries(self) -> dict[str, dict[str, Any]]:
+        """What all files say of each token that was added, by how it is spelled."""
+        special = self.special_tokens
+        found: dict[str, dict[str, Any]] = {
+            content: {"special": True} for content in self.more_tokens
+        }
+        for content, number in self._optional_json("added_tokens.json").items():
+            found[content] = {"id": number, "special": content in special}
+        described = (self.description or {}).get("added_tokens") or []
+        listed = self.setting("added_tokens_decoder", {})
+        for token in (
+            *described,
+            *({**_entry(token), "id": int(i)} for i, token in listed.items()),
+        ):
+            found[token["content"]] = {**found.get(token["content"], {}), **token}
+        return found
+
+    def number(self, name: str, default: int) -> int:
+        """How many there are of something, by the settings."""
+        value = self.setting(name, default)
+        if type(value) is not int or not 0 <= value <= _MOST:
+            raise ValueError(
+                f"{name} of a tokenizer must be an integer from 0 to {_MOST:,}; "
+                f"received {value!r} in {str(self.folder)!r}. Copy the tokenizer's "
+                "files again."
+            )
+        return value
+
+
+def _entry(token: Any) -> dict[str, Any]:
+    return token if isinstance(token, dict) else {"content": token}
 
 
 def _content(token: Any) -> str:
@@ -193,6 +235,26 @@ def start_id(files: TokenizerFiles, default: int) -> int:
     return default if start is None else start
 
 
+def ids_of_vocabulary(files: TokenizerFiles, ids: dict[str, int]) -> dict[str, int]:
+    """The ids of a vocabulary, if they are as dense as its size tells.
+
+    Args:
+        files: The files of the tokenizer.
+        ids: The id of each piece.
+
+    Raises:
+        ValueError: If one is far above the number of pieces.
+    """
+    for piece, number in ids.items():
+        if number >= len(ids) + MOST_HOLES:
+            raise ValueError(
+                "The ids of a vocabulary must be as many as its pieces, or few more; "
+                f"received {number:,} of {piece!r}, of {len(ids):,} pieces, in "
+                f"{str(files.folder)!r}. Copy the tokenizer's files again."
+            )
+    return ids
+
+
 def special_ids(
     files: TokenizerFiles, ids: dict[str, int], start: int | None = None
 ) -> SpecialIds:
@@ -210,9 +272,11 @@ def special_ids(
             "tokenizer's files again."
         )
     padding, end, unknown = (ids[token] for token in tokens.values())
+    start = start_id(files, padding) if start is None else start
+    ids_of_vocabulary(files, {**ids, "the start": start})
     return {
         "padding_id": padding,
         "end_id": end,
         "unknown_id": unknown,
-        "start_id": start_id(files, padding) if start is None else start,
+        "start_id": start,
     }

@@ -15,11 +15,12 @@ from keras_encdec.pretrained.piece_families import (
     t5,
 )
 from keras_encdec.pretrained.table_families import m2m_100, marian
-from keras_encdec.pretrained.tokenizer_files import DecoderStart, TokenizerFiles
+from keras_encdec.pretrained.tokenizer_files import (
+    MOST_HOLES,
+    DecoderStart,
+    TokenizerFiles,
+)
 from keras_encdec.text import Tokenizer
-
-# Vocabularies are rounded up to what hardware likes; more than this is another one.
-_ROUNDED_UP = 1024
 
 
 def tokenizers_from(
@@ -85,7 +86,14 @@ def tokenizers_from(
             f"received {files.kind!r} in {str(files.folder)!r}. Build a Tokenizer of "
             "its vocabulary, and a TextToText of that and the model."
         )
-    found = readers[files.kind](files, source_language, target_language)
+    try:
+        found = readers[files.kind](files, source_language, target_language)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            "The files of a tokenizer must be of the form that transformers writes; "
+            f"received {str(files.folder)!r}, where they are not ({error!r:.200}). "
+            "Copy them again."
+        ) from error
     source, target, _ = found
     for side, tokenizer in (("source", source), ("target", target)):
         _check_ids(files, side, tokenizer)
@@ -111,7 +119,7 @@ def _check_ids(files: TokenizerFiles, side: str, tokenizer: Tokenizer) -> None:
     if side == "target":
         size = config.get("decoder_vocab_size") or size
     number = tokenizer.vocabulary_size
-    if size is not None and not number <= size < number + _ROUNDED_UP:
+    if size is not None and not number <= size < number + MOST_HOLES:
         raise ValueError(
             "The tokenizer beside a checkpoint must have its vocabulary; received "
             f"{number:,} ids of the {side} tokenizer and a vocabulary of {size:,} in "

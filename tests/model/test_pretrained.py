@@ -194,24 +194,28 @@ def test_tables_are_found_under_any_of_their_names(
         np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
 
 
+# What some published ones say, and what transformers writes since version 5.
 @pytest.mark.once
-def test_t5_scales_its_logits_as_its_config_says(checkpoint, ours, tmp_path):
-    theirs = checkpoint("t5 1.0")
-    # What some published ones say, and what transformers writes since version 5.
-    for i, change in enumerate(
-        (
-            {"tie_word_embeddings": False, "scale_decoder_outputs": ...},
-            {"tie_word_embeddings": True, "scale_decoder_outputs": False},
-        )
-    ):
-        folder = stored(theirs, tmp_path / str(i), theirs.tensors, **change)
-        model = EncoderDecoder.from_preset(folder)
-        assert model.decoder.logits_dense is None
-        scale, other = (to_numpy(x.decoder.norm.scale) for x in (model, ours("t5 1.0")))
-        np.testing.assert_allclose(scale, other * 4, rtol=1e-6)
-        expected, is_token = theirs.logits(*theirs.inputs(), theirs.read(folder))
-        found = to_numpy(model(theirs.inputs()))
-        np.testing.assert_allclose(found[is_token], expected[is_token], atol=1e-4)
+@pytest.mark.parametrize(
+    "name, change, factor",
+    [
+        ("t5 1.0", {"tie_word_embeddings": False, "scale_decoder_outputs": ...}, 4),
+        ("t5 1.0", {"tie_word_embeddings": True, "scale_decoder_outputs": False}, 4),
+        ("umt5", {"tie_word_embeddings": False}, 1),
+    ],
+)
+def test_t5_scales_its_logits_as_its_config_says(
+    name, change, factor, checkpoint, ours, tmp_path
+):
+    theirs = checkpoint(name)
+    folder = stored(theirs, tmp_path / "other", theirs.tensors, **change)
+    model = EncoderDecoder.from_preset(folder)
+    assert model.decoder.logits_dense is None
+    scale, other = (to_numpy(x.decoder.norm.scale) for x in (model, ours(name)))
+    np.testing.assert_allclose(scale, other * factor, rtol=1e-6)
+    expected, is_token = theirs.logits(*theirs.inputs(), theirs.read(folder))
+    found = to_numpy(model(theirs.inputs()))
+    np.testing.assert_allclose(found[is_token], expected[is_token], atol=1e-4)
 
 
 @pytest.mark.once
@@ -251,9 +255,9 @@ def test_names_all_tensors_that_do_not_fit(checkpoint, tmp_path):
         ({"encoder_layers": 1}, r"encoder.layers.1.fc1.bias \(24,\) is left over"),
         (
             {"decoder_layers": 3},
-            r"decoder.layers.1.self_attn.q_proj.bias \(16,\) is missing.*32 more",
+            "layers of the decoder: 3 in config.json, 1 in the weights",
         ),
-        ({"vocab_size": 61}, r"shared.weight is \(60, 16\), not \(61, 16\)"),
+        ({"vocab_size": 61}, "vocabulary of the decoder: 61 in config.json, 60 in"),
         ({"model_type": "bert"}, "one of marian, m2m_100, bart.*umt5.*'bert'"),
         ({"activation_function": "snake"}, "one of relu, gelu.*'snake'"),
         ({"d_model": None}, "d_model=None"),

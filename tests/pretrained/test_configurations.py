@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from keras_encdec.layers import LearnedPosition, SinusoidalPosition
@@ -34,6 +36,20 @@ def test_what_a_file_leaves_out_is_as_transformers_has_it():
     mt5 = architecture_of({"model_type": "mt5", **T5})
     assert mt5.encoder["activation"] == "gelu_new" and mt5.encoder["gated"]
     assert not mt5.scales_logits
+
+
+@pytest.mark.parametrize("family", ["t5", "umt5"])
+def test_logits_are_scaled_where_transformers_scales_them(family):
+    from transformers import AutoConfig
+
+    # By this word of its config each model of transformers asks whether to.
+    word = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}[family]
+    for tie, scale in itertools.product((None, True, False), repeat=2):
+        said = {"tie_word_embeddings": tie, "scale_decoder_outputs": scale}
+        said = {name: value for name, value in said.items() if value is not None}
+        theirs = AutoConfig.for_model(family, **T5, **said)
+        ours = architecture_of({"model_type": family, **T5, **said})
+        assert ours.scales_logits == getattr(theirs, word), said
 
 
 @pytest.mark.parametrize("family", FAMILIES)
