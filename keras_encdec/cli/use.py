@@ -67,6 +67,12 @@ def add_commands(commands: Commands) -> None:
         help="print so many of the worst texts, with what differs; none if not given",
     )
     added.add_argument(
+        "--confidence",
+        action="store_true",
+        help="tell how well the probabilities of the texts find the wrong ones, and "
+        "those of the texts of --errors",
+    )
+    added.add_argument(
         "--bleu-tokenize",
         dest="tokenize",
         type=_bleu_tokenizer,
@@ -133,13 +139,16 @@ def evaluate(
     tokenize: str,
     lowercase: bool,
     errors: int | None,
+    confidence: bool,
     **search: Any,
 ) -> None:
     """Scores the texts generated for some sources against the true ones.
 
     BLEU and chrF are sacrebleu's, with its signatures. In the error rates, lines with
     the same source are alternatives: any of their targets is right. With --errors what
-    is missing is marked [-so-], and what is too much {+so+}.
+    is missing is marked [-so-], and what is too much {+so+}. With --confidence the area
+    under the ROC curve is how often a right text has a higher confidence, the geometric
+    mean of its tokens' probabilities, than a wrong one.
     """
     from keras_encdec.evaluation import check_evaluation, evaluate_texts
 
@@ -156,14 +165,36 @@ def evaluate(
         seconds = time.perf_counter() - start
         write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)
+    sure = _confidences(text_to_text, sources, hypotheses) if confidence else None
     scores = evaluate_texts(
-        sources, hypotheses, references, tokenize=tokenize, lowercase=lowercase
+        sources,
+        hypotheses,
+        references,
+        tokenize=tokenize,
+        lowercase=lowercase,
+        confidences=sure,
     )
     print(f"texts                {len(sources):,} in {seconds:.1f} s")
     for line in scores.report:
         print(line)
     if errors is not None:
-        _print_errors(sources, hypotheses, references, errors)
+        _print_errors(sources, hypotheses, references, errors, sure)
+
+
+def _confidences(
+    text_to_text: "TextToText", sources: Sequence[str], hypotheses: Sequence[str]
+) -> list[float] | None:
+    from keras_encdec.confidence import confidences
+
+    try:
+        found = confidences(text_to_text, sources, hypotheses)
+    except ValueError as error:
+        # A text that was not ended may have a token more, its end, than there are
+        # positions. All else can be told.
+        words = f"keras-encdec: warning: No confidence is told. {error}"
+        print(words, file=sys.stderr)
+        return None
+    return [each.mean_probability for each in found]
 
 
 def _print_errors(
@@ -171,6 +202,7 @@ def _print_errors(
     hypotheses: Sequence[str],
     references: Sequence[str],
     number: int,
+    confidences: Sequence[float] | None,
 ) -> None:
     from keras_encdec.text import marked_differences, worst_texts
 
@@ -181,6 +213,8 @@ def _print_errors(
         print(f"  reference   {wrong.reference}")
         print(f"  generated   {hypotheses[wrong.place]}")
         print(f"  difference  {marked}")
+        if confidences is not None:
+            print(f"  confidence  {confidences[wrong.place]:.3f}")
 
 
 def generate(
