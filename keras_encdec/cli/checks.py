@@ -64,7 +64,7 @@ def check_train(
     initial: str | None,
     source_language: str | None,
     target_language: str | None,
-    teacher: str | None,
+    teacher: Sequence[str] | None,
     given: Collection[str],
     config: str | None,
     licence: str | None,
@@ -311,6 +311,19 @@ def check_generate(
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     check_n_best(n_best, options["sampler"], options["beams"])
     require_another(output, "source", [source])
+
+
+def check_distill(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    output: str,
+    resume: bool,
+    **options: Any,
+) -> None:
+    """Refuses what `generate` refuses, and a file without a line."""
+    check_generate(saved, weights, source, output, 1, resume, **options)
+    require_some_line("A distillation", source)
 
 
 def _is_file_or_nothing(path: str) -> bool:

@@ -25,6 +25,7 @@ from keras_encdec.cli.checks import (
     no_lines,
     refuse_with_initial,
 )
+from keras_encdec.cli.models import teacher_of
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
@@ -171,7 +172,7 @@ def train(
     initial: str | None,
     source_language: str | None,
     target_language: str | None,
-    teacher: str | None,
+    teacher: Sequence[str] | None,
     given: Mapping[str, Any],
     config: str | None,
     licence: str | None,
@@ -204,10 +205,9 @@ def train(
     with run.RunFolder(output).held() as folder:
         folder.check_place()
     # A record tells the folder itself.
-    initial, teacher = (
-        x if x is None or is_checkpoint(x) else str(saved_folder(x))
-        for x in (initial, teacher)
-    )
+    if initial is not None and not is_checkpoint(initial):
+        initial = str(saved_folder(initial))
+    teachers = [str(saved_folder(place)) for place in teacher or ()]
     named = list(corpus or ())
     stored = [Corpus(place) for place, _ in named]
     sources: Any = MixedPairs(stored, [times for _, times in named]) if named else None
@@ -233,8 +233,8 @@ def train(
     tell_licence(text_to_text, licence)
     text_to_text.card["name"] = folder.path.name
     more: dict[str, Any] = {}
-    if teacher is not None:
-        more["teacher"] = TextToText.load(teacher).model
+    if teachers:
+        more["teacher"] = teacher_of(text_to_text, teachers).model
     tell(
         f"{text_to_text.model.count_params():,} parameters; "
         f"{text_to_text.source_tokenizer.vocabulary_size:,} source and "
@@ -257,7 +257,8 @@ def train(
             "initial": initial,
             "source_language": source_language,
             "target_language": target_language,
-            "teacher": teacher,
+            # One alone as it was told before there could be several.
+            "teacher": teachers if len(teachers) > 1 else next(iter(teachers), None),
         },
         options_file=options_of_run(given),
         **more,

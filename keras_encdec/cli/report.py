@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from keras_encdec.cli.answers import checked_ids, progress_of
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -18,7 +19,6 @@ from keras_encdec.cli.arguments import (
 from keras_encdec.cli.checks import check_evaluate, require_packages
 from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.search import add_search
-from keras_encdec.cli.use import checked_ids, progress_of
 
 
 def add_commands(commands: Commands) -> None:

@@ -36,13 +36,20 @@ UTILITIES = "chrf", "bleu", "token-accuracy", "character-accuracy"
 BEAMS = 4
 
 
-def add_search(parser: argparse.ArgumentParser) -> None:
-    """Adds all options of a generation."""
+def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> None:
+    """Adds all options of a generation.
+
+    Args:
+        parser: The parser.
+        sampler: The sampler where none is given; by default that of the model.
+    """
+    otherwise = "; if not given beam with --beams, else as saved: greedy after train"
     parser.add_argument(
         "--sampler",
         choices=tuple(SAMPLERS),
+        default=sampler,
         help="how to choose tokens; mbr draws --samples and chooses the text nearest "
-        "to all; if not given beam with --beams, else as saved: greedy after train",
+        "to all" + otherwise * (sampler is None),
     )
     add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(

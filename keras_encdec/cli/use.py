@@ -1,15 +1,13 @@
 """The commands that use a trained model: evaluate, generate."""
 
 import argparse
-import array
 import contextlib
-import datetime
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_encdec.cli.answers import checked_ids, progress_of, write_answers
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -17,7 +15,6 @@ from keras_encdec.cli.arguments import (
     add_pairs,
     add_saved,
     file_of_texts,
-    is_checkpoint,
     new_file_place,
     positive,
     read_some_pairs,
@@ -26,19 +23,13 @@ from keras_encdec.cli.checks import check_evaluate, check_generate
 from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.partial_output import (
     as_line,
-    name_of_work,
-    partial_place,
     written_lines,
 )
 from keras_encdec.cli.search import add_search
-from keras_encdec.files import is_written_straight, new_file
-from keras_encdec.interrupts import check_interrupt
-from keras_encdec.saved_parts import saved_folder
+from keras_encdec.files import new_file
 
 if TYPE_CHECKING:
-    from keras_encdec.text import UnknownTokens
-    from keras_encdec.text.reading import SourceLines
-    from keras_encdec.text_to_text import EncodedTexts, TextToText
+    from keras_encdec.text_to_text import TextToText
 
 
 def add_commands(commands: Commands) -> None:
@@ -233,109 +224,19 @@ def generate(
     needs does not grow with the number of lines. What was written to a file before an
     interruption is kept beside it, and --resume goes on from there.
     """
-    from keras_encdec.printing import tell
-    from keras_encdec.text.reading import SourceLines
 
-    if source == "-" and sys.stdin is not None and sys.stdin.buffer.isatty():
-        tell("Type texts, a line each; Ctrl-D ends them.", sys.stderr)
-    lines = SourceLines(source)
-    if not lines:
-        place = "Standard input" if source == "-" else repr(source)
-        print(
-            f"keras-encdec: warning: {place} holds no line; nothing is generated.",
-            file=sys.stderr,
-        )
-    text_to_text, answers_to = searching_model(
-        saved, modules, weights, len(lines), n_best, **search
+    def lines_of(number: int, text: str, answer: Any) -> list[str]:
+        if n_best == 1:
+            return [answer]
+        return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
+
+    write_answers(
+        *(saved, weights, modules, source, output, lines_of),
+        command="generate",
+        n_best=n_best,
+        resume=resume,
+        **search,
     )
-    _check_lines(text_to_text, lines)
-    models = [x if is_checkpoint(x) else str(saved_folder(x)) for x in saved]
-    # Answers do not depend on what stands in a batch.
-    options = {**search, "batch_size": None, "n_best": n_best, "modules": [*modules]}
-    name = name_of_work(models, source, weights=weights, **options)
-    number = done = 0
-    try:
-        with written_lines(output, name, resume=resume, lines_each=n_best) as (
-            done,
-            write,
-        ):
-            if resume:
-                tell(f"{done:,} of {len(lines):,} texts are there already.", sys.stderr)
-            start, number = time.perf_counter(), done
-            show = progress_of(len(lines), done)
-            remaining = itertools.islice(lines, done, None)
-            answers = answers_to(remaining, first=done, progress=show)
-            for number, answer in enumerate(answers, start=done + 1):
-                for line in _lines_of(number, answer, n_best):
-                    write(line)
-            seconds = time.perf_counter() - start
-    except BaseException:
-        if number and output != "-" and not is_written_straight(output):
-            again = "" if source == "-" else "; the same command with --resume goes on"
-            print(
-                f"keras-encdec: {number:,} of {len(lines):,} texts are kept in "
-                f"{partial_place(output, name)}{again}.",
-                file=sys.stderr,
-            )
-        raise
-    texts, count = "text" if len(lines) == 1 else "texts", len(lines) - done
-    rate = count / seconds if count else 0
-    tell(f"{count:,} {texts} in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
-
-
-def _lines_of(number: int, answer: Any, n_best: int) -> list[str]:
-    if n_best == 1:
-        return [answer]
-    return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
-
-
-def checked_ids(
-    text_to_text: "TextToText", sources: Sequence[str], references: Sequence[str]
-) -> "EncodedTexts":
-    """Returns the ids of the sources; tells what of the texts the model does not know.
-
-    Args:
-        text_to_text: A `TextToText`.
-        sources: A list of `str`.
-        references: Likewise.
-    """
-    from keras_encdec.text import unknown_tokens
-
-    ids = text_to_text.encode(sources)
-    for side, texts, rows in (("source", sources, ids), ("target", references, None)):
-        tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-        _tell_unknown(side, unknown_tokens(tokenizer, texts, ids=rows))
-    return ids
-
-
-def _check_lines(text_to_text: "TextToText", lines: "SourceLines") -> None:
-    """Refuses lines too long, before any is generated; tells of unknown tokens."""
-    from keras_encdec.text import unknown_tokens
-    from keras_encdec.text_checks import check_lengths
-
-    tokenizer, lengths = text_to_text.source_tokenizer, array.array("i")
-
-    def rows() -> Iterator[list[int]]:
-        texts = iter(lines)
-        while chunk := [*itertools.islice(texts, 4096)]:
-            check_interrupt()
-            for row in tokenizer.encode(chunk).to_list():
-                lengths.append(len(row))
-                yield row
-
-    unknown = unknown_tokens(tokenizer, lines, ids=rows())
-    check_lengths(text_to_text.model, "source", lengths, lines)
-    _tell_unknown("source", unknown)
-
-
-def _tell_unknown(side: str, unknown: "UnknownTokens") -> None:
-    from keras_encdec.printing import tell
-
-    if unknown.many:
-        warning = f"keras-encdec: warning: {unknown.message(side)}"
-        print(warning, file=sys.stderr)
-    elif unknown.count:
-        tell(f"keras-encdec: {unknown.message(side)}", sys.stderr)
 
 
 @contextlib.contextmanager
@@ -349,31 +250,3 @@ def _writer(output: str | None) -> Iterator[Callable[[Iterable[str]], object]]:
     else:
         with new_file(output) as file:
             yield lambda texts: file.write_bytes(b"".join(map(as_line, texts)))
-
-
-def progress_of(total: int, first: int = 0) -> Callable[[int], None]:
-    """Gives a function that shows how many of all texts are done, and the time left.
-
-    Args:
-        total: The number of texts.
-        first: How many were done before.
-
-    Returns:
-        The function, which is told how many are done since it was made.
-    """
-    import keras
-
-    start = time.perf_counter()
-
-    def show(done: int) -> None:
-        check_interrupt()  # If a library lost the one that came.
-        if not (sys.stderr.isatty() and keras.config.is_interactive_logging_enabled()):
-            return
-        rate = done / max(time.perf_counter() - start, 1e-6)
-        left = datetime.timedelta(seconds=round((total - first - done) / rate))
-        end = "\n" if first + done == total else ""
-        words = f"{first + done:,}/{total:,} texts, {rate:,.1f}/s, {left} left"
-        # Over what stood there, which may have been longer.
-        print(f"\r{words:60}", end=end, file=sys.stderr, flush=True)
-
-    return show

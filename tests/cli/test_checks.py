@@ -100,6 +100,13 @@ WRONG = {
     "generate saved --sampler mbr --beams 4": "--beams is an option of --sampler beam",
     "generate saved --sampler mbr --utility wer": "--utility: invalid choice: 'wer'",
     "generate saved --sampler mbr --samples 8 --utility bleu": "reached",
+    "distill saved --source empty --output new": "A distillation needs at least one",
+    "distill saved --source one.txt --output one.txt": "is --source too",
+    "distill saved --source one.txt --output new --k 3": "it with --sampler beam",
+    "distill saved --source - --output new --resume": "Name a file with each",
+    "distill saved saved --source one.txt --output new --beams 5": "reached",
+    f"{TRAIN} --teacher saved other": "is missing in 'other'",
+    f"{TRAIN} --teacher saved saved": "reached",
     "generate saved --weights 2": "received 2 for 'saved'. Give as many",
     "evaluate saved saved --source pairs.tsv --weights 2 1 1": "received 2 1 1 for",
     "generate saved saved --weights 2 0": "--weights: must be",
@@ -214,7 +221,7 @@ def prepare(words):
         for name, value in tomllib.loads(text).items():
             words = [*words, f"--{name}", str(value)]
     folders = []
-    if command in ("evaluate", "generate", "export"):
+    if command in ("evaluate", "generate", "distill", "export"):
         folders += itertools.takewhile(lambda word: word[0] != "-", words[1:])
         # Behind the models stands what is written.
         del folders[max(len(folders) - 1, 1) if command == "export" else len(folders) :]
@@ -247,7 +254,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         # One needs no Keras, and has written what it writes.
         called += [words] * (words[0] == "init")
         assert len(called) == number + 1
-    commands = {"README": 4, "training": 6, "recipes": 9, "export": 3, "pretrained": 5}
+    commands = {"README": 4, "training": 11, "recipes": 9, "export": 3, "pretrained": 5}
     commands |= {"scale": 5, "generation": 4, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 

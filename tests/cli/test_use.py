@@ -677,8 +677,8 @@ def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys, stdin, inte
 @pytest.mark.parametrize(
     "command",
     [
-        *("init", "demo", "vocabulary", "train", "evaluate", "generate", "export"),
-        "doctor",
+        *("init", "demo", "vocabulary", "train", "evaluate", "generate", "distill"),
+        *("export", "doctor"),
     ],
 )
 def test_each_command_has_help(command, capsys):
