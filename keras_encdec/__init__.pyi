@@ -44,6 +44,9 @@ from keras_encdec.pretrained.labels import (
 )
 from keras_encdec.recipe import build as build
 from keras_encdec.report import write_report as write_report
+from keras_encdec.rescoring import ModelScorer as ModelScorer
+from keras_encdec.rescoring import rescore as rescore
+from keras_encdec.rescoring import tune_rescoring as tune_rescoring
 from keras_encdec.run import train as train
 from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer
 from keras_encdec.text import ByteTokenizer as ByteTokenizer

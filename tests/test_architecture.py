@@ -83,6 +83,7 @@ IMPORTS = {
     "bayes_risk": {"generation", "option_checks", "text", "text_to_text"},
     "confidence": {"generation", "option_checks", "text", "text_to_text"},
     "reliability": set(),
+    "rescoring": {"confidence", "option_checks", "protocol", "text", "text_to_text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "distribution": {"backend"},
     "run": {

@@ -16,6 +16,7 @@ from keras_encdec.cli import (
     init,
     learn,
     report,
+    rescoring,
     use,
 )
 from keras_encdec.cli.arguments import Commands, Parser
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     corpora.add_commands(commands)
     use.add_commands(commands)
     distill.add_commands(commands)
+    rescoring.add_commands(commands)
     report.add_commands(commands)
     export.add_commands(commands)
     doctor.add_commands(commands)

@@ -15,6 +15,7 @@ from keras_encdec.cli.partial_output import (
     partial_place,
     written_lines,
 )
+from keras_encdec.cli.rescoring_file import Rescoring, loaded_scorers, rescored
 from keras_encdec.files import is_written_straight
 from keras_encdec.interrupts import check_interrupt
 from keras_encdec.saved_parts import saved_folder
@@ -36,6 +37,7 @@ def write_answers(
     command: str,
     n_best: int = 1,
     resume: bool = False,
+    rescoring: Rescoring | None = None,
     **search: Any,
 ) -> None:
     """Generates for each line of a file, and writes what is made of the answers.
@@ -53,6 +55,7 @@ def write_answers(
         command: What writes them; no other goes on with what it left.
         n_best: As in `searching_model`; there are as many lines of each answer.
         resume: Whether to go on with what is kept.
+        rescoring: What orders the candidates of each text, or None.
         **search: As in `searching_model`.
 
     Raises:
@@ -70,14 +73,27 @@ def write_answers(
             f"keras-encdec: warning: {place} holds no line; nothing is generated.",
             file=sys.stderr,
         )
+    if rescoring is not None:
+        search = rescoring.with_beams(search)
+    generated = n_best if rescoring is None else rescoring.candidates
     text_to_text, answers_to = searching_model(
-        saved, modules, weights, len(lines), n_best, **search
+        saved, modules, weights, len(lines), generated, **search
     )
+    scorers = [] if rescoring is None else loaded_scorers(rescoring, modules)
     _check_lines(text_to_text, lines)
     models = [x if is_checkpoint(x) else str(saved_folder(x)) for x in saved]
     # Answers do not depend on what stands in a batch.
     options = {**search, "batch_size": None, "n_best": n_best, "modules": [*modules]}
     options["command"] = command
+    if rescoring is not None:
+        models += [
+            x if is_checkpoint(x) else str(saved_folder(x)) for x in rescoring.models
+        ]
+        options["rescoring"] = (
+            rescoring.candidates,
+            rescoring.weights,
+            rescoring.reverse,
+        )
     name = name_of_work(models, source, weights=weights, **options)
     number = done = 0
     try:
@@ -91,6 +107,9 @@ def write_answers(
             show = progress_of(len(lines), done)
             remaining = itertools.islice(lines, done, None)
             answers = answers_to(remaining, first=done, progress=show)
+            if rescoring is not None:
+                texts_too = itertools.islice(lines, done, None)
+                answers = rescored(texts_too, answers, rescoring, scorers, n_best)
             again = itertools.islice(lines, done, None)
             for text, answer in zip(again, answers, strict=True):
                 number += 1

@@ -12,8 +12,8 @@ from keras_encdec.cli.arguments import (
     file_of_texts,
     new_file_place,
 )
-from keras_encdec.cli.checks import check_distill
 from keras_encdec.cli.search import add_search
+from keras_encdec.cli.use_checks import check_distill
 
 
 def add_commands(commands: Commands) -> None:

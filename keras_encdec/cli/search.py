@@ -153,8 +153,9 @@ def too_many(n_best: int, sampler: str) -> ValueError:
         sampler: What the sampler is called.
     """
     return ValueError(
-        "--n-best is at most the number of --beams, or of what --sampler random, "
-        f"top-k, top-p, min-p or typical draw; received {n_best} with {sampler}. "
+        "--n-best, or the number of candidates, is at most that of --beams, or of what "
+        "--sampler random, top-k, top-p, min-p or typical draw; received "
+        f"{n_best} with {sampler}. "
         f"Give --beams {n_best} too, or --sampler random."
     )
 

@@ -19,13 +19,14 @@ from keras_encdec.cli.arguments import (
     positive,
     read_some_pairs,
 )
-from keras_encdec.cli.checks import check_evaluate, check_generate
 from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.partial_output import (
     as_line,
     written_lines,
 )
+from keras_encdec.cli.rescoring_file import Rescoring, rescoring_file
 from keras_encdec.cli.search import add_search
+from keras_encdec.cli.use_checks import check_evaluate, check_generate
 from keras_encdec.files import new_file
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ def add_commands(commands: Commands) -> None:
     )
     added.add_argument(
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
+    )
+    added.add_argument(
+        "--rescore",
+        dest="rescoring",
+        type=rescoring_file,
+        metavar="FILE",
+        help="what tune-rescoring wrote: other models choose among the candidates, "
+        "which are as many --beams if not given",
     )
     added.add_argument(
         "--resume",
@@ -216,13 +225,15 @@ def generate(
     output: str,
     n_best: int,
     resume: bool,
+    rescoring: Rescoring | None,
     **search: Any,
 ) -> None:
     """Generates a text for each line of a file or of standard input.
 
-    With --n-best each text has a line `line number<tab>score<tab>text`. The memory it
-    needs does not grow with the number of lines. What was written to a file before an
-    interruption is kept beside it, and --resume goes on from there.
+    With --rescore other models choose among candidates. With --n-best each text has a
+    line `line number<tab>score<tab>text`. The memory it needs does not grow with the
+    number of lines. What was written to a file before an interruption is kept beside
+    it, and --resume goes on from there.
     """
 
     def lines_of(number: int, text: str, answer: Any) -> list[str]:
@@ -235,6 +246,7 @@ def generate(
         command="generate",
         n_best=n_best,
         resume=resume,
+        rescoring=rescoring,
         **search,
     )
 

@@ -678,7 +678,7 @@ def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys, stdin, inte
     "command",
     [
         *("init", "demo", "vocabulary", "train", "evaluate", "generate", "distill"),
-        *("export", "doctor"),
+        *("tune-rescoring", "export", "doctor"),
     ],
 )
 def test_each_command_has_help(command, capsys):
