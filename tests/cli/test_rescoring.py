@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import keras_encdec.rescoring
+from keras_encdec.generation import BeamSampler
 from keras_encdec.recipe import build
 from keras_encdec.rescoring import ModelScorer, rescore, tune_rescoring
 from keras_encdec.text import CharacterTokenizer
@@ -43,16 +44,25 @@ def scorers_of(models):
     return [ModelScorer(other), ModelScorer(back, reverse=True)]
 
 
-def test_weights_are_tuned_and_used(models, pairs, tmp_path, run, eagerly):
+def test_weights_are_tuned_and_used(models, pairs, tmp_path, run, monkeypatch, eagerly):
+    lists = [
+        [("a b", -1.0), ("b a", -1.5), ("", -2.0)],
+        [("c c", -0.5), ("c", -3.0), ("", -float("inf"))],
+        [("b", -1.0), ("a", -1.25), ("ab", -2.0)],
+    ]
+    asked = []
+
+    def generate(self, texts, **call):
+        asked.append((self.sampler, len([*texts]), call))
+        return iter(lists)
+
+    monkeypatch.setattr(TextToText, "generate", generate)
     output = tmp_path / "weights.json"
     given = ("--scorer", models / "other", "--reverse-scorer", models / "back")
     printed = run(
         *("tune-rescoring", models / "forward", "--source", pairs, *given),
         *("--output", output, "--candidates", 3, "--metric", "chrf", "--trials", 20),
     ).out
-    beams = TextToText.load(models / "forward").with_sampler("beam")
-    beams = beams.with_sampler(type(beams.sampler)(3))
-    lists = beams(SOURCES, num_return_sequences=3, return_scores=True)
     scorers = scorers_of(models)
     tuned = tune_rescoring(SOURCES, lists, TRUE, scorers, metric="chrf", trials=20)
     found = json.loads(output.read_text())
@@ -70,6 +80,9 @@ def test_weights_are_tuned_and_used(models, pairs, tmp_path, run, eagerly):
     answers = tmp_path / "answers.txt"
     run(*use, "--output", answers)
     assert answers.read_text().splitlines() == [x[0][0] for x in ranked]
+    for sampler, number, call in asked:
+        assert sampler == BeamSampler(3) and number == 3
+        assert call["num_return_sequences"] == 3 and call["return_scores"]
     lines = run(*use, "--n-best", 2).out.splitlines()
     assert lines == [
         f"{number}\t{score:.4f}\t{text}"

@@ -11,9 +11,7 @@ def test_candidates_are_as_many_as_a_sampler_gives():
     for sampler, beams in ((None, None), ("beam", None), ("beam", 8), ("random", None)):
         check_candidates(8, sampler, beams)
     for sampler, beams in (("greedy", None), ("mbr", None), ("beam", 7), (None, 7)):
-        with pytest.raises(
-            ValueError, match="number of candidates, .* received 8 with"
-        ):
+        with pytest.raises(ValueError, match="of candidates, .* received 8 with"):
             check_candidates(8, sampler, beams)
 
 
