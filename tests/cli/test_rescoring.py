@@ -1,5 +1,6 @@
 """Weights are tuned by a command and used by another."""
 
+import functools
 import json
 
 import numpy as np
@@ -57,6 +58,9 @@ def test_weights_are_tuned_and_used(models, pairs, tmp_path, run, monkeypatch, e
         return iter(lists)
 
     monkeypatch.setattr(TextToText, "generate", generate)
+    # Each is read once, for all of this.
+    load = functools.cache(TextToText.load)
+    monkeypatch.setattr(TextToText, "load", lambda place, modules=(): load(str(place)))
     output = tmp_path / "weights.json"
     given = ("--scorer", models / "other", "--reverse-scorer", models / "back")
     printed = run(
