@@ -111,6 +111,16 @@ def test_gives_what_its_models_are_now():
     np.testing.assert_array_equal(generator(SOURCE, 6), Generator(others)(SOURCE, 6))
 
 
+def test_of_models_of_few_positions():
+    learned = {"positions": "learned", "max_length": 4}
+    models = [made(**learned), made(32, seed=1)]
+    ensemble = Ensemble(models)
+    assert ensemble.output.shape == (None, None, 12)
+    assert ensemble.output.dtype == "float32"
+    expected = np.mean([probabilities(model) for model in models], axis=0)
+    np.testing.assert_allclose(probabilities(ensemble), expected, atol=1e-6)
+
+
 def test_what_it_teaches_is_the_mean_of_what_its_models_predict():
     members, student = [made(), made(32, seed=1)], made(seed=2, dropout=0.0)
     predicted = [probabilities(model) for model in (*members, student)]
