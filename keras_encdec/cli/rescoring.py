@@ -132,6 +132,11 @@ def tune_rescoring(
     print(f"{name} = {tuned.score:.2f}, {tuned.score_before:.2f} without rescoring")
     for place, weight in zip(["the search", *places], tuned.weights, strict=True):
         print(f"{weight:.4f} {place}")
+    if tuned.score == tuned.score_before:
+        tell(
+            "No weights were better than the search alone. More --candidates may hold "
+            "better texts; of texts of few words --metric chrf tells more."
+        )
     models_of_it = " ".join(map(shlex.quote, saved))
     tell(
         f"Written to {output}. Next:\n  {program()} generate {models_of_it} "

@@ -103,6 +103,11 @@ def check_tune_rescoring(
             "Rescoring asks other models; received neither --scorer nor "
             "--reverse-scorer. Give at least one."
         )
+    if output == "-":
+        raise ValueError(
+            "Weights are written to a file, which generate --rescore reads; received "
+            "--output -. Name a file."
+        )
     check_evaluate(saved, weights, source, target, output, **options)
     check_candidates(candidates, options["sampler"], options["beams"])
 

@@ -107,6 +107,7 @@ WRONG = {
     "distill saved --source - --output new --resume": "Name a file with each",
     "distill saved saved --source one.txt --output new --beams 5": "reached",
     f"{TUNE} --output new": "neither --scorer nor --reverse-scorer",
+    f"{TUNE} --output - --scorer saved": "written to a file",
     f"{TUNE} --output new --scorer other": "is missing in 'other'",
     f"{TUNE} --output pairs.tsv --scorer saved": "is --source or --target",
     f"{TUNE} --output new --scorer saved --candidates 1": "--candidates: must be",
