@@ -12,6 +12,8 @@ from keras_encdec import text as text
 from keras_encdec import training as training
 from keras_encdec.bayes_risk import MinimumBayesRiskDecoder as MinimumBayesRiskDecoder
 from keras_encdec.bayes_risk import minimum_bayes_risk as minimum_bayes_risk
+from keras_encdec.confidence import calibrate as calibrate
+from keras_encdec.confidence import confidences as confidences
 from keras_encdec.ensembles import text_ensemble as text_ensemble
 from keras_encdec.evaluation import evaluate_texts as evaluate_texts
 from keras_encdec.export import export_saved_model as export_saved_model
@@ -42,6 +44,9 @@ from keras_encdec.pretrained.labels import (
 )
 from keras_encdec.recipe import build as build
 from keras_encdec.report import write_report as write_report
+from keras_encdec.rescoring import ModelScorer as ModelScorer
+from keras_encdec.rescoring import rescore as rescore
+from keras_encdec.rescoring import tune_rescoring as tune_rescoring
 from keras_encdec.run import train as train
 from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer
 from keras_encdec.text import ByteTokenizer as ByteTokenizer

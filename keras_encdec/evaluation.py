@@ -5,6 +5,7 @@ import functools
 from collections.abc import Sequence
 
 from keras_encdec.option_checks import require_one_of
+from keras_encdec.reliability import area_under_curve
 from keras_encdec.text import (
     Tokenizer,
     character_error_rate,
@@ -27,6 +28,9 @@ class Evaluation:
         sequence_error_rate: The share of texts that are wrong.
         report: The lines to print, BLEU and chrF just as sacrebleu prints them, with
             the signatures that others need to compute the same.
+        area_under_curve: How often a right text has a higher confidence than a wrong
+            one, the area under the ROC curve; None without confidences, or where all
+            are right or all wrong.
 
     Example:
         ```python
@@ -42,13 +46,14 @@ class Evaluation:
     character_error_rate: float
     sequence_error_rate: float
     report: tuple[str, ...]
+    area_under_curve: float | None = None
 
     @property
     def values(self) -> dict[str, float]:
         """The numbers by their names, a dict."""
         values = dataclasses.asdict(self)
         del values["report"]
-        return values
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def check_evaluation(
@@ -106,6 +111,7 @@ def evaluate_texts(
     tokenize: str = "13a",
     lowercase: bool = False,
     tokenizer: Tokenizer | None = None,
+    confidences: Sequence[float] | None = None,
 ) -> Evaluation:
     """Scores generated texts against the true ones.
 
@@ -121,13 +127,16 @@ def evaluate_texts(
         lowercase: Whether BLEU and chrF ignore case.
         tokenizer: The `Tokenizer` whose tokens the token error rate counts; None counts
             what whitespace separates, words or phonemes.
+        confidences: How sure the model is of each hypothesis, as many numbers, such as
+            `Confidence.mean_probability`: where some texts are right and some wrong, it
+            is told how well they find the wrong ones.
 
     Returns:
         An `Evaluation`.
 
     Raises:
         ValueError: If the numbers of texts differ, there are none, sacrebleu has no
-            such tokenizer, or all references are empty.
+            such tokenizer, all references are empty, or a confidence is nan.
 
     Example:
         ```python
@@ -140,11 +149,12 @@ def evaluate_texts(
 
     Reference:
         Papineni et al. 2002, BLEU; Popović 2015, chrF; Post 2018, A Call for Clarity
-        in Reporting BLEU Scores.
+        in Reporting BLEU Scores; of the curve as in `area_under_curve`.
     """
     import sacrebleu
 
     check_evaluation(sources, references, hypotheses, tokenize=tokenize)
+    _check_confidences(confidences, len(sources))
     report, scores = [], []
     for metric in (
         # Forced, for it would warn that the texts look tokenized.
@@ -169,4 +179,32 @@ def evaluate_texts(
     ):
         rates.append(rate(list(first.values()), list(several.values())))
         report.append(f"{name} = {100 * rates[-1]:.2f}% of {len(first):,} texts")
-    return Evaluation(*scores, *rates, tuple(report))  # type: ignore[call-arg]
+    area = None
+    if confidences is not None:
+        sure = dict(zip(reversed(sources), reversed(confidences), strict=True))
+        # As in the sequence error rate, words are compared.
+        right = [
+            first[source].split() in [true.split() for true in several[source]]
+            for source in first
+        ]
+        if True in right and False in right:
+            area = area_under_curve([sure[source] for source in first], right)
+        report.append(_words_of_curve(area, right))
+    return Evaluation(*scores, *rates, tuple(report), area)  # type: ignore[call-arg]
+
+
+def _check_confidences(confidences: Sequence[float] | None, number: int) -> None:
+    if confidences is None:
+        return
+    if len(confidences) != number or any(x != x for x in confidences):
+        raise ValueError(
+            "There must be a number for each text, and none that is nan; received "
+            f"{len(confidences)} for {number} texts: {confidences!r:.80}. Align them."
+        )
+
+
+def _words_of_curve(area: float | None, right: Sequence[bool]) -> str:
+    wrong = f"{right.count(False):,} wrong of {len(right):,} texts"
+    if area is None:
+        return f"confidence finds errors where some are right and some not; {wrong}"
+    return f"confidence finds errors: area under the ROC curve = {area:.3f}, {wrong}"

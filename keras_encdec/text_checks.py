@@ -151,9 +151,9 @@ def check_same_ids(
         how = _difference(first, tokenizer, probes)
         if how is not None:
             raise ValueError(
-                "Models that answer together need tokenizers that give the same ids; "
-                f"received {names[0]} and {name}, whose {side} tokenizers {how}. Train "
-                "them with the same vocabulary."
+                "Models that answer or learn together need tokenizers that give the "
+                f"same ids; received {names[0]} and {name}, whose {side} tokenizers "
+                f"{how}. Train them with the same vocabulary."
             )
 
 

@@ -70,7 +70,7 @@ IMPORTS = {
         "text",
         "text_to_text",
     },
-    "evaluation": {"option_checks", "text"},
+    "evaluation": {"option_checks", "reliability", "text"},
     "plots": {"files", "text", "text_to_text"},
     "report": {
         "evaluation",
@@ -81,6 +81,9 @@ IMPORTS = {
         "text_to_text",
     },
     "bayes_risk": {"generation", "option_checks", "text", "text_to_text"},
+    "confidence": {"generation", "option_checks", "text", "text_to_text"},
+    "reliability": set(),
+    "rescoring": {"confidence", "option_checks", "protocol", "text", "text_to_text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
     "distribution": {"backend"},
     "run": {

@@ -32,6 +32,26 @@ def test_scores_are_those_of_sacrebleu():
     assert "tok:none" in found.report[0] and "chrF2|" in found.report[1]
 
 
+def test_confidences_are_judged_by_how_they_find_the_wrong_texts():
+    sources = ["1", "2", "3", "4", "1"]
+    hypotheses, references = ["a", "b", "c", "d", "a"], ["x", "b ", "y", "d", "a"]
+    # The first of equal sources counts, and any of their targets is right.
+    sure = [0.4, 0.9, 0.5, 0.5, 0.0]
+    found = evaluate_texts(sources, hypotheses, references, confidences=sure)
+    # Of right ones 0.4, 0.9 and 0.5, one is above and one beside that of the wrong one.
+    assert found.area_under_curve == found.values["area_under_curve"] == 0.5
+    assert found.report[-1].endswith("curve = 0.500, 1 wrong of 4 texts")
+    plain = evaluate_texts(sources, hypotheses, references)
+    assert plain.area_under_curve is None and plain.report == found.report[:-1]
+
+
+@pytest.mark.parametrize("hypotheses", [["a", "b"], ["b", "a"]])
+def test_where_all_are_right_or_wrong_there_is_no_curve(hypotheses):
+    found = evaluate_texts(["1", "2"], hypotheses, ["a", "b"], confidences=[0.5, 0.7])
+    assert found.area_under_curve is None and "area_under_curve" not in found.values
+    assert "where some are right and some not" in found.report[-1]
+
+
 def test_case_may_be_ignored():
     found = evaluate_texts(SOURCES, HYPOTHESES, REFERENCES, lowercase=True)
     bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES], lowercase=True)
@@ -80,6 +100,8 @@ def test_the_scale_of_the_published_metric(shared_data):
         (([], [], []), {}, "at least one line"),
         ((["x"], ["a"], ["  "]), {}, "received 1 references, all empty"),
         ((["x"], ["a"], ["a"]), {"tokenize": "13"}, "'13a', .*received tokenize='13'"),
+        ((["x"], ["a"], ["a"]), {"confidences": []}, "received 0 for 1 texts"),
+        ((["x"], ["a"], ["a"]), {"confidences": [float("nan")]}, "none that is nan"),
     ],
 )
 def test_refuses_what_cannot_be_scored(texts, options, message):

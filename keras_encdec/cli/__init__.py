@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras_encdec
-from keras_encdec.cli import corpora, doctor, export, init, learn, report, use
+from keras_encdec.cli import (
+    corpora,
+    distill,
+    doctor,
+    export,
+    init,
+    learn,
+    report,
+    rescoring,
+    use,
+)
 from keras_encdec.cli.arguments import Commands, Parser
 from keras_encdec.cli.process import set_environment
 from keras_encdec.interrupts import Terminated, interrupts_kept
@@ -70,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     learn.add_commands(commands)
     corpora.add_commands(commands)
     use.add_commands(commands)
+    distill.add_commands(commands)
+    rescoring.add_commands(commands)
     report.add_commands(commands)
     export.add_commands(commands)
     doctor.add_commands(commands)

@@ -159,7 +159,7 @@ def add_command(
         The `Parser` of the command.
     """
     added = commands.add_parser(
-        function.__name__,
+        function.__name__.replace("_", "-"),
         help=summary,
         description=inspect.getdoc(function),
         epilog="\n".join(["examples:", *(f"  %(prog)s {words}" for words in examples)]),

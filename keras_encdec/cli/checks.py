@@ -10,7 +10,6 @@ from keras_encdec.cli.arguments import (
     is_empty,
     require_some_line,
 )
-from keras_encdec.cli.search import SAMPLING_OPTIONS, check_n_best, check_sampler
 from keras_encdec.cli.training_arguments import MODEL_OPTIONS, VOCABULARY_OPTIONS
 from keras_encdec.files import require_place_of_folder
 from keras_encdec.saved_parts import require_place_of_run
@@ -64,7 +63,7 @@ def check_train(
     initial: str | None,
     source_language: str | None,
     target_language: str | None,
-    teacher: str | None,
+    teacher: Sequence[str] | None,
     given: Collection[str],
     config: str | None,
     licence: str | None,
@@ -271,50 +270,6 @@ def _check_sizes(
             "Rotary positions need an even size of the heads, hidden_dim / num_heads; "
             f"received {hidden_dim} / {num_heads}. Change one of them."
         )
-
-
-def check_evaluate(
-    saved: Sequence[str],
-    weights: Sequence[float] | None,
-    source: str,
-    target: str | None,
-    output: str | None,
-    **options: Any,
-) -> None:
-    """Refuses options that do not fit, files without a line, and to replace them."""
-    languages = options["source_language"], options["target_language"]
-    check_models(saved, weights, *languages)
-    check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
-    texts = [path for path in (source, target) if path is not None]
-    require_another(output, "source or --target", texts)
-    for path in texts:
-        require_some_line("An evaluation", path)
-
-
-def check_generate(
-    saved: Sequence[str],
-    weights: Sequence[float] | None,
-    source: str,
-    output: str,
-    n_best: int,
-    resume: bool,
-    **options: Any,
-) -> None:
-    """Refuses options that do not fit, and to replace what is read."""
-    if resume and ("-" in (source, output) or not _is_file_or_nothing(output)):
-        raise ValueError(
-            "--resume goes on with the file of --output, for that of --source; "
-            f"received --source {source} and --output {output}. Name a file with each."
-        )
-    languages = options["source_language"], options["target_language"]
-    check_models(saved, weights, *languages)
-    check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
-    check_n_best(n_best, options["sampler"], options["beams"])
-    require_another(output, "source", [source])
-
-
-def _is_file_or_nothing(path: str) -> bool:
-    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def check_models(

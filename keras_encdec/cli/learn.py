@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_encdec.annotations import KerasModel
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -24,8 +23,9 @@ from keras_encdec.cli.checks import (
     check_train,
     check_vocabulary,
     no_lines,
-    refuse_with_initial,
 )
+from keras_encdec.cli.initial_model import check_initial
+from keras_encdec.cli.models import teacher_of
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
@@ -172,7 +172,7 @@ def train(
     initial: str | None,
     source_language: str | None,
     target_language: str | None,
-    teacher: str | None,
+    teacher: Sequence[str] | None,
     given: Mapping[str, Any],
     config: str | None,
     licence: str | None,
@@ -205,10 +205,9 @@ def train(
     with run.RunFolder(output).held() as folder:
         folder.check_place()
     # A record tells the folder itself.
-    initial, teacher = (
-        x if x is None or is_checkpoint(x) else str(saved_folder(x))
-        for x in (initial, teacher)
-    )
+    if initial is not None and not is_checkpoint(initial):
+        initial = str(saved_folder(initial))
+    teachers = [str(saved_folder(place)) for place in teacher or ()]
     named = list(corpus or ())
     stored = [Corpus(place) for place, _ in named]
     sources: Any = MixedPairs(stored, [times for _, times in named]) if named else None
@@ -226,7 +225,7 @@ def train(
         text_to_text = load_model(
             initial, source_language=source_language, target_language=target_language
         )
-        _check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
+        check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(
             sources, targets, options["max_length"], options["seed"], **recipe
@@ -234,8 +233,8 @@ def train(
     tell_licence(text_to_text, licence)
     text_to_text.card["name"] = folder.path.name
     more: dict[str, Any] = {}
-    if teacher is not None:
-        more["teacher"] = TextToText.load(teacher).model
+    if teachers:
+        more["teacher"] = teacher_of(text_to_text, teachers).model
     tell(
         f"{text_to_text.model.count_params():,} parameters; "
         f"{text_to_text.source_tokenizer.vocabulary_size:,} source and "
@@ -258,7 +257,8 @@ def train(
             "initial": initial,
             "source_language": source_language,
             "target_language": target_language,
-            "teacher": teacher,
+            # One alone as it was told before there could be several.
+            "teacher": teachers if len(teachers) > 1 else next(iter(teachers), None),
         },
         options_file=options_of_run(given),
         **more,
@@ -293,52 +293,6 @@ def _longer(output: str, done: int, schedule: str) -> str:
     if schedule == "cosine":
         return f"{program()} train --initial {output} --output ANOTHER --source FILE"
     return f"the same command, with --epochs above {done}."
-
-
-def _check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
-    """Refuses what is asked of a model that has it already, and otherwise."""
-    from keras_encdec.text import SentencePieceTokenizer
-
-    its = _options_of(text_to_text.model)
-    wrong = [
-        f"{name}={recipe[name]!r} where it has {' and '.join(map(repr, its[name]))}"
-        for name in MODEL_OPTIONS
-        if name in recipe and name in its and its[name] != [recipe[name]]
-    ]
-    if "vocabulary" in recipe:
-        proto = SentencePieceTokenizer(recipe["vocabulary"]).proto
-        sides = text_to_text.source_tokenizer, text_to_text.target_tokenizer
-        if any(getattr(each, "proto", None) != proto for each in sides):
-            wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
-    refuse_with_initial(wrong)
-
-
-def _options_of(model: KerasModel) -> dict[str, list[Any]]:
-    """Returns the options of a model, lists: its two sides may have two of one name."""
-    from keras_encdec.model import Encoder, EncoderDecoder
-
-    if not isinstance(model, EncoderDecoder):
-        return {}
-    sides = [model.decoder.options()]
-    if isinstance(model.encoder, Encoder):
-        sides.insert(0, model.encoder.options())
-    found: dict[str, list[Any]] = {}
-    for name in MODEL_OPTIONS:
-        values = [_as_typed(side[name]) for side in sides if name in side]
-        found[name] = list(dict.fromkeys(values))
-    of_sides = [side["num_layers"] for side in sides]
-    found |= {"num_layers": of_sides[:1], "num_decoder_layers": of_sides[-1:]}
-    return {**found, "dtype": [model.dtype_policy.name]}
-
-
-def _as_typed(value: Any) -> Any:
-    """Returns an option of a model as it would be typed, positions by their kind."""
-    if not isinstance(value, dict):
-        return value
-    kind = value["class_name"]
-    if not kind.endswith("Position"):
-        return kind
-    return kind.removesuffix("Position").lower()
 
 
 def _untrained(

@@ -36,6 +36,26 @@ def load_models(
     return text_ensemble(models, weights, names=[repr(place) for place in saved])
 
 
+def teacher_of(text_to_text: "TextToText", places: Sequence[str]) -> "TextToText":
+    """Returns what a model is to learn from, several as one.
+
+    Args:
+        text_to_text: The `TextToText` that is to learn.
+        places: The folders of the teachers.
+
+    Raises:
+        ValueError: If they have other ids than it, or as in `load_models`.
+    """
+    from keras_encdec.text_checks import check_same_ids
+
+    teacher = load_models(places)
+    names = ["the model to train", f"--teacher {' '.join(places)}"]
+    for side in ("source", "target"):
+        both = [getattr(x, f"{side}_tokenizer") for x in (text_to_text, teacher)]
+        check_same_ids(side, names, both)
+    return teacher
+
+
 def searching_model(
     saved: Sequence[str],
     modules: Iterable[str],

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from keras_encdec.cli.answers import checked_ids, progress_of
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -15,10 +16,10 @@ from keras_encdec.cli.arguments import (
     positive,
     read_some_pairs,
 )
-from keras_encdec.cli.checks import check_evaluate, require_packages
+from keras_encdec.cli.checks import require_packages
 from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.search import add_search
-from keras_encdec.cli.use import checked_ids, progress_of
+from keras_encdec.cli.use_checks import check_evaluate
 
 
 def add_commands(commands: Commands) -> None:

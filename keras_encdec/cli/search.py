@@ -36,13 +36,20 @@ UTILITIES = "chrf", "bleu", "token-accuracy", "character-accuracy"
 BEAMS = 4
 
 
-def add_search(parser: argparse.ArgumentParser) -> None:
-    """Adds all options of a generation."""
+def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> None:
+    """Adds all options of a generation.
+
+    Args:
+        parser: The parser.
+        sampler: The sampler where none is given; by default that of the model.
+    """
+    otherwise = "; if not given beam with --beams, else as saved: greedy after train"
     parser.add_argument(
         "--sampler",
         choices=tuple(SAMPLERS),
+        default=sampler,
         help="how to choose tokens; mbr draws --samples and chooses the text nearest "
-        "to all; if not given beam with --beams, else as saved: greedy after train",
+        "to all" + otherwise * (sampler is None),
     )
     add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(
@@ -146,8 +153,9 @@ def too_many(n_best: int, sampler: str) -> ValueError:
         sampler: What the sampler is called.
     """
     return ValueError(
-        "--n-best is at most the number of --beams, or of what --sampler random, "
-        f"top-k, top-p, min-p or typical draw; received {n_best} with {sampler}. "
+        "--n-best, or the number of candidates, is at most that of --beams, or of what "
+        "--sampler random, top-k, top-p, min-p or typical draw; received "
+        f"{n_best} with {sampler}. "
         f"Give --beams {n_best} too, or --sampler random."
     )
 

@@ -261,8 +261,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         add_training_option(group, name, words)
     group.add_argument(
         "--teacher",
+        nargs="+",
         type=saved_model,
-        help="trained model to distil, of the same vocabulary; none if not given",
+        metavar="FOLDER",
+        help="trained model to distil, of the same vocabulary; of several the mean of "
+        "what they predict; none if not given",
     )
     for name, words in (
         ("teacher_weight", "its share of the loss"),

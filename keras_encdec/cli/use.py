@@ -1,15 +1,13 @@
 """The commands that use a trained model: evaluate, generate."""
 
 import argparse
-import array
 import contextlib
-import datetime
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_encdec.cli.answers import checked_ids, progress_of, write_answers
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -17,28 +15,22 @@ from keras_encdec.cli.arguments import (
     add_pairs,
     add_saved,
     file_of_texts,
-    is_checkpoint,
     new_file_place,
     positive,
     read_some_pairs,
 )
-from keras_encdec.cli.checks import check_evaluate, check_generate
 from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.partial_output import (
     as_line,
-    name_of_work,
-    partial_place,
     written_lines,
 )
+from keras_encdec.cli.rescoring_file import Rescoring, rescoring_file
 from keras_encdec.cli.search import add_search
-from keras_encdec.files import is_written_straight, new_file
-from keras_encdec.interrupts import check_interrupt
-from keras_encdec.saved_parts import saved_folder
+from keras_encdec.cli.use_checks import check_evaluate, check_generate
+from keras_encdec.files import new_file
 
 if TYPE_CHECKING:
-    from keras_encdec.text import UnknownTokens
-    from keras_encdec.text.reading import SourceLines
-    from keras_encdec.text_to_text import EncodedTexts, TextToText
+    from keras_encdec.text_to_text import TextToText
 
 
 def add_commands(commands: Commands) -> None:
@@ -65,6 +57,12 @@ def add_commands(commands: Commands) -> None:
         type=positive,
         metavar="NUMBER",
         help="print so many of the worst texts, with what differs; none if not given",
+    )
+    added.add_argument(
+        "--confidence",
+        action="store_true",
+        help="tell how well the probabilities of the texts find the wrong ones, and "
+        "those of the texts of --errors",
     )
     added.add_argument(
         "--bleu-tokenize",
@@ -106,6 +104,14 @@ def add_commands(commands: Commands) -> None:
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
     )
     added.add_argument(
+        "--rescore",
+        dest="rescoring",
+        type=rescoring_file,
+        metavar="FILE",
+        help="what tune-rescoring wrote: other models choose among the candidates, "
+        "which are as many --beams if not given",
+    )
+    added.add_argument(
         "--resume",
         action="store_true",
         help="go on with what the same command wrote before it was interrupted",
@@ -133,13 +139,16 @@ def evaluate(
     tokenize: str,
     lowercase: bool,
     errors: int | None,
+    confidence: bool,
     **search: Any,
 ) -> None:
     """Scores the texts generated for some sources against the true ones.
 
     BLEU and chrF are sacrebleu's, with its signatures. In the error rates, lines with
     the same source are alternatives: any of their targets is right. With --errors what
-    is missing is marked [-so-], and what is too much {+so+}.
+    is missing is marked [-so-], and what is too much {+so+}. With --confidence the area
+    under the ROC curve is how often a right text has a higher confidence, the geometric
+    mean of its tokens' probabilities, than a wrong one.
     """
     from keras_encdec.evaluation import check_evaluation, evaluate_texts
 
@@ -156,14 +165,36 @@ def evaluate(
         seconds = time.perf_counter() - start
         write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)
+    sure = _confidences(text_to_text, sources, hypotheses) if confidence else None
     scores = evaluate_texts(
-        sources, hypotheses, references, tokenize=tokenize, lowercase=lowercase
+        sources,
+        hypotheses,
+        references,
+        tokenize=tokenize,
+        lowercase=lowercase,
+        confidences=sure,
     )
     print(f"texts                {len(sources):,} in {seconds:.1f} s")
     for line in scores.report:
         print(line)
     if errors is not None:
-        _print_errors(sources, hypotheses, references, errors)
+        _print_errors(sources, hypotheses, references, errors, sure)
+
+
+def _confidences(
+    text_to_text: "TextToText", sources: Sequence[str], hypotheses: Sequence[str]
+) -> list[float] | None:
+    from keras_encdec.confidence import confidences
+
+    try:
+        found = confidences(text_to_text, sources, hypotheses)
+    except ValueError as error:
+        # A text that was not ended may have a token more, its end, than there are
+        # positions. All else can be told.
+        words = f"keras-encdec: warning: No confidence is told. {error}"
+        print(words, file=sys.stderr)
+        return None
+    return [each.mean_probability for each in found]
 
 
 def _print_errors(
@@ -171,6 +202,7 @@ def _print_errors(
     hypotheses: Sequence[str],
     references: Sequence[str],
     number: int,
+    confidences: Sequence[float] | None,
 ) -> None:
     from keras_encdec.text import marked_differences, worst_texts
 
@@ -181,6 +213,8 @@ def _print_errors(
         print(f"  reference   {wrong.reference}")
         print(f"  generated   {hypotheses[wrong.place]}")
         print(f"  difference  {marked}")
+        if confidences is not None:
+            print(f"  confidence  {confidences[wrong.place]:.3f}")
 
 
 def generate(
@@ -191,117 +225,30 @@ def generate(
     output: str,
     n_best: int,
     resume: bool,
+    rescoring: Rescoring | None,
     **search: Any,
 ) -> None:
     """Generates a text for each line of a file or of standard input.
 
-    With --n-best each text has a line `line number<tab>score<tab>text`. The memory it
-    needs does not grow with the number of lines. What was written to a file before an
-    interruption is kept beside it, and --resume goes on from there.
+    With --rescore other models choose among candidates. With --n-best each text has a
+    line `line number<tab>score<tab>text`. The memory it needs does not grow with the
+    number of lines. What was written to a file before an interruption is kept beside
+    it, and --resume goes on from there.
     """
-    from keras_encdec.printing import tell
-    from keras_encdec.text.reading import SourceLines
 
-    if source == "-" and sys.stdin is not None and sys.stdin.buffer.isatty():
-        tell("Type texts, a line each; Ctrl-D ends them.", sys.stderr)
-    lines = SourceLines(source)
-    if not lines:
-        place = "Standard input" if source == "-" else repr(source)
-        print(
-            f"keras-encdec: warning: {place} holds no line; nothing is generated.",
-            file=sys.stderr,
-        )
-    text_to_text, answers_to = searching_model(
-        saved, modules, weights, len(lines), n_best, **search
+    def lines_of(number: int, text: str, answer: Any) -> list[str]:
+        if n_best == 1:
+            return [answer]
+        return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
+
+    write_answers(
+        *(saved, weights, modules, source, output, lines_of),
+        command="generate",
+        n_best=n_best,
+        resume=resume,
+        rescoring=rescoring,
+        **search,
     )
-    _check_lines(text_to_text, lines)
-    models = [x if is_checkpoint(x) else str(saved_folder(x)) for x in saved]
-    # Answers do not depend on what stands in a batch.
-    options = {**search, "batch_size": None, "n_best": n_best, "modules": [*modules]}
-    name = name_of_work(models, source, weights=weights, **options)
-    number = done = 0
-    try:
-        with written_lines(output, name, resume=resume, lines_each=n_best) as (
-            done,
-            write,
-        ):
-            if resume:
-                tell(f"{done:,} of {len(lines):,} texts are there already.", sys.stderr)
-            start, number = time.perf_counter(), done
-            show = progress_of(len(lines), done)
-            remaining = itertools.islice(lines, done, None)
-            answers = answers_to(remaining, first=done, progress=show)
-            for number, answer in enumerate(answers, start=done + 1):
-                for line in _lines_of(number, answer, n_best):
-                    write(line)
-            seconds = time.perf_counter() - start
-    except BaseException:
-        if number and output != "-" and not is_written_straight(output):
-            again = "" if source == "-" else "; the same command with --resume goes on"
-            print(
-                f"keras-encdec: {number:,} of {len(lines):,} texts are kept in "
-                f"{partial_place(output, name)}{again}.",
-                file=sys.stderr,
-            )
-        raise
-    texts, count = "text" if len(lines) == 1 else "texts", len(lines) - done
-    rate = count / seconds if count else 0
-    tell(f"{count:,} {texts} in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
-
-
-def _lines_of(number: int, answer: Any, n_best: int) -> list[str]:
-    if n_best == 1:
-        return [answer]
-    return [f"{number}\t{score:.4f}\t{text}" for text, score in answer]
-
-
-def checked_ids(
-    text_to_text: "TextToText", sources: Sequence[str], references: Sequence[str]
-) -> "EncodedTexts":
-    """Returns the ids of the sources; tells what of the texts the model does not know.
-
-    Args:
-        text_to_text: A `TextToText`.
-        sources: A list of `str`.
-        references: Likewise.
-    """
-    from keras_encdec.text import unknown_tokens
-
-    ids = text_to_text.encode(sources)
-    for side, texts, rows in (("source", sources, ids), ("target", references, None)):
-        tokenizer = getattr(text_to_text, f"{side}_tokenizer")
-        _tell_unknown(side, unknown_tokens(tokenizer, texts, ids=rows))
-    return ids
-
-
-def _check_lines(text_to_text: "TextToText", lines: "SourceLines") -> None:
-    """Refuses lines too long, before any is generated; tells of unknown tokens."""
-    from keras_encdec.text import unknown_tokens
-    from keras_encdec.text_checks import check_lengths
-
-    tokenizer, lengths = text_to_text.source_tokenizer, array.array("i")
-
-    def rows() -> Iterator[list[int]]:
-        texts = iter(lines)
-        while chunk := [*itertools.islice(texts, 4096)]:
-            check_interrupt()
-            for row in tokenizer.encode(chunk).to_list():
-                lengths.append(len(row))
-                yield row
-
-    unknown = unknown_tokens(tokenizer, lines, ids=rows())
-    check_lengths(text_to_text.model, "source", lengths, lines)
-    _tell_unknown("source", unknown)
-
-
-def _tell_unknown(side: str, unknown: "UnknownTokens") -> None:
-    from keras_encdec.printing import tell
-
-    if unknown.many:
-        warning = f"keras-encdec: warning: {unknown.message(side)}"
-        print(warning, file=sys.stderr)
-    elif unknown.count:
-        tell(f"keras-encdec: {unknown.message(side)}", sys.stderr)
 
 
 @contextlib.contextmanager
@@ -315,31 +262,3 @@ def _writer(output: str | None) -> Iterator[Callable[[Iterable[str]], object]]:
     else:
         with new_file(output) as file:
             yield lambda texts: file.write_bytes(b"".join(map(as_line, texts)))
-
-
-def progress_of(total: int, first: int = 0) -> Callable[[int], None]:
-    """Gives a function that shows how many of all texts are done, and the time left.
-
-    Args:
-        total: The number of texts.
-        first: How many were done before.
-
-    Returns:
-        The function, which is told how many are done since it was made.
-    """
-    import keras
-
-    start = time.perf_counter()
-
-    def show(done: int) -> None:
-        check_interrupt()  # If a library lost the one that came.
-        if not (sys.stderr.isatty() and keras.config.is_interactive_logging_enabled()):
-            return
-        rate = done / max(time.perf_counter() - start, 1e-6)
-        left = datetime.timedelta(seconds=round((total - first - done) / rate))
-        end = "\n" if first + done == total else ""
-        words = f"{first + done:,}/{total:,} texts, {rate:,.1f}/s, {left} left"
-        # Over what stood there, which may have been longer.
-        print(f"\r{words:60}", end=end, file=sys.stderr, flush=True)
-
-    return show

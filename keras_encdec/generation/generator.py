@@ -360,20 +360,29 @@ class Generator:
                     yield ids[:, place].copy()
             done = index
 
-    def score(self, source: Ids, target: Ids) -> tuple[np.ndarray, np.ndarray]:
+    def score(
+        self,
+        source: Ids,
+        target: Ids,
+        *,
+        temperature: float | tuple[float, ...] = 1.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns how likely the model finds given targets.
 
         Args:
             source: Source ids: `(B, S)`, integer, or a list of lists.
             target: Target ids, likewise: without the start id; with the end id if it
                 is to count.
+            temperature: What the logits are divided by, above 0; or a tuple of several.
 
         Returns:
             A pair of NumPy arrays, float32: the sums `(B,)` and the log-probability of
-            each token `(B, T)`, 0 for padding.
+            each token `(B, T)`, 0 for padding. Of several temperatures both have one
+            more axis, which is the last.
 
         Raises:
-            ValueError: If they are not ids, or not as many sources as targets.
+            ValueError: If they are not ids, or not as many sources as targets, or a
+                temperature is not above 0.
             FloatingPointError: If the model's logits are nan or infinite.
 
         Example:
@@ -384,7 +393,8 @@ class Generator:
             print(Generator(model).score([[5, 7, 2]], [[9, 8, 2]])[0])
             ```
         """
-        tokens = self._teacher_forced(score, source, target)
+        options = {"temperature": temperature}
+        tokens = self._teacher_forced(score, source, target, **options)
         return tokens.sum(axis=1), tokens
 
     def align(
@@ -429,8 +439,8 @@ class Generator:
         arrays = pad_pairs(self.model, source, target, self.padding_id)
         (rows, sources), (_, targets) = (array.shape[:2] for array in arrays.values())
         if not rows or not targets:
-            lengths = rows, targets, sources
-            return np.zeros(lengths[: 2 if function is score else 3], "float32")
+            last = np.shape(options["temperature"]) if function is score else (sources,)
+            return np.zeros((rows, targets, *last), "float32")
         arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
         options.update(start_id=self.start_id, padding_id=self.padding_id)
 

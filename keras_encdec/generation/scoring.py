@@ -1,9 +1,10 @@
 """Given pairs: how likely the model finds a target, and where it looked.
 
 Both decode the whole target at once by the verb that decodes it step by step. Legend of
-shapes: B batch, S source, T target, V vocabulary.
+shapes: B batch, S source, T target, V vocabulary, G temperatures.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -18,6 +19,7 @@ def score(
     source: Tensor,
     target: Tensor,
     *,
+    temperature: float | Sequence[float] = 1.0,
     start_id: int = 1,
     padding_id: int = 0,
 ) -> Tensor:
@@ -28,11 +30,15 @@ def score(
             positions at once, as `EncoderDecoder` has them.
         source: Source ids `(B, S)`, int32.
         target: Target ids `(B, T)`, int32, without the start id, padded.
+        temperature: What the logits are divided by, above 0; or several.
         start_id: The id that the target begins with.
         padding_id: The id of padding, which as in generation cannot be predicted.
 
     Returns:
-        `(B, T)`, float32, 0 for padding.
+        `(B, T)`, float32, 0 for padding; of several temperatures `(B, T, G)`.
+
+    Raises:
+        ValueError: If a temperature is not above 0, or not finite.
 
     Example:
         ```python
@@ -44,12 +50,24 @@ def score(
         print(score(model, ops.array([[5, 7, 2]]), ops.array([[9, 8, 2]])))
         ```
     """
+    several = isinstance(temperature, Sequence)
+    temperatures: Any = temperature if several else [temperature]
+    for each in temperatures:
+        if not 0 < each < float("inf"):
+            raise ValueError(
+                "temperature must be above 0 and finite; received "
+                f"temperature={temperature!r}. Give 1 for what the model says itself."
+            )
     logits, _ = _decode(model, source, target, start_id)
     logits = ops.cast(logits, "float32")
     padding = ops.arange(logits.shape[-1], dtype="int32") == padding_id
+    logits = ops.where(padding, -float("inf"), logits)
     tokens = target != padding_id
-    scores = log_probabilities(ops.where(padding, -float("inf"), logits), target)
-    return ops.where(tokens, scores, 0.0)
+    scores = [
+        ops.where(tokens, log_probabilities(logits / each, target), 0.0)
+        for each in temperatures
+    ]
+    return ops.stack(scores, axis=-1) if several else scores[0]
 
 
 def align(

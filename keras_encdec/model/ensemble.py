@@ -223,6 +223,10 @@ class _Members(keras.layers.Layer):
     def call(self, inputs, training=None):
         return self.combine([model(inputs, training=training) for model in self.models])
 
+    def compute_output_shape(self, input_shape):
+        # Keras would find it by a call of some length, which positions may not have.
+        return (*input_shape[1], self.models[0].target_vocabulary_size)
+
     def compute_mask(self, inputs, previous_mask=None):
         return inputs[1] != self.models[0].padding_id
 

@@ -79,8 +79,8 @@ def train(
             `adapter.safetensors`. Or None to keep nothing.
         overwrite: Whether to begin anew where the folder holds an earlier training,
             which is removed when the first epoch is finished.
-        teacher: None, or a trained `EncoderDecoder` with the same vocabularies to
-            learn from, token by token.
+        teacher: None, or a trained `EncoderDecoder`, or an `Ensemble` of several, with
+            the same vocabularies, to learn from, token by token.
         callbacks: Further Keras callbacks.
         tensorboard: Whether to log for TensorBoard too, in `tensorboard/` of the
             folder, which it then needs.
@@ -288,10 +288,10 @@ def _check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
             f"`teacher` must be a model, such as the `model` of a TextToText; received "
             f"{teacher!r:.200}."
         )
-    if teacher is model:
+    if model in [teacher, *getattr(teacher, "models", ())]:
         raise ValueError(
             "A model cannot be its own `teacher`, which is not trained; received "
-            "one for both. Load it twice."
+            "one for both, or among several. Load it twice."
         )
     padding = getattr(teacher, "padding_id", model.padding_id)
     if padding != model.padding_id:

@@ -274,7 +274,8 @@ class WordDistillation(_Objective):
     Args:
         model: The model to train in place, from ids to logits `(B, T, V)`; an
             `EncoderDecoder`.
-        teacher: A trained model with the same vocabularies. It is not trained, and
+        teacher: A trained model with the same vocabularies, or an `Ensemble` of
+            several, whose mean prediction is then learned. It is not trained, and
             never drops out.
         weight: The teacher's share, above 0 and at most 1.
         temperature: What both logits are divided by first: above 1, more is learned

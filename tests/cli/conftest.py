@@ -36,7 +36,7 @@ def error_of(capsys):
         assert "Traceback" not in printed
         *usage, line = printed.splitlines()
         assert not usage or usage[0].startswith("usage: keras-encdec")
-        assert re.match(r"keras-encdec( \w+)?: error: \S", line), printed
+        assert re.match(r"keras-encdec( [\w-]+)?: error: \S", line), printed
         return line
 
     return error_of

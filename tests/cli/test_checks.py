@@ -45,6 +45,7 @@ for arguments in json.load(sys.stdin):
 print(json.dumps(answers))
 """
 TRAIN = "train --source pairs.tsv --output run"
+TUNE = "tune-rescoring saved --source pairs.tsv"
 # Each with what it is told.
 WRONG = {
     "demo --output file": "'file' is there already, and no folder",
@@ -100,6 +101,29 @@ WRONG = {
     "generate saved --sampler mbr --beams 4": "--beams is an option of --sampler beam",
     "generate saved --sampler mbr --utility wer": "--utility: invalid choice: 'wer'",
     "generate saved --sampler mbr --samples 8 --utility bleu": "reached",
+    "distill saved --source empty --output new": "A distillation needs at least one",
+    "distill saved --source one.txt --output one.txt": "is --source too",
+    "distill saved --source one.txt --output new --k 3": "it with --sampler beam",
+    "distill saved --source - --output new --resume": "Name a file with each",
+    "distill saved saved --source one.txt --output new --beams 5": "reached",
+    f"{TUNE} --output new": "neither --scorer nor --reverse-scorer",
+    f"{TUNE} --output - --scorer saved": "written to a file",
+    f"{TUNE} --output new --scorer other": "is missing in 'other'",
+    f"{TUNE} --output pairs.tsv --scorer saved": "is --source or --target",
+    f"{TUNE} --output new --scorer saved --candidates 1": "--candidates: must be",
+    f"{TUNE} --output new --scorer saved --beams 4": "received 8 with --sampler beam",
+    f"{TUNE} --output new --scorer saved --sampler mbr": "received 8 with --sampler mb",
+    f"{TUNE} --output new --reverse-scorer saved --sampler random": "reached",
+    "generate saved --rescore empty": "a file that tune-rescoring wrote",
+    "generate saved --rescore saved/text_to_text.json": "KeyError: 'format'",
+    "generate saved --rescore none.json": "'none.json'",
+    "generate saved --rescore weights.json --n-best 4": "which has 3. Tune with more",
+    "generate saved --rescore weights.json --beams 2": "received 3 with --sampler beam",
+    "generate saved --rescore weights.json --output weights.json": "is --rescore too",
+    "generate saved --rescore weights.json --n-best 3 --sampler beam": "reached",
+    "generate saved --rescore gone.json": "'gone'",
+    f"{TRAIN} --teacher saved other": "is missing in 'other'",
+    f"{TRAIN} --teacher saved saved": "reached",
     "generate saved --weights 2": "received 2 for 'saved'. Give as many",
     "evaluate saved saved --source pairs.tsv --weights 2 1 1": "received 2 1 1 for",
     "generate saved saved --weights 2 0": "--weights: must be",
@@ -120,6 +144,12 @@ WRONG = {
 }
 
 
+def weights_of(place):
+    scorers = [{"model": place, "reverse": True}]
+    facts = {"format": 2, "candidates": 3, "scorers": scorers, "weights": [1, 0.5]}
+    return json.dumps(facts)
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     """What each of `WRONG` is told, without the words before it."""
@@ -132,6 +162,8 @@ def answers(tmp_path_factory):
         "other/mine.txt": "mine",
         "saved/model.keras": "",
         "saved/text_to_text.json": "{}",
+        "weights.json": weights_of("saved"),
+        "gone.json": weights_of("gone"),
     }.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(text)
@@ -188,6 +220,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "saved_models/README.md"]
 READ = ("--source", "--target", "--validation-source", "--validation-target")
 READ += ("--input", "--texts", "--vocabulary")
+OTHERS = ("--initial", "--teacher", "--scorer", "--reverse-scorer")
 # Of a file that is the user's own.
 OPTIONS = 'source = "pairs.tsv"\noutput = "runs/x"\n'
 
@@ -214,7 +247,7 @@ def prepare(words):
         for name, value in tomllib.loads(text).items():
             words = [*words, f"--{name}", str(value)]
     folders = []
-    if command in ("evaluate", "generate", "export"):
+    if command in ("evaluate", "generate", "distill", "tune-rescoring", "export"):
         folders += itertools.takewhile(lambda word: word[0] != "-", words[1:])
         # Behind the models stands what is written.
         del folders[max(len(folders) - 1, 1) if command == "export" else len(folders) :]
@@ -222,8 +255,11 @@ def prepare(words):
         option = word if word.startswith("--") else option
         if option in READ and word != option:
             pathlib.Path(word).write_text("one\teno\n")
-        if option in ("--initial", "--teacher") and word != option:
+        if option in OTHERS and word != option:
             folders.append(word)
+        if option == "--rescore" and word != option:
+            pathlib.Path(word).write_text(weights_of("runs/of-weights"))
+            folders.append("runs/of-weights")
         if option == "--corpus" and word != option:
             pathlib.Path(word.partition(":")[0]).mkdir()
             pathlib.Path(word.partition(":")[0], "corpus.json").touch()
@@ -247,8 +283,8 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         # One needs no Keras, and has written what it writes.
         called += [words] * (words[0] == "init")
         assert len(called) == number + 1
-    commands = {"README": 4, "training": 6, "recipes": 9, "export": 3, "pretrained": 5}
-    commands |= {"scale": 5, "generation": 3, "text_to_text": 1}
+    commands = {"README": 4, "training": 11, "recipes": 9, "export": 3, "pretrained": 5}
+    commands |= {"scale": 5, "generation": 6, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 

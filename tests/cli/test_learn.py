@@ -24,6 +24,7 @@ import keras_encdec.run
 from keras_encdec.cli import main
 from keras_encdec.cli.program import program
 from keras_encdec.interrupts import Terminated
+from keras_encdec.model import Ensemble
 from keras_encdec.recipe import build
 from keras_encdec.text import (
     ByteLevelBPETokenizer,
@@ -319,6 +320,21 @@ def test_train_starts_from_a_trained_model_and_takes_a_teacher(
     assert training.options["temperature"] == 2.0
     np.testing.assert_array_equal(teacher.get_weights()[0], first[0])
     assert training.recipe["initial"] == str(tmp_path / "first" / "best")
+
+
+@pytest.mark.once
+def test_several_teachers_are_one(tmp_path, pairs, first, training, run, error_of):
+    places = [tmp_path / "first", tmp_path / "second"]
+    TextToText.load(places[0]).save(places[1])
+    given = ("train", "--source", pairs, "--output", tmp_path / "run")
+    run(*given, "--initial", places[0], "--teacher", *places)
+    teacher = training.options["teacher"]
+    assert isinstance(teacher, Ensemble) and len(teacher.models) == 2
+    assert training.recipe["teacher"] == [str(places[0] / "best"), str(places[1])]
+    # Its ids would be read as others.
+    said = error_of(*given, "--tokenizer", "character", "--teacher", *places)
+    assert f"the model to train and --teacher {places[0]}" in said
+    assert "whose source tokenizers have" in said
 
 
 @pytest.mark.once

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from keras_encdec.cli import doctor, export, init, learn, use
+from keras_encdec.cli import distill, doctor, export, init, learn, rescoring, use
 from keras_encdec.cli.arguments import Parser
 from keras_encdec.cli.training_arguments import (
     MODEL_OPTIONS,
@@ -15,15 +15,15 @@ from keras_encdec.cli.training_arguments import (
 pytestmark = pytest.mark.once
 
 COMMANDS = (
-    *("init", "demo", "vocabulary", "train", "evaluate", "generate", "export"),
-    "doctor",
+    *("init", "demo", "vocabulary", "train", "evaluate", "generate", "distill"),
+    *("tune-rescoring", "export", "doctor"),
 )
 
 
 @pytest.fixture
 def commands():
     added = Parser(prog="keras-encdec").add_subparsers()
-    for module in (init, learn, use, export, doctor):
+    for module in (init, learn, use, distill, rescoring, export, doctor):
         module.add_commands(added)
     assert tuple(added.choices) == COMMANDS
     return added.choices

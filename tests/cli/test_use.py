@@ -21,9 +21,11 @@ import keras_encdec.bulk
 import keras_encdec.recipe
 import keras_encdec.text_to_text
 from keras_encdec.cli import main
+from keras_encdec.confidence import confidences
 from keras_encdec.ensembles import text_ensemble
 from keras_encdec.generation import BeamSampler
 from keras_encdec.model import EncoderDecoder
+from keras_encdec.reliability import area_under_curve
 from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -123,6 +125,44 @@ def test_evaluate_takes_any_target_of_a_source_as_right(saved, tmp_path, run):
     assert printed.startswith("texts                7 in ")
     rates = dict(re.findall(r"^(\w+) error rate = (\S+) of 4 texts$", printed, re.M))
     assert rates == {name: f"{rate:.2%}" for name, rate in expected.items()}
+
+
+@pytest.mark.once
+def test_evaluate_tells_how_confidences_find_errors(saved, tmp_path, run, eagerly):
+    sources = ["12", "345", "", "6"]
+    model = TextToText.load(saved)
+    right = model(sources)
+    references = [right[0], "a b", right[2], "c d"]
+    rows = zip(sources, references, strict=True)
+    pairs = write(tmp_path / "pairs.tsv", "".join(f"{x}\t{y}\n" for x, y in rows))
+    arguments = ("evaluate", saved, "--source", pairs, "--errors", 9, "--confidence")
+    printed = run(*arguments).out
+    found = [each.mean_probability for each in confidences(model, sources, right)]
+    area = area_under_curve(found, [True, False, True, False])
+    assert f"under the ROC curve = {area:.3f}, 2 wrong of 4 texts\n" in printed
+    told = re.findall(r"^line (\d)(?s:.*?)^  confidence  (\S+)$", printed, re.M)
+    assert dict(told) == {"2": f"{found[1]:.3f}", "4": f"{found[3]:.3f}"}
+
+
+@pytest.mark.once
+def test_a_confidence_that_cannot_be_told_loses_no_score(tmp_path, run, eagerly):
+    # A text that is not ended has no position left for its end.
+    target = WordTokenizer(["a"])
+    model = EncoderDecoder(
+        *(260, 16, 32, 2, 1),
+        target_vocabulary_size=target.vocabulary_size,
+        positions="learned",
+        max_length=4,
+        output_bias=True,
+    )
+    model.set_weights([0 * weight for weight in model.get_weights()])
+    (bias,) = (x for x in model.weights if tuple(x.shape) == (5,))
+    bias.assign([0, 0, 0, 0, 9])
+    TextToText(ByteTokenizer(), target, model, max_length=4).save(tmp_path / "saved")
+    pairs = write(tmp_path / "pairs.tsv", "1\ta\n")
+    printed = run("evaluate", tmp_path / "saved", "--source", pairs, "--confidence")
+    assert "sequence error rate = 100.00%" in printed.out
+    assert "warning: No confidence is told. A target text must not" in printed.err
 
 
 @pytest.mark.once
@@ -641,8 +681,8 @@ def test_an_interruption_is_no_traceback(saved, monkeypatch, capsys, stdin, inte
 @pytest.mark.parametrize(
     "command",
     [
-        *("init", "demo", "vocabulary", "train", "evaluate", "generate", "export"),
-        "doctor",
+        *("init", "demo", "vocabulary", "train", "evaluate", "generate", "distill"),
+        *("tune-rescoring", "export", "doctor"),
     ],
 )
 def test_each_command_has_help(command, capsys):

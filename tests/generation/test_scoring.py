@@ -56,6 +56,23 @@ def test_scores_are_those_of_a_full_pass(model, generator):
     np.testing.assert_allclose(again[:, :-2], tokens, atol=1e-5)
 
 
+def test_temperatures_divide_the_logits(model, generator):
+    source, target = padded(SOURCES), padded(TARGETS)
+    logits = model.predict_on_batch((source, shifted(target))).astype("float64")
+    logits[..., 0] = -np.inf
+    sums, tokens = generator.score(SOURCES, TARGETS, temperature=(0.5, 1.0, 3.0))
+    assert tokens.shape == (*target.shape, 3) and sums.shape == (4, 3)
+    for place, temperature in enumerate((0.5, 1.0, 3.0)):
+        all_scores = log_softmax(logits / temperature)
+        expected = np.take_along_axis(all_scores, target[..., None], -1)[..., 0]
+        expected = np.where(target != 0, expected, 0.0)
+        np.testing.assert_allclose(tokens[..., place], expected, atol=1e-4)
+    np.testing.assert_allclose(sums, tokens.sum(1), atol=1e-5)
+    assert generator.score([], [], temperature=(1.0, 2.0))[1].shape == (0, 0, 2)
+    with pytest.raises(ValueError, match="above 0 and finite; received temp"):
+        generator.score(SOURCES, TARGETS, temperature=0.0)
+
+
 def test_scores_are_those_of_the_generation(generator):
     found = generator(SOURCES, [6, 3, 8, 8], return_scores=True)
     sums, tokens = generator.score(SOURCES, found.ids)

@@ -151,3 +151,26 @@ def test_refuses_models_and_weights_that_do_not_fit():
         Ensemble([made()], mean="median")
     with pytest.raises(ValueError, match="must be from 0 to 11"):
         Ensemble([made()])((SOURCE + 7, TARGET))
+
+
+def test_of_models_of_few_positions():
+    learned = {"positions": "learned", "max_length": 4}
+    models = [made(**learned), made(32, seed=1)]
+    ensemble = Ensemble(models)
+    assert ensemble.output.shape == (None, None, 12)
+    assert ensemble.output.dtype == "float32"
+    expected = np.mean([probabilities(model) for model in models], axis=0)
+    np.testing.assert_allclose(probabilities(ensemble), expected, atol=1e-6)
+
+
+def test_what_it_teaches_is_the_mean_of_what_its_models_predict():
+    members, student = [made(), made(32, seed=1)], made(seed=2, dropout=0.0)
+    predicted = [probabilities(model) for model in (*members, student)]
+    taught = 0.25 * predicted[0] + 0.75 * predicted[1]
+    divergence = (taught * (np.log(taught) - np.log(predicted[2]))).sum(-1)
+    labels = np.array([[8, 4, 2], [6, 2, 0]])
+    trained = WordDistillation(student, Ensemble(members, [1, 3]), weight=1.0)
+    trained.compile(keras.optimizers.SGD(0.0), TokenCrossEntropy(), jit_compile=False)
+    found = trained.train_on_batch((SOURCE, TARGET), labels, return_dict=True)
+    expected = divergence[labels != 0].mean()
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-4)

@@ -14,7 +14,7 @@ import safetensors.numpy
 import keras_encdec.training.checkpoints
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import Terminated
-from keras_encdec.model import EncoderDecoder
+from keras_encdec.model import EncoderDecoder, Ensemble
 from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder, train
 from keras_encdec.text import CharacterTokenizer, SentencePieceTokenizer
@@ -346,6 +346,9 @@ def test_a_model_is_not_its_own_teacher_nor_longer_than_its_positions(compiled):
     text_to_text = untrained()
     with pytest.raises(ValueError, match="its own `teacher`"):
         train(text_to_text, SOURCES, TARGETS, teacher=text_to_text.model, **QUICK)
+    several = Ensemble([untrained(1).model, text_to_text.model])
+    with pytest.raises(ValueError, match="or among several"):
+        train(text_to_text, SOURCES, TARGETS, teacher=several, **QUICK)
     size = LETTERS.vocabulary_size
     model = EncoderDecoder(size, 16, 32, 2, 1, positions="learned", max_length=4)
     short = TextToText(LETTERS, LETTERS, model)

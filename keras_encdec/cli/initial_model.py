@@ -1,0 +1,64 @@
+"""What the model of `train --initial` has already."""
+
+from typing import TYPE_CHECKING, Any
+
+from keras_encdec.annotations import KerasModel
+from keras_encdec.cli.checks import refuse_with_initial
+from keras_encdec.cli.training_arguments import MODEL_OPTIONS
+
+if TYPE_CHECKING:
+    from keras_encdec.text_to_text import TextToText
+
+
+def check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
+    """Refuses what is asked of a model that has it already, and otherwise.
+
+    Args:
+        text_to_text: The `TextToText` of `--initial`.
+        recipe: What was asked for, by the names of the arguments.
+
+    Raises:
+        ValueError: If it has anything else.
+    """
+    from keras_encdec.text import SentencePieceTokenizer
+
+    its = _options_of(text_to_text.model)
+    wrong = [
+        f"{name}={recipe[name]!r} where it has {' and '.join(map(repr, its[name]))}"
+        for name in MODEL_OPTIONS
+        if name in recipe and name in its and its[name] != [recipe[name]]
+    ]
+    if "vocabulary" in recipe:
+        proto = SentencePieceTokenizer(recipe["vocabulary"]).proto
+        sides = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+        if any(getattr(each, "proto", None) != proto for each in sides):
+            wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
+    refuse_with_initial(wrong)
+
+
+def _options_of(model: KerasModel) -> dict[str, list[Any]]:
+    """Returns the options of a model, lists: its two sides may have two of one name."""
+    from keras_encdec.model import Encoder, EncoderDecoder
+
+    if not isinstance(model, EncoderDecoder):
+        return {}
+    sides = [model.decoder.options()]
+    if isinstance(model.encoder, Encoder):
+        sides.insert(0, model.encoder.options())
+    found: dict[str, list[Any]] = {}
+    for name in MODEL_OPTIONS:
+        values = [_as_typed(side[name]) for side in sides if name in side]
+        found[name] = list(dict.fromkeys(values))
+    of_sides = [side["num_layers"] for side in sides]
+    found |= {"num_layers": of_sides[:1], "num_decoder_layers": of_sides[-1:]}
+    return {**found, "dtype": [model.dtype_policy.name]}
+
+
+def _as_typed(value: Any) -> Any:
+    """Returns an option of a model as it would be typed, positions by their kind."""
+    if not isinstance(value, dict):
+        return value
+    kind = value["class_name"]
+    if not kind.endswith("Position"):
+        return kind
+    return kind.removesuffix("Position").lower()

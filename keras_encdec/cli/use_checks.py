@@ -1,0 +1,132 @@
+"""What the commands that use a model refuse before anything heavy is imported."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from keras_encdec.cli.arguments import require_some_line
+from keras_encdec.cli.checks import check_models, require_another
+from keras_encdec.cli.rescoring_file import Rescoring
+from keras_encdec.cli.search import SAMPLING_OPTIONS, check_n_best, check_sampler
+
+
+def check_evaluate(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    target: str | None,
+    output: str | None,
+    **options: Any,
+) -> None:
+    """Refuses options that do not fit, files without a line, and to replace them."""
+    languages = options["source_language"], options["target_language"]
+    check_models(saved, weights, *languages)
+    check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
+    texts = [path for path in (source, target) if path is not None]
+    require_another(output, "source or --target", texts)
+    for path in texts:
+        require_some_line("An evaluation", path)
+
+
+def check_generate(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    output: str,
+    n_best: int,
+    resume: bool,
+    rescoring: Rescoring | None = None,
+    **options: Any,
+) -> None:
+    """Refuses options that do not fit, and to replace what is read."""
+    if resume and ("-" in (source, output) or not _is_file_or_nothing(output)):
+        raise ValueError(
+            "--resume goes on with the file of --output, for that of --source; "
+            f"received --source {source} and --output {output}. Name a file with each."
+        )
+    languages = options["source_language"], options["target_language"]
+    check_models(saved, weights, *languages)
+    check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
+    require_another(output, "source", [source])
+    if rescoring is None:
+        check_n_best(n_best, options["sampler"], options["beams"])
+        return
+    if n_best > rescoring.candidates:
+        raise ValueError(
+            "--n-best is at most the number of candidates that are rescored; received "
+            f"{n_best} with --rescore {rescoring.path!r}, which has "
+            f"{rescoring.candidates}. Tune with more, or ask for fewer."
+        )
+    require_another(output, "rescore", [rescoring.path])
+    check_candidates(rescoring.candidates, options["sampler"], options["beams"])
+
+
+def check_distill(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    output: str,
+    resume: bool,
+    **options: Any,
+) -> None:
+    """Refuses what `generate` refuses, and a file without a line."""
+    check_generate(saved, weights, source, output, 1, resume, **options)
+    require_some_line("A distillation", source)
+
+
+def check_tune_rescoring(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    target: str | None,
+    output: str,
+    scorers: Sequence[str],
+    reverse_scorers: Sequence[str],
+    candidates: int,
+    **options: Any,
+) -> None:
+    """Refuses what `evaluate` refuses, no scorer, and more candidates than there are.
+
+    Args:
+        saved: As in `tune_rescoring`, and so are all others.
+        weights: Likewise.
+        source: Likewise.
+        target: Likewise.
+        output: Likewise.
+        scorers: Likewise.
+        reverse_scorers: Likewise.
+        candidates: Likewise.
+        **options: Likewise.
+    """
+    if not (scorers or reverse_scorers):
+        raise ValueError(
+            "Rescoring asks other models; received neither --scorer nor "
+            "--reverse-scorer. Give at least one."
+        )
+    if output == "-":
+        raise ValueError(
+            "Weights are written to a file, which generate --rescore reads; received "
+            "--output -. Name a file."
+        )
+    check_evaluate(saved, weights, source, target, output, **options)
+    check_candidates(candidates, options["sampler"], options["beams"])
+
+
+def check_candidates(candidates: int, sampler: str | None, beams: int | None) -> None:
+    """Refuses more candidates than a sampler gives; beams are as many if not given.
+
+    Args:
+        candidates: The number of candidates.
+        sampler: As in `check_n_best`.
+        beams: Likewise.
+
+    Raises:
+        ValueError: If there cannot be as many.
+    """
+    if sampler == "beam" or sampler is None:
+        beams = candidates if beams is None else beams
+    check_n_best(candidates, sampler, beams)
+
+
+def _is_file_or_nothing(path: str) -> bool:
+    return os.path.isfile(path) or not os.path.exists(path)
