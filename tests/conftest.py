@@ -93,6 +93,14 @@ def eagerly():
     tf.config.run_functions_eagerly(False)
 
 
+def pytest_collection_modifyitems(items):
+    # What commands and trainings do beside computing, nothing need be compiled for.
+    for item in items:
+        if item.get_closest_marker("once") and item.path.parent.name in ("cli", "run"):
+            item.add_marker(pytest.mark.filterwarnings("ignore:Even though the `tf.c"))
+            item.fixturenames.append("eagerly")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_collections_in_session():
     """Has each module of tests, in which these are too, leave frozen what it found."""

@@ -120,6 +120,7 @@ def test_logits_are_those_of_its_own_code(model, expected):
     np.testing.assert_allclose(logits[real], expected["logits"][real], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_greedy_outputs_are_those_of_its_own_code(model, expected):
     generator = Generator(model, start_id=2, end_id=3)
     ids = generator(expected["source"], LENGTH)
@@ -134,6 +135,7 @@ def test_texts_are_those_of_its_own_code(text_to_text, texts, expected):
     assert text_to_text(sources) == answers
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_saved_model_answers_the_same(text_to_text, texts, tmp_path):
     sources, answers = texts

@@ -57,6 +57,7 @@ assert "EncoderDecoder" in dir(keras_encdec)
     assert "TensorFlow" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first, second", [("keras", "keras_encdec"), ("keras_encdec.training", "keras")]
 )
@@ -75,6 +76,7 @@ assert "keras_encdec>EncoderDecoder" in known and "keras_encdec>BeamSampler" in 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_text_to_text_is_read_with_what_its_model_was_compiled_with():
     # As a command or the child of an export does, of this room alone.
     program = """

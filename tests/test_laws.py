@@ -96,6 +96,7 @@ def variant(name):
 # 1. Cached decoding gives the logits of the full forward pass.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, beams",
     [*((name, 3) for name in VARIANTS), ("sinusoidal", 1), ("two key heads", 1)],
@@ -509,6 +510,7 @@ def test_layer_takes_symbolic_inputs_of_unknown_length(layer, options, inputs):
         assert known in (None, length)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

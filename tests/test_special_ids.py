@@ -125,6 +125,7 @@ def odd(request):
     return TextToText(source, target, model, max_length=8)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_saved_model_answers_what_python_answers(odd, tmp_path):
     texts = [text for text in TEXTS if text or odd.source_tokenizer.suffix_ids]

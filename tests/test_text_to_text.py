@@ -406,6 +406,7 @@ pathlib.Path(sys.argv[3]).write_text(json.dumps(answer))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_loads_in_fresh_processes_under_other_backends(tmp_path):
     saved = text_to_text_of(
@@ -676,6 +677,7 @@ def test_load_needs_the_classes_of_the_user(text_to_text, tmp_path, monkeypatch)
     keras.saving.get_custom_objects().pop(name)
 
 
+@pytest.mark.slow
 def test_another_sampler_keeps_the_rest(text_to_text):
     tokenizer, model = text_to_text.source_tokenizer, text_to_text.model
     processors = [MinimumLength(3)]

@@ -420,6 +420,7 @@ def test_unknown_names_are_told_with_the_nearest_first():
     assert found.returncode and re.search(message, found.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_variable_switches_off():
     found = import_with("torch-traces, keras-lists,")

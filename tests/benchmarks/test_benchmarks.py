@@ -228,6 +228,7 @@ def test_help_and_errors():
     assert found.returncode == 2 and "received nobody" in found.stderr
 
 
+@pytest.mark.slow
 def test_decoding_end_to_end(tmp_path):
     contenders = "ours-tensorflow", f"ours-tensorflow@{HERE.parents[1]}"
     found = run(
@@ -244,6 +245,7 @@ def test_decoding_end_to_end(tmp_path):
     assert "100.00% of the ids" in result["notes"][1]
 
 
+@pytest.mark.slow
 def test_training_end_to_end(tmp_path):
     found = run(
         tmp_path,
@@ -256,6 +258,7 @@ def test_training_end_to_end(tmp_path):
     assert len(result["rounds"]["jax-by-hand"]) == 1
 
 
+@pytest.mark.slow
 def test_loading_end_to_end(tmp_path):
     sizes = {"vocabulary_size": 50, "hidden_dim": 16, "num_layers": 1}
     order = {"task": "checkpoint", "folder": str(tmp_path / "large"), "sizes": sizes}

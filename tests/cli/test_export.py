@@ -44,6 +44,7 @@ def saved(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_writes_a_version_that_tensorflow_loads(saved, tmp_path, run, error_of):
     (tmp_path / "texts").write_text("\n".join(TEXTS))
     options = ["--version", 2, "--beams", 3, "--max-length", 4]

@@ -141,6 +141,7 @@ def test_trains_generates_and_evaluates(tmp_path, pairs, run):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_goes_on_exactly_after_a_kill(tmp_path, pairs):
     command = [
@@ -718,6 +719,7 @@ def test_demo_passes_its_options_on(monkeypatch, run):
 # ---- a checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_an_adapter_of_a_checkpoint_is_given_back_merged(
     tmp_path, pairs, preset, load_test_module, run

@@ -582,6 +582,7 @@ def test_the_time_left_is_shown_at_a_terminal(saved, run, stdin, monkeypatch):
     assert "6/6 texts" in shown and "0:00:00 left" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize(
     "command, output", [("generate", "a closed pipe"), ("evaluate", "/dev/full")]

@@ -29,6 +29,7 @@ def load(path):
     return lambda arrays: runner(**arrays), inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["greedy", "beams"])
 def test_answers_are_those_of_python(models, kind, tmp_path):
     text_to_text = getattr(models, kind)()
@@ -70,6 +71,7 @@ def test_a_generator_of_features(tmp_path):
 # What is refused
 
 
+@pytest.mark.slow
 def test_names_the_op_that_cannot_be_converted(models, tmp_path):
     greedy = models.greedy()
     tokenizer = greedy.source_tokenizer

@@ -80,6 +80,7 @@ def test_beams(models, tmp_path):
     assert check_all(models, text_to_text, path, 2) == ["source", "max_length"]
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_random(models, tmp_path):
     text_to_text = models.random()

@@ -38,6 +38,7 @@ def load(path):
 
 
 # Beams answer the same, but OpenVINO takes a minute to convert their loop.
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["greedy", "random"])
 def test_answers_are_those_of_python(models, kind, tmp_path):
     text_to_text = getattr(models, kind)()
@@ -61,6 +62,7 @@ def test_answers_are_those_of_python(models, kind, tmp_path):
 # What is refused
 
 
+@pytest.mark.slow
 def test_names_the_op_that_cannot_be_converted(models, tmp_path):
     greedy = models.greedy()
     tokenizer = greedy.source_tokenizer

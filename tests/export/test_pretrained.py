@@ -27,6 +27,9 @@ def exported(text_to_text, folder):
     return folder
 
 
+OTHER_FAMILIES = "barthez", "bart", "byt5"
+
+
 @pytest.mark.slow
 def test_a_process_without_keras_under_every_backend(preset, tmp_path):
     text_to_text = TextToText.from_preset(preset)
@@ -58,7 +61,10 @@ def barthez(shared_data, load_test_module, tmp_path_factory):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", ["marian", "barthez", "bart", "byt5"])
+@pytest.mark.parametrize(
+    "name",
+    ["marian", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHER_FAMILIES)],
+)
 def test_a_program_without_python(name, family_preset, request, program, tmp_path):
     if name in ("bart", "byt5"):
         folder = family_preset(name).folder

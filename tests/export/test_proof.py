@@ -37,6 +37,7 @@ def folder(text_to_text, tmp_path_factory):
     return export_saved_model(text_to_text, path, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_reports_each_signature(folder):
     report = json.loads((folder / "assets.extra" / "report.json").read_text())
@@ -62,6 +63,7 @@ def test_finds_another_model(folder, signature):
         proof.prove(other, folder, TEXTS, [signature], 6, BeamSampler(2))
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_what_fails_is_not_put_in_its_place(text_to_text, tmp_path, monkeypatch):
     monkeypatch.setattr(

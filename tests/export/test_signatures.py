@@ -96,6 +96,7 @@ def compiled_functions(path):
     return any(function.attr["_XlaMustCompile"].b for function in functions)
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_the_answers_are_the_same(text_to_text, tmp_path):
     names = ["serving_default", "sample"]
     requests = example_requests(text_to_text, names, 6, TEXTS)

@@ -356,6 +356,7 @@ def by_full_passes(model, sources, length):
     return target[:, 1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -375,6 +376,7 @@ def test_cached_greedy_is_the_full_pass_at_every_step(small_model, options):
     assert len(np.unique(ids)) > 3
 
 
+@pytest.mark.slow
 def test_rows_do_not_know_each_other(random):
     seeds = np.arange(4, dtype="int32") * 77
     ids = random(SOURCES, 8, seeds)

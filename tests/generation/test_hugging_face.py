@@ -252,6 +252,7 @@ def test_greedy(each_pair):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("early_stopping", "length_penalty"),
     [(True, 0.6), (False, 0.0), (False, 1.0), (False, 2.0)],
@@ -338,6 +339,7 @@ def test_processors(pair, case, beams):
     compare(pair, source, beams, processors, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [False, True])
 def test_bad_words_and_two_ends(pair, beams):
     source = padded_sources()

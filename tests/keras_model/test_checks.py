@@ -130,6 +130,7 @@ class Batches(keras.utils.PyDataset):
         return (self.source, self.target), self.labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [20, -1, -100, 10**6])
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_the_loss_of_a_bad_id_in_a_pipeline_is_nan(trained, which, bad):

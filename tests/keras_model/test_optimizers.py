@@ -29,6 +29,7 @@ def test_a_step_is_traced_once(make):
     assert len(steps) == 1
 
 
+@pytest.mark.slow
 def test_a_model_saved_with_what_is_refused_is_loaded(tmp_path):
     model = build()
     adam = keras.optimizers.Adam(gradient_accumulation_steps=4)

@@ -280,6 +280,7 @@ def test_model_made_by_hand_is_saved_whole(tmp_path, dtype):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, atol", [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
 def test_padding_flows_through_a_model_made_by_hand(dtype, atol):
     model = by_hand(dtype)

@@ -160,6 +160,7 @@ def test_known_ids_are_looked_up_alike(scale):
     assert np.isnan(ops.convert_to_numpy(embed(ops.array([[9]])))).all()
 
 
+@pytest.mark.slow
 def test_a_padding_that_is_kept_learns_as_in_pytorch():
     torch = pytest.importorskip("torch")
     ids = np.array([[1, 4, 4, 1], [5, 1, 2, 3]])

@@ -360,6 +360,7 @@ def test_the_projection_of_a_quantized_model_is_that_of_its_logits(mode, options
     np.testing.assert_allclose(to_numpy(found), expected, atol=0.05 * expected.std())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"tie_embeddings": False}])
 def test_eight_bits_are_nearly_as_good(options):
     model = build(hidden_dim=64, intermediate_dim=128, num_heads=4, **options)
@@ -593,6 +594,7 @@ def model_of_ids(frozen=False, padding_id=0, mask_zero=True):
     return EncoderDecoder(encoder, decoder)
 
 
+@pytest.mark.slow
 def test_ids_for_an_encoder_of_another_kind():
     model = model_of_ids()
     alone = Generator(model)([[5, 7, 2]], max_length=4)[0]

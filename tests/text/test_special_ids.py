@@ -75,6 +75,7 @@ def tokenizers(options):
     ]
 
 
+@pytest.mark.slow
 @few
 @hypothesis.given(special_ids())
 def test_ids_are_renumbered_and_texts_the_same(options):
@@ -93,6 +94,7 @@ def test_ids_are_renumbered_and_texts_the_same(options):
         assert copy.deepcopy(odd).encode(TEXTS).to_list() == ids.to_list()
 
 
+@pytest.mark.slow
 @few
 @hypothesis.given(special_ids(), st.booleans())
 def test_datasets_are_renumbered(options, cut):

@@ -108,6 +108,7 @@ def test_bytes_and_pieces_of_the_user_stay_as_they_are(kind):
         assert ids.to_list()[0].count(tokenizer.encode(["<name>"]).to_list()[0][1]) == 1
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_in_another_process(tmp_path):
     tokenizer = SentencePieceTokenizer.train(["the cat sat on the mat"] * 3, 16)
     (tmp_path / "model").write_bytes(tokenizer.proto)

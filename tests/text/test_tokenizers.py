@@ -343,6 +343,7 @@ assert "keras_encdec" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_saved_model_answers_in_a_fresh_process(tmp_path):
     module = tf.Module()
     module.tokenizers = TOKENIZERS

@@ -18,6 +18,7 @@ def fitted(dtype="float32", **options):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
 def test_puts_in_the_averages_and_brings_back_the_very_same_weights(dtype):
     model = fitted(dtype, use_ema=True, ema_momentum=0.8)

@@ -71,6 +71,7 @@ def test_sample_weights_give_the_weighted_mean(logits):
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2,), (2, 1)])
 @pytest.mark.parametrize("length", [5, 2])  # 2: a length equal to the batch size
 def test_weights_of_sentences(logits, shape, length):

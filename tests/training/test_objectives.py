@@ -225,6 +225,7 @@ def test_r_drop_draws_twice_and_brings_the_draws_together():
     assert rates[20.0] < 0.7 * rates[1e-6]
 
 
+@pytest.mark.slow
 def test_distillation_is_the_divergence_from_the_teacher():
     model, teacher = transformer(), transformer(1)
     logits = [each(DATA[0]) for each in (model, teacher)]
@@ -251,6 +252,7 @@ def test_a_pupil_becomes_like_its_teacher():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_as_it_was_and_is_asked_anew():
     model, teacher = transformer(), transformer(1)
     trainable = len(teacher.trainable_variables)

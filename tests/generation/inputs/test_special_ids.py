@@ -88,6 +88,7 @@ def test_a_drafts_positions_count():
         generator([[5, 2]], 7)
 
 
+@pytest.mark.slow
 def test_a_target_begins_with_padding_only_where_that_is_said():
     one = model(padding_id=1)
     with pytest.raises(ValueError, match="start_id must be given where padding_id=1"):

@@ -118,6 +118,7 @@ def test_progress(index):
         assert not missing or following in expected[2], (ids[i], phrases[i])
 
 
+@pytest.mark.slow
 def test_constrain_forbids_the_end_and_forces_in_time():
     phrases = padded([[[[5, 6]]]] * 5)
     ids = np.array([[3, 0, 0, 0, 0], [5, 0, 0, 0, 0]] * 2 + [[5, 6, 0, 0, 0]], "int32")

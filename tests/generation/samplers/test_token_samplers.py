@@ -344,6 +344,7 @@ def test_each_row_has_options_of_its_own():
     assert len(drawn) == 11
 
 
+@pytest.mark.slow
 def test_p_is_reached_among_the_k():
     logits = np.log(np.array([0.4, 0.3, 0.2, 0.1], "float32"))
     both = PerRowSampler(ops.ones(8), ops.full((8,), 2, "int32"), ops.full((8,), 0.5))
