@@ -13,7 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from keras_encdec.annotations import AnyPath, Tensor
+from keras_encdec.confidence import confidences
 from keras_encdec.files import require_file
+from keras_encdec.generation import BeamSampler
 from keras_encdec.text.interface import require_several_texts
 from keras_encdec.text_to_text import TextToText
 
@@ -212,6 +214,84 @@ def plot_learning_curves(run: AnyPath) -> Figure:
         axes.set(title=name, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
+    return figure
+
+
+def plot_beams(
+    text_to_text: TextToText,
+    source: str,
+    *,
+    num_beams: int = 4,
+    max_length: int | None = None,
+) -> Figure:
+    """Draws the best texts of a beam search as a tree of their tokens.
+
+    Texts that begin alike share their branches. The probabilities are the model's, of
+    whole texts: each ends with its end token, though the search may have cut it.
+
+    Args:
+        text_to_text: A `TextToText`.
+        source: The source text.
+        num_beams: The number of beams, and of texts.
+        max_length: As in calling it.
+
+    Returns:
+        A matplotlib `Figure`: from left to right the tokens, each with its probability
+        after those before it, the wider the likelier; the best text is at the top,
+        and right of each its score in the search.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+        TypeError: If the source is not one text.
+        ValueError: If a number is not above 0, or the source is too long.
+
+    Example:
+        ```python
+        from keras_encdec import ByteTokenizer, build
+        from keras_encdec.plots import plot_beams
+
+        small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
+        text_to_text = build(ByteTokenizer(), ByteTokenizer(), **small)
+        plot_beams(text_to_text, "one", max_length=4).savefig("beams.png")
+        ```
+    """
+    if not isinstance(source, (str, bytes)):
+        raise TypeError(
+            f"The tree is of one source text; received {source!r:.200}. Draw one each."
+        )
+    searching = text_to_text.with_sampler(BeamSampler(num_beams))
+    (best,) = searching(
+        [source],
+        max_length=max_length,
+        num_return_sequences=num_beams,
+        return_scores=True,
+    )
+    texts = [text for text, _ in best]
+    found = confidences(text_to_text, [source] * len(texts), texts)
+    # The rows of the texts that begin so; dictionaries keep the best text's first.
+    rows: dict[tuple[str, ...], list[int]] = {}
+    probabilities = {}
+    for row, each in enumerate(found):
+        for end in range(len(each.tokens) + 1):
+            rows.setdefault(tuple(each.tokens[:end]), []).append(row)
+        for end, probability in enumerate(each.token_probabilities, start=1):
+            probabilities[tuple(each.tokens[:end])] = float(probability)
+    places = {prefix: (len(prefix), -float(np.mean(of))) for prefix, of in rows.items()}
+    longest = max(map(len, rows))
+    figure = _figure(2 + 0.9 * longest, 1 + 0.6 * len(texts))
+    axes = figure.add_subplot()
+    for prefix, probability in probabilities.items():
+        (before, above), (x, y) = places[prefix[:-1]], places[prefix]
+        width = 0.5 + 3 * probability
+        axes.plot([before, x], [above, y], color="C0", linewidth=width, zorder=1)
+        label = f"{prefix[-1]}\n{probability:.2f}"
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.text(x, y, label, ha="center", va="center", bbox=box, parse_math=False)
+    for row, (each, (_, score)) in enumerate(zip(found, best, strict=True)):
+        axes.text(len(each.tokens) + 0.6, -row, f"{score:.2f}", va="center", color="C0")
+    axes.set(xlim=(-0.2, longest + 1.4), ylim=(0.6 - len(texts), 0.6))
+    axes.set_title(source, parse_math=False)
+    axes.set_axis_off()
     return figure
 
 

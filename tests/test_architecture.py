@@ -71,7 +71,7 @@ IMPORTS = {
         "text_to_text",
     },
     "evaluation": {"option_checks", "reliability", "text"},
-    "plots": {"files", "text", "text_to_text"},
+    "plots": {"confidence", "files", "generation", "text", "text_to_text"},
     "report": {
         "evaluation",
         "files",

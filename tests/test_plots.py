@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_encdec import ByteTokenizer, build, plots
+from keras_encdec import BeamSampler, ByteTokenizer, build, confidences, plots
 from keras_encdec.layers import look_ahead_mask
 
 pytestmark = pytest.mark.once
@@ -53,6 +53,28 @@ def test_a_mask_is_shown_as_it_is():
     np.testing.assert_array_equal(shown, np.tri(4, dtype=bool))
     with pytest.raises(ValueError, match="one row of the batch"):
         plots.plot_mask(np.ones((2, 1, 3, 3), bool))
+
+
+def test_beams_that_begin_alike_share_their_branches(text_to_text, eagerly):
+    figure = plots.plot_beams(text_to_text, "ab", num_beams=4)
+    figure.savefig(io.BytesIO(), format="png")
+    search = text_to_text.with_sampler(BeamSampler(4))
+    more = {"num_return_sequences": 4, "return_scores": True}
+    (best,) = search(["ab"], **more)
+    found = confidences(text_to_text, ["ab"] * 4, [text for text, _ in best])
+    expected = {
+        tuple(each.tokens[: end + 1]): f"{each.tokens[end]}\n{probability:.2f}"
+        for each in found
+        for end, probability in enumerate(each.token_probabilities)
+    }
+    (axes,) = figure.axes
+    assert len(expected) < sum(len(each.tokens) for each in found)
+    texts = [text.get_text() for text in axes.texts]
+    assert sorted(texts[:-4]) == sorted(expected.values())
+    assert texts[-4:] == [f"{score:.2f}" for _, score in best]
+    assert len(axes.lines) == len(expected)
+    with pytest.raises(TypeError, match="of one source text"):
+        plots.plot_beams(text_to_text, ["ab"])
 
 
 def test_curves_are_those_of_the_log(tmp_path):
