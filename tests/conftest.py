@@ -98,7 +98,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("once") and item.path.parent.name in ("cli", "run"):
             item.add_marker(pytest.mark.filterwarnings("ignore:Even though the `tf.c"))
-            item.fixturenames.append("eagerly")
+            # Of its own: cases of a test share the list.
+            item.fixturenames = [*item.fixturenames, "eagerly"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,12 @@ from pathlib import Path
 import keras
 import pytest
 
-pytestmark = pytest.mark.once
+pytestmark = [
+    pytest.mark.once,
+    # Most of what an example takes is compiling, of which it shows nothing.
+    pytest.mark.usefixtures("eagerly"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run"),
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (

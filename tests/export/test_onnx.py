@@ -70,6 +70,7 @@ def test_greedy(models, tmp_path):
     assert (path / "source.model").read_bytes() == proto
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.config.backend() == "jax", reason="shown under PyTorch, by a child process"
 )

@@ -44,6 +44,7 @@ def quantize(model):
             layer.quantize("int8")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.config.backend() == "jax", reason="shown under PyTorch, by a child process"
 )

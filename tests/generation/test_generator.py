@@ -577,7 +577,13 @@ FAST = {
 
 
 @pytest.mark.skipif(keras.config.backend() == "jax", reason="JAX compiles at once")
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "beams of all kinds",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in FAST if "of all" not in x),
+    ],
+)
 def test_a_loop_compiled_further_gives_the_same(name, monkeypatch):
     sampler, options, call = FAST[name]
     model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
