@@ -268,7 +268,6 @@ def plot_beams(
     )
     texts = [text for text, _ in best]
     found = confidences(text_to_text, [source] * len(texts), texts)
-    # The rows of the texts that begin so; dictionaries keep the best text's first.
     rows: dict[tuple[str, ...], list[int]] = {}
     probabilities = {}
     for row, each in enumerate(found):
@@ -276,7 +275,17 @@ def plot_beams(
             rows.setdefault(tuple(each.tokens[:end]), []).append(row)
         for end, probability in enumerate(each.token_probabilities, start=1):
             probabilities[tuple(each.tokens[:end])] = float(probability)
-    places = {prefix: (len(prefix), -float(np.mean(of))) for prefix, of in rows.items()}
+
+    def branches(row: int) -> list[int]:
+        # Of each beginning the best text that has it: so that no branches cross.
+        tokens = found[row].tokens
+        return [rows[tuple(tokens[:end])][0] for end in range(len(tokens) + 1)]
+
+    height = {row: -i for i, row in enumerate(sorted(range(len(found)), key=branches))}
+    places = {
+        prefix: (len(prefix), float(np.mean([height[row] for row in of])))
+        for prefix, of in rows.items()
+    }
     longest = max(map(len, rows))
     figure = _figure(2 + 0.9 * longest, 1 + 0.6 * len(texts))
     axes = figure.add_subplot()
@@ -288,7 +297,8 @@ def plot_beams(
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         axes.text(x, y, label, ha="center", va="center", bbox=box, parse_math=False)
     for row, (each, (_, score)) in enumerate(zip(found, best, strict=True)):
-        axes.text(len(each.tokens) + 0.6, -row, f"{score:.2f}", va="center", color="C0")
+        place = len(each.tokens) + 0.6, height[row]
+        axes.text(*place, f"{score:.2f}", va="center", color="C0")
     axes.set(xlim=(-0.2, longest + 1.4), ylim=(0.6 - len(texts), 0.6))
     axes.set_title(source, parse_math=False)
     axes.set_axis_off()

@@ -73,6 +73,16 @@ def test_beams_that_begin_alike_share_their_branches(text_to_text, eagerly):
     assert sorted(texts[:-4]) == sorted(expected.values())
     assert texts[-4:] == [f"{score:.2f}" for _, score in best]
     assert len(axes.lines) == len(expected)
+    # What begins alike stands side by side, the best at the top.
+    heights = [text.get_position()[1] for text in axes.texts[-4:]]
+    assert heights[0] == 0 and sorted(heights) == [-3, -2, -1, 0]
+    for prefix in expected:
+        of = [
+            height
+            for each, height in zip(found, heights, strict=True)
+            if tuple(each.tokens[: len(prefix)]) == prefix
+        ]
+        assert max(of) - min(of) == len(of) - 1
     with pytest.raises(TypeError, match="of one source text"):
         plots.plot_beams(text_to_text, ["ab"])
 

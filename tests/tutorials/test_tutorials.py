@@ -22,6 +22,7 @@ SMALL = {
     "01_first_model.ipynb": (
         "NUMBERS, HELD_OUT, EPOCHS, FOLDER = 400, 50, 1, 'saved_models/numbers'"
     ),
+    "02_beams_and_scores.ipynb": "NUMBERS, HELD_OUT, EPOCHS = 400, 20, 1",
 }
 
 for_each_notebook = pytest.mark.parametrize(
@@ -76,7 +77,14 @@ def test_there_are_tutorials():
     assert {path.name for path in NOTEBOOKS} == set(SMALL)
 
 
-@for_each_notebook
+@pytest.mark.parametrize(
+    "path",
+    [
+        # The first one is everybody's.
+        pytest.param(path, marks=[pytest.mark.slow] if number else [], id=path.name)
+        for number, path in enumerate(NOTEBOOKS)
+    ],
+)
 def test_runs(path, tmp_path, monkeypatch):
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
