@@ -12,6 +12,7 @@ from keras_encdec.annotations import Text
 from keras_encdec.generation.inputs.batches import batches_by_length
 from keras_encdec.option_checks import require_positive
 from keras_encdec.text.interface import tokens_of_rows
+from keras_encdec.text_checks import check_pairs
 from keras_encdec.text_to_text import TextToText
 
 # From 1/8 to 8, five to each doubling: between them a parabola tells the least loss.
@@ -80,11 +81,7 @@ def score_tokens(
     """
     require_positive(batch_size=batch_size)
     rows, true = text_to_text.encode(sources), text_to_text.encode(targets, "target")
-    if len(rows) != len(true):
-        raise ValueError(
-            "There must be a target for each source; received "
-            f"{len(rows)} sources and {len(true)} targets. Pair them."
-        )
+    check_pairs(rows, true)
     scores: list[np.ndarray] = [np.zeros(0)] * len(true)
     for batch in batches_by_length([*map(len, true)], batch_size):
         some = [rows[i] for i in batch], [true[i] for i in batch]

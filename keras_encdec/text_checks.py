@@ -55,6 +55,30 @@ def check_lengths(
         )
 
 
+def check_pairs(sources: Sequence[Any], targets: Sequence[Any]) -> None:
+    """Refuses other than a target for each source.
+
+    Args:
+        sources: The source texts, or their ids.
+        targets: The target texts, likewise.
+
+    Raises:
+        ValueError: If they are not as many.
+
+    Example:
+        ```python
+        from keras_encdec.text_checks import check_pairs
+
+        check_pairs(["one", "two"], ["eins", "zwei"])
+        ```
+    """
+    if len(sources) != len(targets):
+        raise ValueError(
+            "There must be a target for each source; received "
+            f"{len(sources)} sources and {len(targets)} targets. Pair them."
+        )
+
+
 def check_tokenizers(
     model: KerasModel, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer
 ) -> None:

@@ -34,7 +34,7 @@ from keras_encdec.saved_parts import (
 )
 from keras_encdec.text import Tokenizer
 from keras_encdec.text.interface import require_several_texts, tokens_of_rows
-from keras_encdec.text_checks import check_lengths, check_tokenizers
+from keras_encdec.text_checks import check_lengths, check_pairs, check_tokenizers
 
 
 class Alignment(NamedTuple):
@@ -541,11 +541,7 @@ class TextToText:
         require_positive(batch_size=batch_size)
         # The first, for it says that a text alone is no batch of its characters.
         rows, true = self.encode(sources), self.encode(targets, "target")
-        if len(rows) != len(true):
-            raise ValueError(
-                "There must be a target for each source; received "
-                f"{len(rows)} sources and {len(true)} targets. Pair them."
-            )
+        check_pairs(rows, true)
         for start in range(0, len(rows), batch_size):
             some = slice(start, start + batch_size)
             yield rows[some], true[some]

@@ -36,6 +36,9 @@ if keras.config.backend() == "jax":
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+# What TensorFlow says of pipelines where nothing is compiled: they are all the same.
+PIPELINES = "Even though the `tf.config.experimental_run_functions_eagerly` option"
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -97,9 +100,10 @@ def pytest_collection_modifyitems(items):
     # What commands and trainings do beside computing, nothing need be compiled for.
     for item in items:
         if item.get_closest_marker("once") and item.path.parent.name in ("cli", "run"):
-            item.add_marker(pytest.mark.filterwarnings("ignore:Even though the `tf.c"))
             # Of its own: cases of a test share the list.
             item.fixturenames = [*item.fixturenames, "eagerly"]
+        if "eagerly" in item.fixturenames:
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:{PIPELINES}"))
 
 
 @pytest.fixture(scope="session", autouse=True)

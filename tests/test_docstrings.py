@@ -14,7 +14,6 @@ pytestmark = [
     pytest.mark.once,
     # Most of what an example takes is compiling, of which it shows nothing.
     pytest.mark.usefixtures("eagerly"),
-    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run"),
 ]
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -66,7 +66,6 @@ def test_says_that_nothing_is_told_of_a_model_of_ids(text_to_text):
     assert "EncoderDecoder, " in text and "- search" not in text
 
 
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run")
 def test_a_training_tells_its_scores_and_what_is_exported_has_them(
     tmp_path, text_to_text, eagerly
 ):

@@ -58,7 +58,6 @@ def train(name):
 
 
 # Pipelines of tf.data are compiled all the same, and say so.
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_trains(name, folder, eagerly, monkeypatch):
     monkeypatch.chdir(folder)

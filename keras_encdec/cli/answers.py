@@ -1,5 +1,6 @@
 """A file of texts answered line by line, and what is told of texts before and while."""
 
+import argparse
 import array
 import datetime
 import itertools
@@ -15,7 +16,12 @@ from keras_encdec.cli.partial_output import (
     partial_place,
     written_lines,
 )
-from keras_encdec.cli.rescoring_file import Rescoring, loaded_scorers, rescored
+from keras_encdec.cli.rescoring_file import (
+    Rescoring,
+    loaded_scorers,
+    rescored,
+    with_beams,
+)
 from keras_encdec.files import is_written_straight
 from keras_encdec.interrupts import check_interrupt
 from keras_encdec.saved_parts import saved_folder
@@ -24,6 +30,15 @@ if TYPE_CHECKING:
     from keras_encdec.text import UnknownTokens
     from keras_encdec.text.reading import SourceLines
     from keras_encdec.text_to_text import EncodedTexts, TextToText
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to go on with a file that is written line by line."""
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with what the same command wrote before it was interrupted",
+    )
 
 
 def write_answers(
@@ -74,26 +89,25 @@ def write_answers(
             file=sys.stderr,
         )
     if rescoring is not None:
-        search = rescoring.with_beams(search)
+        search = with_beams(search, rescoring.candidates)
     generated = n_best if rescoring is None else rescoring.candidates
     text_to_text, answers_to = searching_model(
         saved, modules, weights, len(lines), generated, **search
     )
     scorers = [] if rescoring is None else loaded_scorers(rescoring, modules)
     _check_lines(text_to_text, lines)
-    models = [x if is_checkpoint(x) else str(saved_folder(x)) for x in saved]
+    places = [*saved]
     # Answers do not depend on what stands in a batch.
     options = {**search, "batch_size": None, "n_best": n_best, "modules": [*modules]}
     options["command"] = command
     if rescoring is not None:
-        models += [
-            x if is_checkpoint(x) else str(saved_folder(x)) for x in rescoring.models
-        ]
+        places += rescoring.models
         options["rescoring"] = (
             rescoring.candidates,
             rescoring.weights,
             rescoring.reverse,
         )
+    models = [x if is_checkpoint(x) else str(saved_folder(x)) for x in places]
     name = name_of_work(models, source, weights=weights, **options)
     number = done = 0
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_encdec.cli.answers import write_answers
+from keras_encdec.cli.answers import add_resume, write_answers
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -41,11 +41,7 @@ def add_commands(commands: Commands) -> None:
         type=new_file_place,
         help="file to write, source<tab>target a line, which train and encode read",
     )
-    added.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with what the same command wrote before it was interrupted",
-    )
+    add_resume(added)
     add_search(added, sampler="beam")
 
 

@@ -46,14 +46,6 @@ class Rescoring:
     reverse: tuple[bool, ...]
     weights: tuple[float, ...]
 
-    def with_beams(self, search: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns options of a search, with as many beams where none are given.
-
-        Args:
-            search: Those of `add_search`.
-        """
-        return with_beams(search, self.candidates)
-
     def write(self, **told: Any) -> None:
         """Writes the file.
 

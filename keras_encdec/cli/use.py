@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_encdec.cli.answers import checked_ids, progress_of, write_answers
+from keras_encdec.cli.answers import add_resume, checked_ids, progress_of, write_answers
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -111,11 +111,7 @@ def add_commands(commands: Commands) -> None:
         help="what tune-rescoring wrote: other models choose among the candidates, "
         "which are as many --beams if not given",
     )
-    added.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with what the same command wrote before it was interrupted",
-    )
+    add_resume(added)
     add_search(added)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_encdec.cli.arguments import require_some_line
 from keras_encdec.cli.checks import check_models, require_another
-from keras_encdec.cli.rescoring_file import Rescoring
+from keras_encdec.cli.rescoring_file import Rescoring, with_beams
 from keras_encdec.cli.search import SAMPLING_OPTIONS, check_n_best, check_sampler
 
 
@@ -123,9 +123,8 @@ def check_candidates(candidates: int, sampler: str | None, beams: int | None) ->
     Raises:
         ValueError: If there cannot be as many.
     """
-    if sampler == "beam" or sampler is None:
-        beams = candidates if beams is None else beams
-    check_n_best(candidates, sampler, beams)
+    search = with_beams({"sampler": sampler, "beams": beams}, candidates)
+    check_n_best(candidates, **search)
 
 
 def _is_file_or_nothing(path: str) -> bool:

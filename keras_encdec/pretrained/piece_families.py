@@ -216,10 +216,10 @@ def _piece_model(
     model = model.extended({**files.added_tokens, **numbers}, CONTROL)
     kinds = dict.fromkeys(files.special_tokens, CONTROL)
     kinds |= {piece: USER_DEFINED for piece in model.ids if SENTINEL.fullmatch(piece)}
+    others = [word.content for word in words if not word.normalized]
+    others += filter(SENTINEL.fullmatch, model.ids)
     for word in words:
         _check_word(files, model, word)
-        others = [other.content for other in words if not other.normalized]
-        others += filter(SENTINEL.fullmatch, model.ids)
         if word.normalized and any(overlap(word.content, x) for x in others):
             refuse_word(files, word, "another one, found before it, overlaps it")
         kinds[word.content] = CONTROL if word.special else USER_DEFINED

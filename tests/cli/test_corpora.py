@@ -62,7 +62,6 @@ def test_encodes_and_trains(tmp_path, files, vocabulary, run, error_of, monkeypa
     assert model.model.decoder.blocks[0].remat
 
 
-@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
 def test_a_training_goes_on_with_the_corpus(tmp_path, files, vocabulary, run, eagerly):
     output, folder = tmp_path / "corpus", tmp_path / "run"
     run("encode", *files, "--vocabulary", vocabulary, "--output", output)
