@@ -29,6 +29,10 @@ class GenerationModel:
             for ids, `(B, S)`, int32.
         masks_padding: Whether padding behind a source changes nothing; if it is False
             none is added, and sources of several lengths are refused.
+        projection: A function that returns the table `(V, D)` and the bias `(V,)`, or
+            None, of the logits. `step` is then given `projection=`, a pair of some rows
+            of both (or `()`), when the logits of these ids alone are wanted; without
+            it, a shortlist takes them from all logits, which saves nothing.
 
     Example:
         ```python
@@ -57,6 +61,7 @@ class GenerationModel:
     max_length = None
     source_features = None
     masks_padding = None
+    projection = None
 
     def encode(self, source: Tensor) -> Tensor:
         """Returns what every step needs of the sources, nested tensors.
@@ -117,6 +122,7 @@ class ModelFacts(NamedTuple):
     max_length: Any
     source_features: Any
     masks_padding: Any
+    projection: Any
 
 
 def facts_of(model: Any) -> ModelFacts:

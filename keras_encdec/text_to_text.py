@@ -16,7 +16,7 @@ from keras_encdec.annotations import AnyPath, CallArgs, Ids, KerasModel, Text
 from keras_encdec.bulk import answers_in_order, pieces_of
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import FORMAT, check_format, new_folder
-from keras_encdec.generation import Generator, Sampler, row_seeds
+from keras_encdec.generation import Generator, Sampler, Shortlist, row_seeds
 from keras_encdec.generation.processors.tokens import with_forced_prefix
 from keras_encdec.generation.task import LogitsProcessor
 from keras_encdec.model_card import write_card
@@ -68,6 +68,7 @@ class TextToText:
         processors: What may follow a row, such as `[NoRepeatNGram(3)]`.
         max_length: The largest number of tokens to generate, unless a call gives its
             own.
+        shortlist: As in `Generator`.
         jit_compile: As in `Generator`.
         force_prefix: Whether each row must begin with the target tokenizer's
             `prefix_ids`, such as a language, by one more processor, unless one says
@@ -125,6 +126,7 @@ class TextToText:
         *,
         processors: Iterable[LogitsProcessor] = (),
         max_length: int = 64,
+        shortlist: Shortlist | None = None,
         jit_compile: bool | Literal["auto"] = "auto",
         force_prefix: bool = True,
     ) -> None:
@@ -146,6 +148,7 @@ class TextToText:
             start_id=target_tokenizer.start_id,
             end_id=target_tokenizer.end_id,
             padding_id=target_tokenizer.padding_id,
+            shortlist=shortlist,
             jit_compile=jit_compile,
         )
 
@@ -368,6 +371,7 @@ class TextToText:
             processors=self.generator.processors,
             force_prefix=False,
             max_length=self.max_length if max_length is None else max_length,
+            shortlist=self.generator.shortlist,
             jit_compile=(
                 self.generator.jit_compile if jit_compile is None else jit_compile
             ),

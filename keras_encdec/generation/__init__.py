@@ -31,6 +31,7 @@ from keras_encdec.generation.samplers.token_samplers import (
     TypicalSampler,
 )
 from keras_encdec.generation.scoring import align, score
+from keras_encdec.generation.shortlist import Shortlist
 from keras_encdec.generation.task import Generated, Step, generate
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "RandomSampler",
     "RepetitionPenalty",
     "Sampler",
+    "Shortlist",
     "Step",
     "SuppressTokens",
     "TopKSampler",

@@ -39,6 +39,7 @@ from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.names import sampler_of
 from keras_encdec.generation.samplers.speculative import SpeculativeSampler
 from keras_encdec.generation.scoring import align, score
+from keras_encdec.generation.shortlist import Shortlist
 from keras_encdec.generation.side_by_side import side_by_side
 from keras_encdec.generation.task import (
     Generated,
@@ -78,6 +79,8 @@ class Generator:
         draft_model: A small model with the same target ids, which proposes tokens that
             the model then checks several at a time; the result is the same.
         num_draft_tokens: The number of tokens it proposes at a time.
+        shortlist: A `Shortlist` of the target ids that each source may have, which
+            alone get logits; scores are of the distribution over them.
         jit_compile: Whether TensorFlow compiles the loop by XLA, which takes seconds
             for each of the few sizes and makes every step several times as fast: True,
             False, or "auto", on CPUs for a size that has come 32 times. JAX does so
@@ -133,6 +136,7 @@ class Generator:
         padding_id: int | None = None,
         draft_model: KerasModel | None = None,
         num_draft_tokens: int = 4,
+        shortlist: Shortlist | None = None,
         jit_compile: bool | Literal["auto"] = "auto",
     ) -> None:
         require_one_of((True, False, "auto"), jit_compile=jit_compile)
@@ -145,6 +149,7 @@ class Generator:
         self.end_id = end_id
         self.padding_id = padding_of(model, padding_id)
         self.start_id = start_of(self.padding_id, start_id)
+        self.shortlist = shortlist
         self.jit_compile = jit_compile
         self._programs = Programs()
         self._check()
@@ -156,6 +161,14 @@ class Generator:
         require_special_ids(self.model, self.start_id, self.end_id, self.padding_id)
         for draft_model in self._models[1:]:
             require_draft(self.model, draft_model)
+        if self.shortlist is not None:
+            self.shortlist.check_model(self.model)
+            if not self.sampler.takes_shortlist:
+                raise ValueError(
+                    "A shortlist serves samplers that pick from the logits of one step:"
+                    f" greedy, random and beams; received {self.sampler!r}. Leave "
+                    "shortlist out, or use another sampler."
+                )
 
     @property
     def _models(self) -> tuple[Any, ...]:
@@ -237,9 +250,11 @@ class Generator:
         if rows:
             arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
             options["mark_nan"] = True
-            compiled = self._compile("search", self.search, arrays, options)
+            self._see()  # It also says how many calls at a time.
 
             def run(arrays: Any) -> Any:
+                arrays = self._with_candidates(arrays)
+                compiled = self._compile("search", self.search, arrays, options)
                 generated = compiled(*arrays.values())
                 return keras.tree.map_structure(ops.convert_to_numpy, generated)
 
@@ -260,6 +275,8 @@ class Generator:
         seeds: Tensor,
         prefix: Tensor | None = None,
         phrases: Tensor | None = None,
+        candidates: Tensor | None = None,
+        allowed: Tensor | None = None,
         *,
         sampler: Sampler | None = None,
         **options: Any,
@@ -274,6 +291,8 @@ class Generator:
             seeds: The seed of each row `(B,)`, int32.
             prefix: The ids that each row begins with, as in `generate`.
             phrases: What each row must hold, as in `generate`.
+            candidates: The ids of a shortlist, as `Shortlist.of_sources` returns them.
+            allowed: Which of them each row may have, likewise.
             sampler: A `Sampler` in the place of the generator's.
             **options: `max_length`, the largest number of tokens of any row L, an int;
                 `num_return_sequences=1`, n; `return_scores=False`; `mark_nan=False`,
@@ -294,7 +313,7 @@ class Generator:
             ```
         """
         sampler = self.sampler if sampler is None else sampler
-        tensors = source, limits, seeds, prefix, phrases
+        tensors = source, limits, seeds, prefix, phrases, candidates, allowed
         options |= self._constants()
         return generate(self.model, sampler, *tensors, **options)
 
@@ -345,6 +364,7 @@ class Generator:
         if not (rows := len(arrays["source"])):
             return
         arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
+        arrays = self._with_candidates(arrays)
         tensors = tuple(arrays.values())
         start = self._compile("start", self._start, arrays, options)
         memory, state = start(*tensors)
@@ -489,6 +509,18 @@ class Generator:
         }
         return arrays, options, longest
 
+    def _with_candidates(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns a call's arrays with those of the shortlist, if there is one."""
+        if self.shortlist is None:
+            return arrays
+        rows = len(arrays["source"])
+        given = [arrays[x] for x in ("prefix", "phrases") if x in arrays]
+        ends = np.tile(as_tuple(self.end_id), (rows, 1))
+        found = self.shortlist.of_sources(
+            arrays["source"], self.padding_id, [ends, *given]
+        )
+        return arrays | found
+
     def _start(self, **kwargs: Any) -> Any:
         task = self._task(**kwargs)
         return task.memory, self.sampler.start(task)
@@ -507,6 +539,9 @@ class Generator:
             "processors": self.processors,
         }
 
+    def _see(self) -> None:
+        self._programs.see((self.model, self.sampler, self.processors))
+
     def _compile(
         self,
         name: str,
@@ -516,7 +551,7 @@ class Generator:
         nested: bool = False,
     ) -> Any:
         sampler, parts = self.sampler, (self.sampler, self._constants())
-        self._programs.see((self.model, sampler, self.processors))
+        self._see()
         # What a sampler of KerasHub draws for a seed is something else by XLA.
         jit = self.jit_compile is True or (sampler.draws_by_row and self.jit_compile)
         return self._programs.get(name, function, arrays, options, parts, jit, nested)

@@ -76,15 +76,23 @@ class Programs:
             function: The function, of the arrays and options by name; before them of
                 other nested tensors.
             arrays: Some of its arrays by name, of any numbers of rows and positions;
-                the other sizes, and those of phrases, are fixed.
+                the other sizes, and those of phrases and candidates, are fixed.
             options: What it is compiled for, by name, hashable.
             parts: What else it is made of, beside models: as in `backend.key_of`.
             jit: As in `backend.compile_function`.
             nested: Whether there are nested tensors before the arrays.
         """
         names = tuple(arrays)
-        phrases = arrays["phrases"].shape[1:] if "phrases" in arrays else ()
-        key = name, names, phrases, tuple(options.items()), jit, key_of(parts)
+        # Of the length of a source or a target, and of the features of a source.
+        sizes = {k: (None, None, *array.shape[2:]) for k, array in arrays.items()}
+        # What a step of the loop is made for.
+        if "phrases" in arrays:
+            sizes["phrases"] = (None, *arrays["phrases"].shape[1:])
+        if "candidates" in arrays:
+            sizes["candidates"] = arrays["candidates"].shape
+            sizes["allowed"] = (None, *arrays["candidates"].shape)
+        shapes = {k: sizes[k][: array.ndim] for k, array in arrays.items()}
+        key = name, tuple(shapes.items()), tuple(options.items()), jit, key_of(parts)
 
         def compiled() -> Callable[..., Any]:
             def of_arrays(*args: Any) -> Any:
@@ -92,11 +100,8 @@ class Programs:
                 named = dict(zip(names, args[len(others) :], strict=True))
                 return function(*others, **named, **options)
 
-            # Of the length of a source or a target, and of the features of a source.
-            sizes = {k: [None, *array.shape[2:]] for k, array in arrays.items()}
-            sizes["phrases"] = [*phrases]
             inputs: list[Any] | None = [
-                keras.KerasTensor((None, *sizes[k][: array.ndim - 1]), array.dtype.name)
+                keras.KerasTensor(shapes[k], array.dtype.name)
                 for k, array in arrays.items()
             ]
             inputs = None if nested else inputs

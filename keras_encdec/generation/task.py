@@ -17,6 +17,8 @@ from keras_encdec.backend import traced_call
 from keras_encdec.generation.checks import BROKEN
 from keras_encdec.generation.processors.constraints import constrain
 from keras_encdec.generation.processors.tokens import allow_only, forbid
+from keras_encdec.generation.shortlist import Candidates, candidates_of
+from keras_encdec.protocol import facts_of
 
 if TYPE_CHECKING:
     from keras_encdec.generation.samplers.interface import Sampler
@@ -113,6 +115,7 @@ class Task:
         prefix: The ids each row begins with, `(R, P)`, int32, then padding; or None.
         phrases: Token sequences of which each row must hold, `(R, C, A, W)`, int32:
             of each constraint one alternative, padded; or None.
+        shortlist: The `Candidates` of the rows, or None for all ids.
         num_return_sequences: The number of sequences returned for a source, an int.
         return_scores: Whether to keep the tokens' log-probabilities.
     """
@@ -131,6 +134,7 @@ class Task:
     processors: tuple[LogitsProcessor, ...] = ()
     prefix: Tensor | None = None
     phrases: Tensor | None = None
+    shortlist: Candidates | None = None
     num_return_sequences: int = 1
     return_scores: bool = False
 
@@ -156,15 +160,53 @@ class Task:
             ends = ops.logical_or(ends, tokens == end_id)
         return ends
 
+    def step(self, tokens: Tensor, index: Any, cache: Any, **options: Any) -> Any:
+        """Returns what the model's `step` returns, of a shortlist's ids if there is one.
+
+        Args:
+            tokens: The last token of each row, `(R,)`, int32.
+            index: The number of tokens of the rows, an int32 scalar.
+            cache: What the last step returned.
+            **options: Further arguments of the model's `step`.
+        """
+        args = tokens, index, self.memory, cache
+        if self.shortlist is None:
+            return self.model.step(*args, **options)
+        return self.shortlist.logits_of(self.model, *args, **options)
+
+    @property
+    def _stays_short(self) -> bool:
+        """Whether what follows `process` is done to the logits of a shortlist."""
+        nothing = self.prefix is None and self.phrases is None
+        return self.shortlist is not None and nothing and not self.processors
+
+    def ids_of(self, tokens: Tensor) -> Tensor:
+        """Returns the ids of tokens that are counted as logits of `process` are.
+
+        Args:
+            tokens: Of any shape, int32.
+        """
+        if self.shortlist is None or not self._stays_short:
+            return tokens
+        return ops.take(self.shortlist.ids, tokens)
+
     def process(self, ids: Tensor, logits: Tensor, index: int | Tensor) -> Tensor:
         """Returns the logits with -inf for tokens that must not follow.
 
         Args:
             ids: The rows so far, `(R, L)`, int32.
-            logits: The model's logits `(R, V)`.
+            logits: The logits that `step` returned.
             index: The number of tokens of the rows, an int32 scalar.
+
+        Returns:
+            The logits `(R, V)`, or of a shortlist alone where nothing else is asked.
         """
         logits = ops.cast(logits, "float32")
+        if self.shortlist is not None:
+            if self._stays_short:
+                return forbid(logits, self.shortlist.ids == self.padding_id)
+            size = facts_of(self.model).target_vocabulary_size
+            logits = self.shortlist.of_vocabulary(logits, size)
         vocabulary = ops.arange(logits.shape[-1], dtype="int32")
         logits = forbid(logits, vocabulary == self.padding_id)
         step = Step(index, self.source, self.limits, self.end_ids, self.padding_id)
@@ -208,6 +250,8 @@ def make_task(
     seeds: Tensor,
     prefix: Tensor | None = None,
     phrases: Tensor | None = None,
+    candidates: Tensor | None = None,
+    allowed: Tensor | None = None,
     *,
     max_length: int,
     start_id: int = 1,
@@ -222,6 +266,10 @@ def make_task(
     times = sampler.rows_per_source(num_return_sequences)
     seeds = repeat_rows(seeds, times)
     samples = ops.arange(ops.shape(seeds)[0], dtype="int32") % times
+    shortlist = None
+    if candidates is not None:
+        allowed = repeat_rows(allowed, times)
+        shortlist = candidates_of(model, candidates, allowed)
     return Task(
         model=model,
         memory=traced_call(model.encode, source) if memory is None else memory,
@@ -237,6 +285,7 @@ def make_task(
         processors=tuple(processors),
         prefix=repeat_rows(prefix, times),
         phrases=repeat_rows(phrases, times),
+        shortlist=shortlist,
         num_return_sequences=num_return_sequences,
         return_scores=return_scores,
     )
@@ -250,6 +299,8 @@ def generate(
     seeds: Tensor,
     prefix: Tensor | None = None,
     phrases: Tensor | None = None,
+    candidates: Tensor | None = None,
+    allowed: Tensor | None = None,
     *,
     mark_nan: bool = False,
     **options: Any,
@@ -269,6 +320,8 @@ def generate(
         prefix: The ids each row begins with `(B, P)`, int32, padded, P above 0; or
             None.
         phrases: What each row must hold `(B, C, A, W)`, int32, padded with -1; or None.
+        candidates: The ids of a shortlist, in order, `(N,)`, int32; or None.
+        allowed: Which of them each row may have, `(B, N)`, bool.
         mark_nan: Whether ids are -1 where a row ended because its logits were nan, and
             not padding.
         **options: `max_length`, the largest number of tokens of any row, an int;
@@ -290,7 +343,8 @@ def generate(
         print(generate(model, GreedySampler(), source, limits, seeds, max_length=4).ids)
         ```
     """
-    task = make_task(model, sampler, source, limits, seeds, prefix, phrases, **options)
+    rows = source, limits, seeds, prefix, phrases, candidates, allowed
+    task = make_task(model, sampler, *rows, **options)
     found = sampler.run(task)
     if mark_nan:
         return found

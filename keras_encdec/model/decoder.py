@@ -146,8 +146,19 @@ class Decoder(Stack):
             x = block(x, memory, bias=bias, training=training)
         return x if self.norm is None else self.norm(x)
 
-    def logits(self, hidden):
-        """Returns the logits `(B, T, V)`, float32, of hidden states `(B, T, D)`."""
+    def logits(self, hidden, projection=None):
+        """Returns the logits `(B, T, V)`, float32, of hidden states `(B, T, D)`.
+
+        Args:
+            hidden: The hidden states.
+            projection: A pair of N rows of what `projection` returns, float32, for the
+                logits `(B, T, N)` of these ids alone; `()` in place of no bias.
+        """
+        if projection is not None:
+            table, bias = projection
+            hidden = ops.cast(hidden, "float32")
+            logits = ops.matmul(hidden, ops.transpose(table))
+            return logits if bias == () else logits + bias
         if self.logits_dense is None:
             return self.embedding(hidden, reverse=True)
         return self.logits_dense(hidden)

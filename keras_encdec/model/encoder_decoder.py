@@ -262,6 +262,7 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         *,
         return_hidden=False,
         attention_layer=None,
+        projection=None,
     ):
         """Decodes one position of the target, or several at once.
 
@@ -273,6 +274,7 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
             cache: What `new_cache` returned, filled by the earlier steps.
             return_hidden: Whether to return the decoder's output as well.
             attention_layer: The block whose attention to the source to return as well.
+            projection: As in `Decoder.logits`, for the logits of some ids alone.
 
         Returns:
             The logits of the next token `(B * K, V)`, float32, and the cache; if asked
@@ -290,7 +292,7 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
             attention_layer=attention_layer,
         )
         hidden = (x,) if return_hidden else ()
-        outputs = self.decoder.logits(x), *hidden, *weights
+        outputs = self.decoder.logits(x, projection), *hidden, *weights
         logits, *others = outputs if wide else (output[:, 0] for output in outputs)
         return logits, cache, *others
 

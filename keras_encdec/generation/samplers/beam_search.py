@@ -202,9 +202,7 @@ class BeamSampler(Sampler):
         options = {}
         if self.coverage_penalty:
             options["attention_layer"] = self.coverage_layer
-        logits, cache, *weights = task.model.step(
-            tokens, index, task.memory, cache, **options
-        )
+        logits, cache, *weights = task.step(tokens, index, cache, **options)
         if not self.renormalize:
             logits = ops.log_softmax(ops.cast(logits, "float32"))
         logits = task.process(flat_ids, logits, index)
@@ -293,9 +291,10 @@ class BeamSampler(Sampler):
         tokens = ops.reshape(tokens, flat)
         tokens = take_of_each(tokens, places)  # (B, M)
         origins = ops.cast(places // each, "int32")
-        new = self._children(task, index, live, seen, scores, tokens, origins)
+        ids = task.ids_of(tokens)
+        new = self._children(task, index, live, seen, scores, ids, origins)
         last = index + 1 >= self._by_source(task.limits)[:, :1]
-        ends = ops.logical_or(task.is_end(tokens), last)
+        ends = ops.logical_or(task.is_end(ids), last)
         # Others than the best K are there to live on in the place of those that end.
         among_best = ops.arange(wanted, dtype="int32") < beams
         if task.phrases is not None:

@@ -87,6 +87,11 @@ class ContrastiveSampler(Sampler):
         """One, for it looks one token ahead."""
         return 1
 
+    @property
+    def takes_shortlist(self) -> bool:
+        """False: it weighs hidden states of ids that it may not have."""
+        return False
+
     def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns 1."""
         if num_return_sequences > 1:

@@ -87,6 +87,11 @@ class Sampler:
         return True
 
     @property
+    def takes_shortlist(self) -> bool:
+        """Whether it picks from the logits of `Task.step`, which may be of few ids."""
+        return True
+
+    @property
     def obeys_limits(self) -> bool:
         """Whether a row stays what it is where others may be longer than it may be.
 
@@ -128,7 +133,7 @@ class Sampler:
     def step(self, task: Task, state: LoopState) -> LoopState:
         """Returns the next state."""
         index = state.index
-        logits, cache = task.model.step(state.tokens, index, task.memory, state.cache)
+        logits, cache = task.step(state.tokens, index, state.cache)
         logits = without_nan(task.process(state.ids, logits, index))
         tokens = self(logits, uniform(task.seeds, index))
         return self.append(task, state, tokens, logits, cache)
@@ -149,7 +154,7 @@ class Sampler:
             scores = ops.where(nothing, -float("inf"), scores)
             scores = ops.where(before, 0.0, scores)
             token_scores = write_at(token_scores, index, scores[:, None])
-        tokens = ops.where(finished, task.padding_id, tokens)
+        tokens = ops.where(finished, task.padding_id, task.ids_of(tokens))
         written = ops.where(ops.logical_or(sound, before), tokens, BROKEN)
         ended = ops.logical_or(task.is_end(tokens), index + 1 >= task.limits)
         return State(

@@ -71,6 +71,11 @@ class KerasHubSampler(Sampler):
         """False: KerasHub's samplers draw for all rows at once."""
         return False
 
+    @property
+    def takes_shortlist(self) -> bool:
+        """False: the loop is KerasHub's, of all ids."""
+        return False
+
     def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns 1."""
         if num_return_sequences > 1:

@@ -76,6 +76,11 @@ class SpeculativeSampler(Sampler):
         """How many positions beyond the largest length the loop decodes."""
         return self.num_draft_tokens
 
+    @property
+    def takes_shortlist(self) -> bool:
+        """False: the small model has none."""
+        return False
+
     def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns what the sampler returns."""
         return self.sampler.rows_per_source(num_return_sequences)
