@@ -23,9 +23,9 @@ def learn_shortlist(
     source_vocabulary_size: int,
     target_vocabulary_size: int,
     *,
-    per_token: int = 100,
-    of_all: int = 1000,
-    least: float = 1e-4,
+    per_token: int = 200,
+    of_all: int = 2000,
+    least: float = 1e-5,
     iterations: int = 5,
 ) -> Shortlist:
     """Learns a shortlist from pairs of texts, by IBM's model 1.

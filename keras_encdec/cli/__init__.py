@@ -17,6 +17,7 @@ from keras_encdec.cli import (
     learn,
     report,
     rescoring,
+    shortlist,
     use,
 )
 from keras_encdec.cli.arguments import Commands, Parser
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use.add_commands(commands)
     distill.add_commands(commands)
     rescoring.add_commands(commands)
+    shortlist.add_commands(commands)
     report.add_commands(commands)
     export.add_commands(commands)
     doctor.add_commands(commands)

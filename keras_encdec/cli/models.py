@@ -68,6 +68,7 @@ def searching_model(
     max_length: int | None,
     seed: int = 0,
     batch_size: int | None,
+    shortlist: str | None = None,
     **options: Any,
 ) -> tuple["TextToText", Callable[..., Iterator[Any]]]:
     """Returns the models with the sampler asked for, and what generates by it.
@@ -83,6 +84,7 @@ def searching_model(
         max_length: As in `add_search`, and so are all others.
         seed: Likewise.
         batch_size: Likewise.
+        shortlist: Likewise.
         **options: Likewise.
 
     Returns:
@@ -106,6 +108,10 @@ def searching_model(
         # At once if so many texts are worth the seconds it takes.
         jit_compile=True if number > 200 else "auto",
     )
+    if shortlist is not None:
+        from keras_encdec.generation import Shortlist
+
+        text_to_text.generator.shortlist = Shortlist.load(shortlist)
     try:
         text_to_text.sampler.rows_per_source(n_best)
     except ValueError as error:

@@ -1,9 +1,17 @@
 """The options of a generation: the sampler and its numbers, lengths, batches."""
 
 import argparse
+import functools
 from typing import TYPE_CHECKING, Any
 
-from keras_encdec.cli.arguments import Within, portion, positive, positive_real
+from keras_encdec.cli.arguments import (
+    Within,
+    checked_by,
+    portion,
+    positive,
+    positive_real,
+)
+from keras_encdec.files import require_file
 from keras_encdec.training_options import Numbers
 
 if TYPE_CHECKING:
@@ -11,6 +19,9 @@ if TYPE_CHECKING:
 
 int32 = Within(Numbers(kind=int, least=-(2**31), below=2**31))
 finite = Within(Numbers(kind=float))
+file_of_shortlist = checked_by(
+    functools.partial(require_file, rule="A shortlist is read from a file")
+)
 # For each sampler its options, by the names of its class's arguments.
 _TEMPERATURE = {"temperature": "temperature"}
 # Of what chooses among samples, the arguments of `MinimumBayesRiskDecoder`.
@@ -50,6 +61,13 @@ def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> N
         default=sampler,
         help="how to choose tokens; mbr draws --samples and chooses the text nearest "
         "to all" + otherwise * (sampler is None),
+    )
+    parser.add_argument(
+        "--shortlist",
+        type=file_of_shortlist,
+        metavar="FILE",
+        help="what shortlist wrote: only the tokens that each text may become are "
+        "looked at; all if not given",
     )
     add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(

@@ -74,6 +74,51 @@ def check_distill(
     require_some_line("A distillation", source)
 
 
+def check_shortlist(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    target: str | None,
+    output: str,
+    validation_source: str | None,
+    validation_target: str | None,
+    shortlist: str | None,
+    **options: Any,
+) -> None:
+    """Refuses what `evaluate` refuses, and options that are for nothing.
+
+    Args:
+        saved: As in `shortlist`, and so are all others.
+        weights: Likewise.
+        source: Likewise.
+        target: Likewise.
+        output: Likewise.
+        validation_source: Likewise.
+        validation_target: Likewise.
+        shortlist: Likewise.
+        **options: Likewise.
+    """
+    if output == "-":
+        raise ValueError(
+            "A shortlist is written to a file, which generate --shortlist reads; "
+            "received --output -. Name a file."
+        )
+    if shortlist is not None:
+        raise ValueError(
+            "A shortlist is learned without another; received --shortlist "
+            f"{shortlist}. Leave it out."
+        )
+    if validation_source is None and validation_target is not None:
+        raise ValueError(
+            "--validation-target goes with --validation-source; received it alone. "
+            "Give both."
+        )
+    check_evaluate(saved, weights, source, target, output, **options)
+    if validation_source is not None:
+        texts = validation_source, validation_target
+        check_evaluate(saved, weights, *texts, output, **options)
+
+
 def check_tune_rescoring(
     saved: Sequence[str],
     weights: Sequence[float] | None,

@@ -8,12 +8,12 @@ ids, R target rows, D model.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from keras import ops
 
-from keras_encdec.annotations import KerasModel, Tensor
+from keras_encdec.annotations import AnyPath, KerasModel, Tensor
 from keras_encdec.generation.processors.tokens import NEVER
 from keras_encdec.protocol import facts_of
 
@@ -21,6 +21,9 @@ from keras_encdec.protocol import facts_of
 NONE = -1
 # Of the candidates of a batch; sizes above are this, doubled and its half more.
 FEWEST = 256
+# In its file.
+_ARRAYS = "candidates", "of_all"
+_SIZE = "target_vocabulary_size"
 
 
 class Shortlist:
@@ -144,6 +147,45 @@ class Shortlist:
         wanted[np.flatnonzero(~wanted)[:missing]] = True
         (ids,) = np.nonzero(wanted)
         return {"candidates": ids.astype("int32"), "allowed": flags[:, ids]}
+
+
+    def save(self, path: AnyPath) -> None:
+        """Writes it to a file of safetensors, for `load`.
+
+        Args:
+            path: The file to write.
+        """
+        from safetensors.numpy import save_file
+
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        said = {_SIZE: str(self.target_vocabulary_size)}
+        save_file(arrays, path, metadata=said)
+
+    @classmethod
+    def load(cls, path: AnyPath) -> Self:
+        """Reads what `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            A `Shortlist`.
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            ValueError: If it is none that `save` wrote.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "numpy") as file:
+                size = int((file.metadata() or {})[_SIZE])
+                return cls(*map(file.get_tensor, _ARRAYS), size)
+        except (KeyError, SafetensorError, TypeError, ValueError) as error:
+            raise ValueError(
+                "A shortlist is read from a file that `keras-encdec shortlist` or "
+                f"Shortlist.save wrote; {str(path)!r} is none: {error}"
+            ) from error
 
 
 class Candidates(NamedTuple):
