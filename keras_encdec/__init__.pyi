@@ -24,6 +24,7 @@ from keras_encdec.generation import GreedySampler as GreedySampler
 from keras_encdec.generation import MinPSampler as MinPSampler
 from keras_encdec.generation import RandomSampler as RandomSampler
 from keras_encdec.generation import Sampler as Sampler
+from keras_encdec.generation import Shortlist as Shortlist
 from keras_encdec.generation import TopKSampler as TopKSampler
 from keras_encdec.generation import TopPSampler as TopPSampler
 from keras_encdec.generation import TypicalSampler as TypicalSampler
@@ -32,6 +33,7 @@ from keras_encdec.layers import DecoderBlock as DecoderBlock
 from keras_encdec.layers import EncoderBlock as EncoderBlock
 from keras_encdec.layers import FeedForward as FeedForward
 from keras_encdec.layers import TokenEmbedding as TokenEmbedding
+from keras_encdec.lexicon import learn_shortlist as learn_shortlist
 from keras_encdec.model import Decoder as Decoder
 from keras_encdec.model import Encoder as Encoder
 from keras_encdec.model import EncoderDecoder as EncoderDecoder

@@ -75,15 +75,16 @@ def learn_shortlist(
             "that the model was trained on."
         )
     size = target_vocabulary_size
-    known, probabilities = np.zeros(0, "int64"), None
-    for _ in range(iterations):
-        keys, counts = [known], [np.zeros(len(known))]
+    known: np.ndarray = np.zeros(0, "int64")
+    probabilities: np.ndarray = np.zeros(0)
+    for iteration in range(iterations):
+        keys: list[np.ndarray] = []
+        counts: list[np.ndarray] = []
         for links, places in _parts(sources, targets, size):
-            there = slice(None) if probabilities is None else known
             unique, which = np.unique(links, return_inverse=True)
             likely = np.ones(len(unique))
-            if probabilities is not None:
-                likely = probabilities[np.searchsorted(there, unique)]
+            if iteration:
+                likely = probabilities[np.searchsorted(known, unique)]
             weights = likely[which]
             weights /= np.bincount(places, weights)[places]
             keys.append(unique)
@@ -92,9 +93,10 @@ def learn_shortlist(
         summed = np.bincount(which, np.concatenate(counts), len(known))
         totals = np.bincount(known // size, summed)
         probabilities = summed / totals[known // size]
-    assert probabilities is not None
     return Shortlist(
-        _likeliest(known, probabilities, source_vocabulary_size, size, per_token, least),
+        _likeliest(
+            known, probabilities, source_vocabulary_size, size, per_token, least
+        ),
         _most_frequent(targets, size, of_all),
         size,
     )
@@ -147,9 +149,7 @@ def _likeliest(
     return table
 
 
-def _most_frequent(
-    targets: Iterable[np.ndarray], size: int, number: int
-) -> np.ndarray:
+def _most_frequent(targets: Iterable[np.ndarray], size: int, number: int) -> np.ndarray:
     counts = np.bincount(np.concatenate([*targets]).astype("int64"), minlength=size)
     order = np.argsort(-counts, kind="stable")[:number]
     return order[counts[order] > 0]

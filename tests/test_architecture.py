@@ -91,6 +91,7 @@ IMPORTS = {
     "reliability": set(),
     "rescoring": {"confidence", "option_checks", "protocol", "text", "text_to_text"},
     "recipe": {"text", "model", "printing", "text_to_text"},
+    "lexicon": {"generation", "option_checks", "text_checks"},
     "distribution": {"backend"},
     "run": {
         "backend",

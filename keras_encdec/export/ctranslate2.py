@@ -78,6 +78,10 @@ def export_ctranslate2(
     to be given as `[*source_prefix, *tokens, *source_suffix]`, and where `ForcedFirst`
     is among the processors, `target_prefix` to each source.
 
+    A shortlist is written as its vocabulary map, `vmap.txt`, which
+    `translate_batch(use_vmap=True)` uses: the same candidates, of a whole batch for all
+    its rows.
+
     Args:
         text_to_text: A `TextToText`, under any backend.
         path: The folder to write.
@@ -133,6 +137,8 @@ def export_ctranslate2(
         specification.save(str(folder))
         for name, content in tokenizer_files(text_to_text).items():
             (folder / name).write_bytes(content)
+        if text_to_text.generator.shortlist is not None:
+            _write_vocabulary_map(folder / "vmap.txt", text_to_text)
         write_card(folder, text_to_text, "ctranslate2")
     return pathlib.Path(path)
 
@@ -146,6 +152,26 @@ def _import_specs() -> Specs:
             f"({error}). Install it with `pip install ctranslate2`."
         ) from error
     return specs
+
+
+def _write_vocabulary_map(path: pathlib.Path, text_to_text: TextToText) -> None:
+    """Writes a line for each source token: itself, a tab, and its candidates."""
+    shortlist = text_to_text.generator.shortlist
+    assert shortlist is not None
+    source, target = map(tokens_of, tokenizers_of(text_to_text).values())
+    assert source is not None and target is not None
+    # Start, end and unknown every row may have there. What stands around each
+    # source is no token of a line.
+    tokenizer = text_to_text.source_tokenizer
+    around = [*tokenizer.prefix_ids, *tokenizer.suffix_ids]
+    of_all = {*shortlist.of_all, *shortlist.candidates[around].ravel()}
+    lines = ["\t" + " ".join(target[x] for x in sorted(of_all) if x in target)]
+    for number, token in source.items():
+        ids = shortlist.candidates[number]
+        found = [target[x] for x in ids if x in target]
+        if found:
+            lines.append(f"{token}\t{' '.join(found)}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 # What cannot be written

@@ -15,18 +15,8 @@ from keras_encdec.generation.checks import (
     require_finite_logits,
     require_generated,
 )
-from keras_encdec.generation.inputs.rows import (
-    loop_length,
-    pad_pairs,
-    pad_phrases,
-    pad_prefixes,
-    pad_sources,
-    pad_to_few_sizes,
-    require_room,
-    row_limits,
-    seeds_of_rows,
-    source_lengths,
-)
+from keras_encdec.generation.inputs.calls import CallInputs, inputs_of_call
+from keras_encdec.generation.inputs.rows import pad_pairs, pad_to_few_sizes
 from keras_encdec.generation.inputs.special_ids import (
     padding_of,
     require_draft,
@@ -48,7 +38,7 @@ from keras_encdec.generation.task import (
     generate,
     make_task,
 )
-from keras_encdec.option_checks import require_one_of, require_positive
+from keras_encdec.option_checks import require_one_of
 from keras_encdec.protocol import facts_of, largest_lengths
 
 
@@ -244,7 +234,8 @@ class Generator:
         """Returns the target ids."""
         number = 1 if num_return_sequences is None else num_return_sequences
         arrays, options, longest = self._inputs(
-            source, max_length, seed, number, prefix, phrases, return_scores
+            *(source, max_length, seed, number, prefix, phrases),
+            return_scores=return_scores,
         )
         rows = len(arrays["source"])
         if rows:
@@ -473,41 +464,10 @@ class Generator:
         require_finite_logits(np.isnan(result.reshape(rows, targets, -1)).any(axis=2))
         return result if function is score else result[..., :sources]
 
-    def _inputs(
-        self,
-        source: Ids,
-        max_length: Any,
-        seed: Any,
-        number: int,
-        prefix: Ids | None = None,
-        phrases: Phrases | None = None,
-        return_scores: bool = False,
-    ) -> tuple[Any, ...]:
-        """Returns a call's checked arrays, its static options, its largest length."""
+    def _inputs(self, *args: Any, **options: Any) -> CallInputs:
         self._check()
-        source = pad_sources(self.model, source, self.padding_id)
-        limits = row_limits(max_length, len(source))
-        seeds = seeds_of_rows(seed, len(source))
-        require_positive(num_return_sequences=number)
-        self.sampler.rows_per_source(number)
-        arrays = {"source": source, "limits": limits, "seeds": seeds}
-        longest = int(limits.max(initial=0)) if np.ndim(max_length) else int(max_length)
-        lengths = source_lengths(source, self.padding_id)
-        require_processors(self.processors, limits, lengths)
-        size = facts_of(self.model).target_vocabulary_size
-        ids = as_tuple(self.end_id), self.padding_id, size
-        if prefix is not None:
-            arrays["prefix"] = pad_prefixes(prefix, limits, *ids)
-        if phrases is not None:
-            arrays["phrases"] = pad_phrases(phrases, limits, *ids)
-        if prefix is not None and phrases is not None:
-            require_room(arrays["prefix"], arrays["phrases"], limits, self.padding_id)
-        options = {
-            "max_length": loop_length(longest, self._sizes["max_length"], self.sampler),
-            "num_return_sequences": number,
-            "return_scores": return_scores,
-        }
-        return arrays, options, longest
+        positions = self._sizes["max_length"]
+        return inputs_of_call(self, *args, positions=positions, **options)
 
     def _with_candidates(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns a call's arrays with those of the shortlist, if there is one."""

@@ -78,7 +78,10 @@ class Shortlist:
             ("candidates", self.candidates, NONE),
             ("of_all", self.of_all, 0),
         ):
-            if ids.size and not least <= ids.min() <= ids.max() < target_vocabulary_size:
+            if (
+                ids.size
+                and not least <= ids.min() <= ids.max() < target_vocabulary_size
+            ):
                 raise ValueError(
                     f"{name} must be target ids, from 0 to {target_vocabulary_size - 1}"
                     f"; received ids from {ids.min()} to {ids.max()}."
@@ -134,7 +137,8 @@ class Shortlist:
             up no row may have.
         """
         size, rows = self.target_vocabulary_size, np.arange(len(source))[:, None]
-        flags = np.zeros((len(source), size + 1), "bool")  # The last one is of NONE.
+        # The last one is of NONE.
+        flags: np.ndarray = np.zeros((len(source), size + 1), "bool")
         found = self.candidates[source]  # (B, S, K)
         found[source == padding_id] = NONE
         flags[rows, found.reshape(len(source), -1)] = True
@@ -142,12 +146,11 @@ class Shortlist:
         for ids in others:
             flags[rows, np.maximum(ids, NONE).reshape(len(source), -1)] = True
         flags = flags[:, :size]
-        wanted = flags.any(axis=0)
+        wanted = np.asarray(flags.any(axis=0))
         missing = min(_few_sizes(int(wanted.sum())), size) - int(wanted.sum())
         wanted[np.flatnonzero(~wanted)[:missing]] = True
         (ids,) = np.nonzero(wanted)
         return {"candidates": ids.astype("int32"), "allowed": flags[:, ids]}
-
 
     def save(self, path: AnyPath) -> None:
         """Writes it to a file of safetensors, for `load`.
@@ -180,7 +183,8 @@ class Shortlist:
         try:
             with safe_open(path, "numpy") as file:
                 size = int((file.metadata() or {})[_SIZE])
-                return cls(*map(file.get_tensor, _ARRAYS), size)
+                candidates, of_all = map(file.get_tensor, _ARRAYS)
+                return cls(candidates, of_all, size)
         except (KeyError, SafetensorError, TypeError, ValueError) as error:
             raise ValueError(
                 "A shortlist is read from a file that `keras-encdec shortlist` or "
@@ -220,9 +224,7 @@ class Candidates(NamedTuple):
         return ops.where(known, ops.take(logits, places, axis=-1), NEVER)
 
 
-def candidates_of(
-    model: KerasModel, ids: Tensor, allowed: Tensor
-) -> Candidates:
+def candidates_of(model: KerasModel, ids: Tensor, allowed: Tensor) -> Candidates:
     """Returns the `Candidates` of one generation, with their part of the projection.
 
     Args:

@@ -161,7 +161,7 @@ class Task:
         return ends
 
     def step(self, tokens: Tensor, index: Any, cache: Any, **options: Any) -> Any:
-        """Returns what the model's `step` returns, of a shortlist's ids if there is one.
+        """Returns what the model's `step` returns, of a shortlist's ids where one is.
 
         Args:
             tokens: The last token of each row, `(R,)`, int32.

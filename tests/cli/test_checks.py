@@ -45,6 +45,7 @@ for arguments in json.load(sys.stdin):
 print(json.dumps(answers))
 """
 TRAIN = "train --source pairs.tsv --output run"
+SHORTLIST = "shortlist saved --source pairs.tsv"
 TUNE = "tune-rescoring saved --source pairs.tsv"
 # Each with what it is told.
 WRONG = {
@@ -114,6 +115,12 @@ WRONG = {
     f"{TUNE} --output new --scorer saved --beams 4": "received 8 with --sampler beam",
     f"{TUNE} --output new --scorer saved --sampler mbr": "received 8 with --sampler mb",
     f"{TUNE} --output new --reverse-scorer saved --sampler random": "reached",
+    "generate saved --shortlist none": "A shortlist is read from a file",
+    f"{SHORTLIST} --output -": "Name a file",
+    f"{SHORTLIST} --output new --shortlist pairs.tsv": "Leave it out",
+    f"{SHORTLIST} --output new --validation-target pairs.tsv": "Give both",
+    f"{SHORTLIST} --output new --validation-source empty": "at least one line",
+    f"{SHORTLIST} --output pairs.tsv": "is --source",
     "generate saved --rescore empty": "a file that tune-rescoring wrote",
     "generate saved --rescore saved/text_to_text.json": "KeyError: 'format'",
     "generate saved --rescore none.json": "'none.json'",
@@ -219,7 +226,7 @@ def test_missing_packages_are_told_without_keras(tmp_path, monkeypatch, error_of
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "saved_models/README.md"]
 READ = ("--source", "--target", "--validation-source", "--validation-target")
-READ += ("--input", "--texts", "--vocabulary")
+READ += ("--input", "--texts", "--vocabulary", "--shortlist")
 OTHERS = ("--initial", "--teacher", "--scorer", "--reverse-scorer")
 # Of a file that is the user's own.
 OPTIONS = 'source = "pairs.tsv"\noutput = "runs/x"\n'
@@ -247,7 +254,8 @@ def prepare(words):
         for name, value in tomllib.loads(text).items():
             words = [*words, f"--{name}", str(value)]
     folders = []
-    if command in ("evaluate", "generate", "distill", "tune-rescoring", "export"):
+    commands = "evaluate", "generate", "distill", "tune-rescoring", "shortlist"
+    if command in (*commands, "export"):
         folders += itertools.takewhile(lambda word: word[0] != "-", words[1:])
         # Behind the models stands what is written.
         del folders[max(len(folders) - 1, 1) if command == "export" else len(folders) :]
@@ -284,7 +292,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         called += [words] * (words[0] == "init")
         assert len(called) == number + 1
     commands = {"README": 4, "training": 11, "recipes": 9, "export": 3, "pretrained": 5}
-    commands |= {"scale": 5, "generation": 6, "text_to_text": 1}
+    commands |= {"scale": 5, "generation": 8, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 

@@ -21,7 +21,7 @@ from keras_encdec import (
     WordTokenizer,
 )
 from keras_encdec.export.ctranslate2 import export_ctranslate2
-from keras_encdec.generation import ForcedFirst
+from keras_encdec.generation import ForcedFirst, Shortlist
 from keras_encdec.layers import LearnedPosition, SinusoidalPosition
 from keras_encdec.text import Tokenizer
 
@@ -518,3 +518,30 @@ def test_says_how_to_install_ctranslate2(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     with pytest.raises(ImportError, match="pip install ctranslate2"):
         export_ctranslate2(text_to_text_of(LETTERS, LETTERS), tmp_path / "model")
+
+
+# A shortlist
+
+
+def test_a_shortlist_is_its_vocabulary_map(tmp_path):
+    size = LETTERS.vocabulary_size
+    text_to_text = text_to_text_of(LETTERS, LETTERS)
+    random = np.random.default_rng(3)
+    candidates = random.integers(4, size, (size, 3))
+    text_to_text.generator.shortlist = Shortlist(candidates, [1, 2, 3, 5], size)
+    folder = export_ctranslate2(text_to_text, tmp_path / "letters")
+    theirs, changed = Exported(folder), []
+    for word in WORDS[2:5]:  # One by one, for theirs are those of the whole batch.
+        (wanted,) = theirs([list(word)], 5, use_vmap=True)
+        (all_ids,) = theirs([list(word)], 5)
+        (ids,) = text_to_text.encode([word])
+        ours = text_to_text.generator(
+            [ids], LENGTH, num_return_sequences=5, return_scores=True
+        )
+        for (row, _), found in zip(wanted, ours.ids[0], strict=True):
+            assert ended(row) == found[found != 0].tolist()
+        np.testing.assert_allclose(
+            [score for _, score in wanted], ours.scores[0], atol=1e-4
+        )
+        changed.append(all_ids != wanted)
+    assert any(changed)

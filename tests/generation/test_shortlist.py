@@ -80,9 +80,7 @@ def test_a_shortlist_is_all_others_forbidden(model, candidates, sources, name):
 
 
 @pytest.mark.parametrize("name", ["greedy", "beams"])
-def test_processors_prefixes_and_phrases_see_all_ids(
-    model, candidates, sources, name
-):
+def test_processors_prefixes_and_phrases_see_all_ids(model, candidates, sources, name):
     shortlist, sampler = Shortlist(candidates, EVERY, SIZE), SAMPLERS[name]
     # Of which no source has any.
     free = np.setdiff1d(np.arange(3, SIZE), np.append(candidates[sources], EVERY))
