@@ -190,12 +190,14 @@ class CharacterTokenizer(_TableTokenizer):
         vocabulary: The characters, a list of different `str` of length 1. They take
             the ids that are not special, ascending: with the default ones the
             character at index i has the id 4 + i.
+        lowercase: Whether upper case is taken for lower case, as Unicode has it.
         **special_ids: As in `Tokenizer`.
 
     Raises:
         TypeError: If `vocabulary` is not a list of `str`, or an id not an integer.
         ValueError: If it is empty, repeats a character, holds U+FFFD, or holds a
-            text that is not one character; or as in `Tokenizer`.
+            text that is not one character, or with `lowercase` one in upper case; or
+            as in `Tokenizer`.
 
     Example:
         ```python
@@ -208,18 +210,31 @@ class CharacterTokenizer(_TableTokenizer):
         ```
     """
 
-    def __init__(self, vocabulary: Iterable[str], **special_ids: Any) -> None:
+    def __init__(
+        self, vocabulary: Iterable[str], *, lowercase: bool = False, **special_ids: Any
+    ) -> None:
         vocabulary = _checked_vocabulary(
             vocabulary,
             lambda token: len(token) == 1 and token != REPLACEMENT_CHARACTER,
             "one character, and not U+FFFD, which stands for the unknown ones",
         )
+        upper = [token for token in vocabulary if lowercase and token != token.lower()]
+        if upper:
+            raise ValueError(
+                "With lowercase=True no text has characters in upper case; received "
+                f"{upper!r:.80} in the vocabulary. Give their lower case."
+            )
         super().__init__(vocabulary, **special_ids)
-        self.vocabulary = vocabulary
+        self.vocabulary, self.lowercase = vocabulary, lowercase
 
     @classmethod
     def from_texts(
-        cls, texts: Texts, *, max_size: int | None = None, **special_ids: Any
+        cls,
+        texts: Texts,
+        *,
+        max_size: int | None = None,
+        lowercase: bool = False,
+        **special_ids: Any,
     ) -> Self:
         """Builds the tokenizer of the characters in some texts, most frequent first.
 
@@ -228,6 +243,7 @@ class CharacterTokenizer(_TableTokenizer):
             max_size: The largest number of characters to keep, special ids not
                 counted; None keeps all. Equally frequent characters stand in the
                 order of their code points.
+            lowercase: As in the constructor.
             **special_ids: As in `Tokenizer`.
 
         Returns:
@@ -245,16 +261,23 @@ class CharacterTokenizer(_TableTokenizer):
             print(list(tokenizer.vocabulary))  # ['c', 'b', 'a']
             ```
         """
-        characters = _most_frequent(cls._split(as_string_tensor(texts)), max_size)
-        return cls(characters, **special_ids)
+        split = _characters(as_string_tensor(texts), lowercase)
+        characters = _most_frequent(split, max_size)
+        return cls(characters, lowercase=lowercase, **special_ids)
 
-    @staticmethod
-    def _split(texts: Tensor) -> Tensor:
-        return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
+    def _split(self, texts: Tensor) -> Tensor:
+        return _characters(texts, self.lowercase)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {"vocabulary": list(self.vocabulary), **super().get_config()}
+        config = {"vocabulary": list(self.vocabulary), "lowercase": self.lowercase}
+        return {**config, **super().get_config()}
+
+
+def _characters(texts: Tensor, lowercase: bool) -> Tensor:
+    if lowercase:
+        texts = tf.strings.lower(texts, encoding="utf-8")
+    return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")

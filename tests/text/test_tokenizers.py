@@ -420,3 +420,22 @@ def test_a_continuation_must_be_a_sign(continuation):
 def test_there_is_one_way_to_split_words():
     with pytest.raises(NotImplementedError, match="received WordTokenizer"):
         WordTokenizer(["a"]).sample(["a"], alpha=0.1, seed=0)
+
+
+# Upper case
+
+
+def test_upper_case_is_taken_for_lower_case():
+    tokenizer = CharacterTokenizer.from_texts(["Éa", "b"], lowercase=True)
+    assert sorted(tokenizer.vocabulary) == ["a", "b", "é"]
+    given, wanted = (tokenizer.encode([text]).to_list() for text in ("ÉaB", "éab"))
+    assert given == wanted and tokenizer.split(["ÉB"]) == [["é", "b"]]
+    assert texts_of(tokenizer.decode(given)) == ["éab"]
+    config = tokenizer.get_config()
+    assert CharacterTokenizer.from_config(config).encode(["B"]).to_list() == (
+        tokenizer.encode(["b"]).to_list()
+    )
+    # One that was saved before there was an option.
+    assert not CharacterTokenizer(["B"]).lowercase
+    with pytest.raises(ValueError, match="Give their lower case"):
+        CharacterTokenizer(["B"], lowercase=True)
