@@ -177,6 +177,8 @@ class TrainingOptions:
         accumulate: The number of batches whose gradients make one update.
         label_smoothing: As in `TokenCrossEntropy`.
         r_drop: None, or the weight of `RDrop`.
+        simcut: None, or the weight of `SimCut`.
+        cutoff: As in `SimCut`.
         teacher_weight: As in `WordDistillation`.
         temperature: As in `WordDistillation`.
         sampling: As in `TokenBatches`.
@@ -223,6 +225,8 @@ class TrainingOptions:
     accumulate: int = _option(1, COUNT)
     label_smoothing: float = _option(0.1, SHARE)
     r_drop: float | None = _option(None, POSITIVE)
+    simcut: float | None = _option(None, POSITIVE)
+    cutoff: float = _option(0.05, Numbers(kind=float, above=0, below=1))
     teacher_weight: float = _option(0.5, Numbers(kind=float, above=0, most=1))
     temperature: float = _option(1.0, POSITIVE)
     sampling: float | None = _option(None, Numbers(kind=float, least=0, most=1))
@@ -259,6 +263,11 @@ class TrainingOptions:
                 f"{self.lora_targets!r} without its rank. Give `lora` too, or leave "
                 "them out."
             )
+        if self.simcut is None and self.cutoff != type(self).cutoff:
+            raise ValueError(
+                "`cutoff` is how many tokens `simcut` cuts; received "
+                f"{self.cutoff} without its weight. Give `simcut` too, or leave it out."
+            )
         if self.schedule == "noam" and self.learning_rate is not None:
             raise ValueError(
                 "Noam's learning rate follows from `hidden_dim` and `warmup`; received "
@@ -281,10 +290,15 @@ class TrainingOptions:
                 "What is generated is judged on validation texts; received "
                 f"monitor={self.monitor!r} and none. Give some, or judge by the loss."
             )
-        if self.r_drop is not None and teacher:
+        several = [
+            f"{name}={getattr(self, name)}"
+            for name in ("r_drop", "simcut")
+            if getattr(self, name) is not None
+        ] + ["a teacher"] * teacher
+        if len(several) > 1:
             raise ValueError(
-                "A training has R-Drop or a teacher, not both; received "
-                f"r_drop={self.r_drop} and a teacher. Leave one out."
+                "A training has R-Drop, SimCut or a teacher, one of them; received "
+                f"{' and '.join(several)}. Leave all but one out."
             )
 
 

@@ -34,6 +34,8 @@ WRONG = {
     "accumulate": [0],
     "label_smoothing": [-0.1, 1],
     "r_drop": [0, -1],
+    "simcut": [0, -1],
+    "cutoff": [0, 1],
     "teacher_weight": [0, 1.1],
     "temperature": [0, -2],
     "sampling": [-0.1, 1.1],
@@ -100,8 +102,16 @@ def test_options_fit_each_other():
         TrainingOptions(lora_targets=["key"])
     with pytest.raises(ValueError, match="monitor='bleu' and none"):
         TrainingOptions(monitor="bleu").check_company(validation=False, teacher=False)
-    with pytest.raises(ValueError, match="r_drop=5.0 and a teacher"):
-        TrainingOptions(r_drop=5).check_company(validation=True, teacher=True)
+    with pytest.raises(ValueError, match="received 0.1 without its weight"):
+        TrainingOptions(cutoff=0.1)
+    TrainingOptions(simcut=3, cutoff=0.1).check_company(validation=True, teacher=False)
+    for options, message in (
+        ({"r_drop": 5}, "r_drop=5.0 and a teacher"),
+        ({"simcut": 3}, "simcut=3.0 and a teacher"),
+        ({"simcut": 3, "r_drop": 5}, "r_drop=5.0 and simcut=3.0 and a teacher"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TrainingOptions(**options).check_company(validation=True, teacher=True)
     TrainingOptions(r_drop=5, monitor="bleu").check_company(
         validation=True, teacher=False
     )

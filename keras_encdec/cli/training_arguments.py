@@ -257,6 +257,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         ("ema", "momentum of a moving average of weights, as 0.999; none if not given"),
         ("average", "epochs whose mean to try in the end"),
         ("r_drop", "weight of R-Drop, as 5; none if not given"),
+        ("simcut", "weight of SimCut, as 3; none if not given"),
+        ("cutoff", "probability of a token to be cut, of --simcut"),
     ):
         add_training_option(group, name, words)
     group.add_argument(

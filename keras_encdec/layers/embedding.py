@@ -56,6 +56,8 @@ class TokenEmbedding(keras.layers.Layer):
         training: Whether to drop out.
         known: Whether all ids are known to be in the vocabulary, a bool: what others
             find is then the backend's.
+        cut: At which positions the token's vector is zeros in place of its own, bool
+            `(B, L)`, or None for nowhere; positions and the mask stay.
 
     Returns:
         `(B, L, D)` in the compute dtype, with the mask `ids != padding_id`, nan for an
@@ -183,7 +185,9 @@ class TokenEmbedding(keras.layers.Layer):
                 dtype="float32",
             )
 
-    def call(self, ids, start=0, reverse=False, training=None, known=False):
+    def call(
+        self, ids, start=0, reverse=False, training=None, known=False, cut=None
+    ):
         """Embeds ids, or projects hidden states on the table."""
         if reverse:
             # float32 whatever the policy: the logits decide between tokens.
@@ -202,6 +206,8 @@ class TokenEmbedding(keras.layers.Layer):
             scale, nan = (ops.cast(value, x.dtype) for value in (scale, float("nan")))
             # Not by `[..., None]`, a slice of which LiteRT knows nothing.
             x = x * ops.expand_dims(ops.where(nearest == ids, scale, nan), -1)
+        if cut is not None:
+            x = ops.where(ops.expand_dims(cut, -1), ops.zeros_like(x), x)
         if self.position_layer is not None:
             x = self.position_layer(x, start=start)
         if self.norm is not None:
@@ -258,7 +264,7 @@ class TokenEmbedding(keras.layers.Layer):
         return (*ids_shape[:2], self.vocabulary_size if reverse else self.hidden_dim)
 
     def compute_output_spec(
-        self, ids, start=0, reverse=False, training=None, known=False
+        self, ids, start=0, reverse=False, training=None, known=False, cut=None
     ):
         """Returns the shape and dtype of the output."""
         return keras.KerasTensor(

@@ -132,15 +132,16 @@ class Decoder(Stack):
             memory = ops.convert_to_tensor(memory)
         return super().__call__((ids, memory), *args, **kwargs)
 
-    def hidden_states(self, ids, memory, training=None):
+    def hidden_states(self, ids, memory, training=None, cut=None):
         """Returns what a call returns, layer by layer, for a graph to hold each.
 
         Args:
             ids: Token ids `(B, T)`, int32.
             memory: The encoder's hidden states `(B, S, D')`, with their mask.
             training: Whether to drop out.
+            cut: As in `TokenEmbedding`.
         """
-        x = self.embedding(ids, training=training)
+        x = self.embedding(ids, training=training, cut=cut)
         biases = self._biases(lambda layer: layer(x))
         for block, bias in zip(self.blocks, biases, strict=True):
             x = block(x, memory, bias=bias, training=training)

@@ -81,14 +81,15 @@ class Encoder(Stack):
             checks.require_ids("ids", ids, self.vocabulary_size, self.max_length)
         return super().__call__(ids, *args, **kwargs)
 
-    def hidden_states(self, ids, training=None):
+    def hidden_states(self, ids, training=None, cut=None):
         """Returns what a call returns, layer by layer, for a graph to hold each.
 
         Args:
             ids: Token ids `(B, S)`, int32.
             training: Whether to drop out.
+            cut: As in `TokenEmbedding`.
         """
-        x = self.embedding(ids, training=training)
+        x = self.embedding(ids, training=training, cut=cut)
         biases = self._biases(lambda layer: layer(x))
         for block, bias in zip(self.blocks, biases, strict=True):
             x = block(x, bias=bias, training=training)

@@ -202,20 +202,28 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         options = {"dtype": dtype, "dropout": dropout, "name": name}
         return load_pretrained(folder, kind=cls, **options).model
 
-    def encode_hidden(self, source, training=None):
+    def encode_hidden(self, source, training=None, cut=None):
         """Returns the encoder's output `(B, S, D)`, which carries the source's mask.
 
         Args:
             source: Token ids `(B, S)`, int32; or what another encoder takes.
             training: Whether to drop out.
+            cut: As in `TokenEmbedding`; an encoder of another kind knows none.
         """
         if self._has_own_encoder:
-            return self.encoder.hidden_states(source, training=training)
+            return self.encoder.hidden_states(source, training=training, cut=cut)
         return self.encoder(source, training=training)
 
-    def decode_hidden(self, target, encoded, training=None):
-        """Returns the decoder's output `(B, T, D)` for token ids `(B, T)`, int32."""
-        return self.decoder.hidden_states(target, encoded, training=training)
+    def decode_hidden(self, target, encoded, training=None, cut=None):
+        """Returns the decoder's output `(B, T, D)` for token ids `(B, T)`, int32.
+
+        Args:
+            target: The token ids.
+            encoded: What `encode_hidden` returned.
+            training: Whether to drop out.
+            cut: As in `TokenEmbedding`.
+        """
+        return self.decoder.hidden_states(target, encoded, training, cut)
 
     def projection(self, training=None):
         """Returns the table `(V, D)` and the bias `(V,)`, or None, of the logits.

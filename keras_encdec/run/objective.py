@@ -11,6 +11,7 @@ from keras_encdec.training import (
     MeasuredAdam,
     ProjectedLoss,
     RDrop,
+    SimCut,
     TokenAccuracy,
     TokenCrossEntropy,
     WordDistillation,
@@ -41,6 +42,8 @@ def compiled(
     shares = {"weights_are_shares": accumulate is not None}
     if options.r_drop is not None:
         trained = RDrop(model, weight=options.r_drop, **shares)
+    elif options.simcut is not None:
+        trained = SimCut(model, options.simcut, options.cutoff, **shares)
     elif teacher is None:
         trained = ProjectedLoss(model, **shares)
     else:

@@ -14,7 +14,12 @@ from keras_encdec.training.interruption import InterruptBetweenBatches
 from keras_encdec.training.losses import TokenCrossEntropy
 from keras_encdec.training.measured_adam import MeasuredAdam
 from keras_encdec.training.metrics import Perplexity, TokenAccuracy
-from keras_encdec.training.objectives import ProjectedLoss, RDrop, WordDistillation
+from keras_encdec.training.objectives import (
+    ProjectedLoss,
+    RDrop,
+    SimCut,
+    WordDistillation,
+)
 from keras_encdec.training.schedules import InverseSquareRoot
 from keras_encdec.training.watching import RunningLog
 from keras_encdec.training_options import TrainingOptions
@@ -31,6 +36,7 @@ __all__ = [
     "ProjectedLoss",
     "RDrop",
     "RunningLog",
+    "SimCut",
     "StopDivergence",
     "TokenAccuracy",
     "TokenCrossEntropy",

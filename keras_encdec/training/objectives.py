@@ -1,4 +1,4 @@
-"""Other ways to a loss: from hidden states, with R-Drop, from a teacher's words.
+"""Other ways to a loss: from hidden states, by R-Drop, SimCut or a teacher's words.
 
 Each wraps a model and trains it in place; evaluation knows nothing of it. Shapes: B
 batch, T target length, D model, V vocabulary.
@@ -262,6 +262,81 @@ class RDrop(_Objective):
         divergence = ops.sum((ops.exp(left) - ops.exp(right)) * (left - right), -1) / 2
         term = self.mean_over_tokens(divergence, y, sample_weight)
         return (loss + second) / 2 + ops.cast(self.weight / 2 * term, loss.dtype)
+
+
+class SimCut(_Objective):
+    """Trains a model to predict the same where some tokens are cut out of its sight.
+
+    Each batch goes through the model twice, the second time with the vectors of some
+    tokens, of sources and targets, set to zero. The loss is that of the labels in the
+    first pass, and `weight` times the mean over the tokens of the Kullback-Leibler
+    divergence of the second pass's prediction from the first one's, through both of
+    which the gradient flows. The divergence is logged as `simcut`.
+
+    Args:
+        model: The `EncoderDecoder` to train in place, with an `Encoder`.
+        weight: The paper's alpha; 3 is usual for translation.
+        cutoff: The probability of each token to be cut.
+        weights_are_shares: As `ProjectedLoss` has it.
+
+    Raises:
+        ValueError: If `weight` is not positive, `cutoff` is not between 0 and 1, or
+            the encoder embeds no tokens.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec import EncoderDecoder, TokenCrossEntropy
+        from keras_encdec.training import SimCut
+
+        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1, dropout=0.3)
+        trained = SimCut(model, weight=3, cutoff=0.05)
+        trained.compile("adam", TokenCrossEntropy(label_smoothing=0.1))
+        source, target = np.array([[5, 7, 2]]), np.array([[1, 7, 5]])
+        trained.fit((source, target), np.array([[7, 5, 2]]), verbose=0)
+        print(model((source, target)).shape)
+        ```
+
+    Reference:
+        Gao et al. 2022, Bi-SimCut: A Simple Strategy for Boosting Neural Machine
+        Translation.
+    """
+
+    def __init__(self, model, weight=3.0, cutoff=0.05, *, weights_are_shares=False):
+        super().__init__(model, "simcut", weights_are_shares)
+        if not (weight > 0 and 0 < cutoff < 1):
+            raise ValueError(
+                "The weight of SimCut must be positive, the probability to cut a token "
+                f"above 0 and below 1; received {weight} and {cutoff}. Train the model "
+                "itself for none."
+            )
+        if getattr(model, "source_vocabulary_size", None) is None:
+            raise ValueError(
+                "SimCut cuts tokens where an Encoder embeds them; received a model of "
+                "an encoder of another kind. Train it by RDrop."
+            )
+        self.weight = weight
+        self.cutoff = cutoff
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def added_loss(self, x, y, y_pred, sample_weight, loss):
+        """Returns the loss of the labels and of the pass with cut tokens."""
+        source, target = (x["source"], x["target"]) if isinstance(x, dict) else x
+        cut = [self._drawn(ids) for ids in (source, target)]
+        encoded = self.model.encode_hidden(source, training=True, cut=cut[0])
+        hidden = self.model.decode_hidden(target, encoded, training=True, cut=cut[1])
+        left, right = (
+            ops.log_softmax(ops.cast(logits, "float32"))
+            for logits in (y_pred, self.model.decoder.logits(hidden))
+        )
+        divergence = ops.sum(ops.exp(left) * (left - right), -1)
+        term = self.mean_over_tokens(divergence, y, sample_weight)
+        return loss + ops.cast(self.weight * term, loss.dtype)
+
+    def _drawn(self, ids):
+        """Which of ids `(B, L)` are cut, bool."""
+        draws = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
+        return draws < self.cutoff
 
 
 class WordDistillation(_Objective):

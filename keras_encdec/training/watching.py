@@ -165,7 +165,8 @@ class RunningLog(keras.callbacks.Callback):
         return log
 
     def _line(self, log: dict[str, Any]) -> str:
-        losses = (f"{k} {v:.4f}" for k, v in log.items() if k in ("loss", "r_drop"))
+        told = "loss", "r_drop", "simcut"
+        losses = (f"{k} {v:.4f}" for k, v in log.items() if k in told)
         parts = [
             *losses,
             f"{log['tokens_per_second']:,.0f} tokens/s",

@@ -253,9 +253,10 @@ def test_train_reads_two_files_and_passes_its_options_on(tmp_path, training, run
     )
     assert training.options == {
         **options,
-        # Of a teacher, of an adapter and of SentencePiece.
+        # Of a teacher, of an adapter, of SimCut and of SentencePiece.
         **{name: DEFAULTS[name] for name in ("teacher_weight", "temperature")},
         **{name: DEFAULTS[name] for name in ("lora", "lora_targets")},
+        **{name: DEFAULTS[name] for name in ("simcut", "cutoff")},
         "sampling": None,
         "validation": (training.targets, training.sources),
         "folder": tmp_path / "run",

@@ -43,6 +43,17 @@ def test_looks_ids_up_in_the_table(scale):
     np.testing.assert_allclose(expected, table[IDS] * (4 if scale else 1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("freeze", [True, False])
+def test_cuts_vectors_and_keeps_positions_and_mask(freeze):
+    layer = TokenEmbedding(10, 16, positions="sinusoidal", freeze_padding=freeze)
+    cut = np.array([[True, False, False, True], [False, False, True, False]])
+    found = layer(IDS, cut=ops.convert_to_tensor(cut), training=True)
+    here = to_numpy(layer.position_layer(np.zeros((1, 4, 16), "float32")))
+    expected = np.where(cut[..., None], here, to_numpy(layer(IDS)))
+    np.testing.assert_allclose(to_numpy(found), expected, atol=1e-6)
+    np.testing.assert_array_equal(ops.convert_to_numpy(get_keras_mask(found)), IDS != 0)
+
+
 @pytest.mark.parametrize(
     "positions",
     [{"positions": "sinusoidal"}, {"positions": "learned", "max_length": 5}],

@@ -23,6 +23,7 @@ from keras_encdec.training import (
     DivergenceError,
     InverseSquareRoot,
     RDrop,
+    SimCut,
     WordDistillation,
     load_adapter,
     merge_lora,
@@ -245,10 +246,14 @@ def test_compiles_what_was_asked_for(compiled):
 
 
 @pytest.mark.once
-def test_trains_by_r_drop_or_a_teacher(compiled):
+def test_trains_by_r_drop_simcut_or_a_teacher(compiled):
     text_to_text, teacher = untrained(), untrained(1).model
     compile_only(text_to_text, SOURCES, TARGETS, r_drop=3.0, **QUICK)
     assert type(compiled["model"]) is RDrop and compiled["model"].weight == 3.0
+    options = {"simcut": 2.0, "cutoff": 0.1}
+    compile_only(text_to_text, SOURCES, TARGETS, **options, **QUICK)
+    trained = compiled["model"]
+    assert type(trained) is SimCut and (trained.weight, trained.cutoff) == (2.0, 0.1)
     options = {"teacher_weight": 0.3, "temperature": 2.0}
     compile_only(text_to_text, SOURCES, TARGETS, teacher=teacher, **options, **QUICK)
     trained = compiled["model"]
@@ -304,7 +309,7 @@ def test_samples_subwords(compiled):
         ({"monitor": "ter"}, "`monitor` must be one of loss.*'ter'"),
         ({"monitor": "bleu"}, "judged on validation texts"),
         ({"schedule": "noam", "learning_rate": 0.1}, "Noam's learning rate follows"),
-        ({"r_drop": 1.0, "teacher": object()}, "not both"),
+        ({"r_drop": 1.0, "teacher": object()}, "one of them"),
         ({"average": 0}, "`average` must be a whole number of at least 1"),
         ({"learning_rate": -1}, "`learning_rate` must be a number above 0.*-1"),
         ({"sampling": 0.1}, "Only a SentencePieceTokenizer"),

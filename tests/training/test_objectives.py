@@ -1,4 +1,6 @@
-"""R-Drop and distillation, against their formulas in PyTorch."""
+"""R-Drop, SimCut and distillation, against their formulas in PyTorch."""
+
+import types
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from keras_encdec.model import EncoderDecoder
 from keras_encdec.training import (
     ProjectedLoss,
     RDrop,
+    SimCut,
     TokenAccuracy,
     TokenCrossEntropy,
     WordDistillation,
@@ -72,6 +75,7 @@ def distillation(model, **options):
 
 
 OBJECTIVES = [ProjectedLoss, RDrop, distillation]
+ALL_OBJECTIVES = [*OBJECTIVES, SimCut]
 
 
 @pytest.mark.slow
@@ -225,6 +229,95 @@ def test_r_drop_draws_twice_and_brings_the_draws_together():
     assert rates[20.0] < 0.7 * rates[1e-6]
 
 
+class TwoPasses(keras.Model):
+    """A model whose logits are its weights, others in the pass with cut tokens."""
+
+    source_vocabulary_size = 12
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = (
+            self.add_weight(
+                shape=x.shape, initializer=lambda shape, dtype=None, x=x: x, name=name
+            )
+            for name, x in (("first", first), ("second", second))
+        )
+        self.decoder = types.SimpleNamespace(logits=lambda hidden: hidden)
+
+    def call(self, inputs, training=None):
+        return keras.ops.convert_to_tensor(self.first)
+
+    def encode_hidden(self, source, training=None, cut=None):
+        return None
+
+    def decode_hidden(self, target, encoded, training=None, cut=None):
+        return keras.ops.convert_to_tensor(self.second)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_simcut_has_the_loss_and_the_gradient_of_the_paper(jit_compile):
+    random = np.random.default_rng(0)
+    logits = [random.normal(size=(3, 3, 12)).astype("float32") for _ in range(2)]
+    weights = REAL * np.array([[1.0], [0.5], [2.0]], "float32")
+    trained = SimCut(TwoPasses(*logits), weight=3.0)
+    loss = TokenCrossEntropy(label_smoothing=0.1)
+    jit = jit_compile and keras.config.backend() != "torch"
+    trained.compile(keras.optimizers.SGD(1.0), loss, jit_compile=jit)
+    found = trained.train_on_batch(*DATA, weights, return_dict=True)
+
+    first, second = (torch.tensor(x, requires_grad=True) for x in logits)
+    left, right = (torch.log_softmax(x, -1) for x in (first, second))
+    shares = torch.tensor(weights / weights.sum())
+    smooth = torch.nn.functional.one_hot(torch.tensor(LABELS), 12) * 0.9 + 0.1 / 12
+    entropy = -((smooth * left).sum(-1) * shares).sum()
+    divergence = ((left.exp() * (left - right)).sum(-1) * shares).sum()
+    total = entropy + 3.0 * divergence
+    total.backward()
+    np.testing.assert_allclose(found["loss"], total.item(), rtol=1e-5)
+    np.testing.assert_allclose(found["simcut"], divergence.item(), rtol=1e-5)
+    for before, after in ((first, trained.model.first), (second, trained.model.second)):
+        step = before.detach().numpy() - keras.ops.convert_to_numpy(after)
+        np.testing.assert_allclose(step, before.grad.numpy(), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", [False, True])
+def test_what_is_cut_is_a_token_of_no_vector(remat):
+    model = transformer(remat=remat)
+    table = model.source_embedding.table.embeddings
+    zeros = keras.ops.convert_to_numpy(table).copy()
+    zeros[11] = 0
+    table.assign(zeros)
+    cut = [np.array([[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)]
+    cut.append(np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], bool))
+    source, target = (
+        np.where(x, 11, ids) for x, ids in zip(cut, (SOURCE, TARGET), strict=True)
+    )
+    expected = losses(model(DATA[0])), log_probabilities(model((source, target)))
+    plain = log_probabilities(model(DATA[0]))
+    trained = SimCut(model, weight=2.0)
+    draws = iter([keras.ops.convert_to_tensor(x) for x in cut])
+    trained._drawn = lambda ids: next(draws)
+    found = fit(trained)
+    np.testing.assert_allclose(
+        found["simcut"], divergence(plain, expected[1]), rtol=1e-4
+    )
+    total = expected[0][0] + 2 * divergence(plain, expected[1])
+    np.testing.assert_allclose(found["loss"], total, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_simcut_cuts_as_many_as_it_is_told_anew_each_time():
+    trained = SimCut(transformer(), cutoff=0.2)
+    ids = np.ones((50, 80), "int32")
+    draws = [keras.ops.convert_to_numpy(trained._drawn(ids)) for _ in range(2)]
+    assert all(0.17 < draw.mean() < 0.23 for draw in draws)
+    assert np.any(draws[0] != draws[1])
+    trained.compile(keras.optimizers.SGD(0.0), TokenCrossEntropy(), jit_compile=False)
+    logs = [trained.train_on_batch(*DATA, return_dict=True) for _ in range(4)]
+    assert len({float(each["simcut"]) for each in logs}) > 1
+
+
 @pytest.mark.slow
 def test_distillation_is_the_divergence_from_the_teacher():
     model, teacher = transformer(), transformer(1)
@@ -268,7 +361,7 @@ def test_a_teacher_is_as_it_was_and_is_asked_anew():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", OBJECTIVES)
+@pytest.mark.parametrize("make", ALL_OBJECTIVES)
 def test_tokens_without_weight_count_nothing(make):
     weights = REAL * np.array([[1.0], [0.0], [2.0]], "float32")
     changed = [array.copy() for array in (SOURCE, TARGET, LABELS)]
@@ -286,7 +379,7 @@ def test_tokens_without_weight_count_nothing(make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", OBJECTIVES)
+@pytest.mark.parametrize("make", ALL_OBJECTIVES)
 def test_trains_in_mixed_precision_with_all_options(make):
     model = transformer(dropout=0.1, dtype="mixed_float16")
     before = model.get_weights()
@@ -357,7 +450,7 @@ def test_regularizers_count_once_in_accumulated_batches():
 
 @pytest.mark.once
 def test_shares_need_an_optimizer_that_accumulates():
-    for make in OBJECTIVES:
+    for make in ALL_OBJECTIVES:
         trained = make(transformer(), weights_are_shares=True)
         trained.compile("sgd", TokenCrossEntropy())
         with pytest.raises(ValueError, match="gradient_accumulation_steps=None. Give"):
@@ -374,6 +467,11 @@ def test_refuses_what_makes_no_sense():
     model = transformer()
     with pytest.raises(ValueError, match="must be positive"):
         RDrop(model, 0)
+    for options in ({"weight": 0}, {"cutoff": 0}, {"cutoff": 1.0}):
+        with pytest.raises(ValueError, match="above 0 and below 1; received"):
+            SimCut(model, **options)
+    with pytest.raises(ValueError, match="of an encoder of another kind"):
+        SimCut(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
     for options in ({"weight": 0}, {"weight": 1.1}, {"temperature": 0}):
         with pytest.raises(ValueError, match="above 0 and at most 1"):
             WordDistillation(model, transformer(1), **options)
