@@ -150,6 +150,7 @@ FREE_OPTIONS = ("checkpoint_minutes", "keep_checkpoints", "log_seconds")
 COUNT = Numbers(kind=int, least=1)
 POSITIVE = Numbers(kind=float, above=0)
 SHARE = Numbers(kind=float, least=0, below=1)
+PORTION = Numbers(kind=float, above=0, most=1)
 
 
 def _option(default: Any, bounds: Any) -> Any:
@@ -182,6 +183,11 @@ class TrainingOptions:
         teacher_weight: As in `WordDistillation`.
         temperature: As in `WordDistillation`.
         sampling: As in `TokenBatches`.
+        source_dropout: None, or the probability of a source's token to be hidden, as
+            one that the vocabulary does not know: `MaskTokens`.
+        source_deletion: None, or the rate of `DeleteTokens` for sources.
+        source_infilling: None, or the rate of `InfillSpans` for sources.
+        source_shuffle: None, or the distance of `ShuffleTokens` for sources.
         ema: None, or the momentum of an exponential moving average of the weights,
             which is then what is evaluated and kept.
         average: Over how many of the last epochs to take the mean of the weights in
@@ -227,9 +233,13 @@ class TrainingOptions:
     r_drop: float | None = _option(None, POSITIVE)
     simcut: float | None = _option(None, POSITIVE)
     cutoff: float = _option(0.05, Numbers(kind=float, above=0, below=1))
-    teacher_weight: float = _option(0.5, Numbers(kind=float, above=0, most=1))
+    teacher_weight: float = _option(0.5, PORTION)
     temperature: float = _option(1.0, POSITIVE)
     sampling: float | None = _option(None, Numbers(kind=float, least=0, most=1))
+    source_dropout: float | None = _option(None, PORTION)
+    source_deletion: float | None = _option(None, PORTION)
+    source_infilling: float | None = _option(None, PORTION)
+    source_shuffle: int | None = _option(None, COUNT)
     ema: float | None = _option(None, SHARE)
     average: int = _option(1, COUNT)
     monitor: str = _option("loss", Names(tuple(MONITORS)))

@@ -39,6 +39,10 @@ WRONG = {
     "teacher_weight": [0, 1.1],
     "temperature": [0, -2],
     "sampling": [-0.1, 1.1],
+    "source_dropout": [0, 1.1],
+    "source_deletion": [0, 1.1],
+    "source_infilling": [0, 1.1],
+    "source_shuffle": [0, -1],
     "ema": [-0.1, 1],
     "average": [0],
     "monitor": ["ter"],
@@ -56,6 +60,7 @@ RIGHT = {
     "learning_rate": [1e-12, 1, 1e30],
     "weight_decay": [0, 0.1],
     "label_smoothing": [0, 0.9],
+    "cutoff": [1e-6, 0.9],
     "teacher_weight": [1],
     "sampling": [0, 1],
     "ema": [0, 0.9999],
@@ -80,7 +85,7 @@ def test_every_option_has_its_bounds(name):
         with pytest.raises(ValueError, match=f"`{name}` must be {words}; received"):
             TrainingOptions(**{name: value})
     # Noam's is not given.
-    other = {"learning_rate": None, "lora": 2}
+    other = {"learning_rate": None, "lora": 2, "simcut": 3.0}
     for value in RIGHT[name] if name in RIGHT else [bounds.kind(1)]:
         options = TrainingOptions(**{**other, name: value})
         assert getattr(options, name) == value

@@ -16,7 +16,7 @@ from keras_encdec.cli.configuration import OPTION, meant, path_in, words_of
 from keras_encdec.files import require_file, require_place_of_file
 from keras_encdec.pretrained.hub import is_remote, parts_of, require_downloader
 from keras_encdec.saved_parts import CONFIG_FILE, saved_folder
-from keras_encdec.training_options import POSITIVE, SHARE, Names, Numbers
+from keras_encdec.training_options import PORTION, POSITIVE, SHARE, Names, Numbers
 
 if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText
@@ -452,4 +452,4 @@ positive = Within(Numbers(kind=int, least=1, below=2**31))
 count = Within(Numbers(kind=int, least=0, below=2**31))
 positive_real = Within(POSITIVE)
 share = Within(SHARE)
-portion = Within(Numbers(kind=float, above=0, most=1))
+portion = Within(PORTION)

@@ -259,6 +259,20 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         ("r_drop", "weight of R-Drop, as 5; none if not given"),
         ("simcut", "weight of SimCut, as 3; none if not given"),
         ("cutoff", "probability of a token to be cut, of --simcut"),
+        (
+            "source_dropout",
+            "probability of a source's token to be hidden; none is if not given",
+        ),
+        ("source_deletion", "and to be left out; none is if not given"),
+        (
+            "source_infilling",
+            "share of a source's tokens in runs that are hidden as one, as 0.3; none "
+            "if not given",
+        ),
+        (
+            "source_shuffle",
+            "most places that a source's tokens move by, as 3; they stay if not given",
+        ),
     ):
         add_training_option(group, name, words)
     group.add_argument(

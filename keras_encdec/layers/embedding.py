@@ -185,9 +185,7 @@ class TokenEmbedding(keras.layers.Layer):
                 dtype="float32",
             )
 
-    def call(
-        self, ids, start=0, reverse=False, training=None, known=False, cut=None
-    ):
+    def call(self, ids, start=0, reverse=False, training=None, known=False, cut=None):
         """Embeds ids, or projects hidden states on the table."""
         if reverse:
             # float32 whatever the policy: the logits decide between tokens.

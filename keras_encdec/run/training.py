@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,7 +21,18 @@ from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder, make_record
 from keras_encdec.run.objective import build_metrics, compiled
-from keras_encdec.text import Corpus, PairsOfIds, TokenBatches, unknown_tokens
+from keras_encdec.text import (
+    Corpus,
+    DeleteTokens,
+    InfillSpans,
+    MaskTokens,
+    PairsOfIds,
+    ShuffleTokens,
+    TokenBatches,
+    Tokenizer,
+    unknown_tokens,
+)
+from keras_encdec.text.noise import Noise
 from keras_encdec.text_checks import check_lengths
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
@@ -157,6 +169,7 @@ def train(
             chosen,
             num_shapes=chosen.num_shapes,
             sampling=chosen.sampling,
+            noise=_noise(chosen, text_to_text.source_tokenizer),
             seed=chosen.seed,
         )
         steps = chosen.updates_per_epoch or len(batches)
@@ -329,6 +342,18 @@ def _batches(
     check_lengths(text_to_text.model, "source", of_sources, texts[0], remedy)
     check_lengths(text_to_text.model, "target", of_targets, texts[1], remedy)
     return batches
+
+
+def _noise(options: TrainingOptions, tokenizer: Tokenizer) -> list[Noise]:
+    """What is done to each source, in the order of Lample et al. 2018."""
+    mask = tokenizer.unknown_id
+    wanted: list[tuple[Any, Callable[[Any], Noise]]] = [
+        (options.source_shuffle, ShuffleTokens),
+        (options.source_deletion, DeleteTokens),
+        (options.source_infilling, functools.partial(InfillSpans, mask_id=mask)),
+        (options.source_dropout, functools.partial(MaskTokens, mask_id=mask)),
+    ]
+    return [make(value) for value, make in wanted if value is not None]
 
 
 def _example(batches: TokenBatches) -> Any:

@@ -22,6 +22,12 @@ from keras_encdec.text.error_rates import (
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.keras_hub import KerasHubTokenizer
 from keras_encdec.text.mixing import MixedPairs
+from keras_encdec.text.noise import (
+    DeleteTokens,
+    InfillSpans,
+    MaskTokens,
+    ShuffleTokens,
+)
 from keras_encdec.text.pieces import (
     PieceTableTokenizer,
     SentinelByteTokenizer,
@@ -47,13 +53,17 @@ __all__ = [
     "ByteTokenizer",
     "CharacterTokenizer",
     "Corpus",
+    "DeleteTokens",
+    "InfillSpans",
     "KerasHubTokenizer",
+    "MaskTokens",
     "MixedPairs",
     "PairsOfIds",
     "PieceTableTokenizer",
     "SentencePieceTokenizer",
     "SentinelByteTokenizer",
     "SentinelPieceTokenizer",
+    "ShuffleTokens",
     "TokenBatches",
     "Tokenizer",
     "UnknownTokens",

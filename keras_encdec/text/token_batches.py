@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_encdec.annotations import Tensor, Texts
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.buckets import buckets_of
 from keras_encdec.text.corpora import SIDES, PairsOfIds
 from keras_encdec.text.dataset import (
     check_pairs,
@@ -20,12 +21,15 @@ from keras_encdec.text.dataset import (
     teacher_forcing,
 )
 from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.noise import Noise, with_noise
 
 tf = import_tensorflow()
 
 # How many times subwords are drawn to see how long a text becomes. After three a
 # twelfth of the draws of BPE-dropout at 0.1 are longer still, after one a fifth.
 _ROOM_DRAWS = 3
+# Which random numbers of a batch are those of noise; 0 and 1 are of its two sides.
+_OF_NOISE = 2
 
 
 class TokenBatches:
@@ -57,13 +61,17 @@ class TokenBatches:
         sampling: None, or how strongly to draw other subwords for a text each time it
             comes, the `alpha` of `SentencePieceTokenizer.sample`. A draw longer than
             its bucket gives way to the usual subwords.
+        noise: What is done to the ids of each source, between its prefix and suffix,
+            each time it comes: `MaskTokens`, `DeleteTokens`, `InfillSpans`,
+            `ShuffleTokens`, or other functions `(ids, random) -> ids`, one after
+            another.
         seed: The seed of all this.
 
     Attributes:
         lengths: The number of tokens of each source and target, cut as `ids` are, an
             array `(N, 2)`; of drawn subwords the most in a few draws.
         shapes: The rows, source and target lengths of the batches of each bucket.
-        tokens: The numbers of source and of target tokens in a pass.
+        tokens: The numbers of source and of target tokens in a pass, without noise.
         padding: The share of padding in a pass.
 
     Raises:
@@ -99,6 +107,7 @@ class TokenBatches:
         max_target_length: int | None = None,
         shuffle: bool = True,
         sampling: float | None = None,
+        noise: Sequence[Noise] = (),
         seed: int = 0,
     ) -> None:
         pairs = sources if isinstance(sources, PairsOfIds) and targets is None else None
@@ -120,6 +129,7 @@ class TokenBatches:
         check_tokenizers(*tokenizers, max_source_length, max_target_length)
         self.shuffle = shuffle
         self.sampling = sampling
+        self.noise = tuple(noise)
         self.seed = seed
         limits = max_source_length, max_target_length
         self._sides: list[Any] = []
@@ -142,7 +152,7 @@ class TokenBatches:
                 "batch_tokens, or cut long texts with max_source_length and "
                 "max_target_length."
             )
-        self._buckets = _split(lengths, batch_tokens, num_shapes)
+        self._buckets = buckets_of(lengths, batch_tokens, num_shapes)
         self._numbers, self.shapes = [], []
         for members in self._buckets:
             longest = lengths[members].max(axis=0)
@@ -259,6 +269,10 @@ class TokenBatches:
                     self._sides, self.shapes[bucket][1:], strict=True
                 )
             )
+            if self.noise:
+                random = np.random.default_rng([self.seed, _OF_NOISE, draw])
+                tokenizer = self._sides[0].tokenizer
+                source = with_noise(source, tokenizer, self.noise, random)
             target = self._sides[1].tokenizer
             yield teacher_forcing(
                 source,
@@ -389,65 +403,3 @@ class _Rows(Sequence):
 
     def __getitem__(self, row: Any) -> Any:
         return next(self._side.read([range(len(self))[row]]))
-
-
-def _split(lengths: Any, batch_tokens: int, num_shapes: int) -> Tensor:
-    """Splits rows of lengths `(B, 2)` into buckets, arrays of row numbers."""
-    # Rows of the same two lengths are never parted: how many there are is enough.
-    width = int(lengths[:, 1].max()) + 1
-    found, kind_of, counts = np.unique(
-        lengths[:, 0].astype("int64") * width + lengths[:, 1],
-        return_inverse=True,
-        return_counts=True,
-    )
-    kinds = np.stack(np.divmod(found, width), axis=1)
-    buckets: list[Any] = [np.arange(len(kinds))]
-    sides: list[tuple[int, ...]] = [()]  # By which each was parted, one after another.
-    splits = [_best_split(kinds, counts, buckets[0], batch_tokens)]
-    while len(buckets) < num_shapes:
-        most = max(range(len(buckets)), key=lambda i: splits[i][0])
-        saved, side, parts = splits[most]
-        if saved <= 0:
-            break
-        buckets[most : most + 1] = parts
-        sides[most : most + 1] = [(*sides[most], side)] * 2
-        splits[most : most + 1] = [
-            _best_split(kinds, counts, part, batch_tokens) for part in parts
-        ]
-    bucket_of_kind = np.empty(len(kinds), "int32")
-    for number, bucket in enumerate(buckets):
-        bucket_of_kind[bucket] = number
-    bucket_of = bucket_of_kind[kind_of]
-    members = []
-    for number, parted in enumerate(sides):
-        rows = np.flatnonzero(bucket_of == number).astype("int32")
-        # Each parting sorts, and keeps the order of equals.
-        for side in parted:
-            rows = rows[np.argsort(lengths[rows, side], kind="stable")]
-        members.append(rows)
-    return members
-
-
-def _best_split(kinds: Any, counts: Any, bucket: Any, batch_tokens: int) -> Any:
-    """The tokens of padding that a split of a bucket saves, its side, and two parts."""
-    best, by, parts = 0, None, None
-    for side in (0, 1):
-        ranked = bucket[np.argsort(kinds[bucket, side], kind="stable")]
-        ordered, number = kinds[ranked].astype("int64"), np.cumsum(counts[ranked])
-        # The longest of each side in every beginning, and in every rest.
-        begun = np.maximum.accumulate(ordered)[:-1]
-        rest = np.maximum.accumulate(ordered[::-1])[::-1][1:]
-        sizes = number[:-1], number[-1] - number[:-1]
-        saved = number[-1] * ordered.max(axis=0).sum() - sum(
-            size * longest.sum(axis=1)
-            for size, longest in zip(sizes, (begun, rest), strict=True)
-        )
-        # Equal lengths stay together, and each part fills a batch.
-        allowed = ordered[:-1, side] < ordered[1:, side]
-        for size, longest in zip(sizes, (begun, rest), strict=True):
-            allowed &= size * longest.max(axis=1) >= batch_tokens
-        saved = np.where(allowed, saved, 0)
-        if saved.max(initial=0) > best:
-            best, by, place = saved.max(), side, saved.argmax() + 1
-            parts = ranked[:place], ranked[place:]
-    return best, by, parts

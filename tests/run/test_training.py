@@ -17,10 +17,19 @@ from keras_encdec.interrupts import Terminated
 from keras_encdec.model import EncoderDecoder, Ensemble
 from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder, train
-from keras_encdec.text import CharacterTokenizer, SentencePieceTokenizer
+from keras_encdec.text import (
+    CharacterTokenizer,
+    DeleteTokens,
+    InfillSpans,
+    MaskTokens,
+    SentencePieceTokenizer,
+    ShuffleTokens,
+    TokenBatches,
+)
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
     DivergenceError,
+    HeldOutLoss,
     InverseSquareRoot,
     RDrop,
     SimCut,
@@ -299,6 +308,33 @@ def test_samples_subwords(compiled):
     texts = [text.decode() for text in tokenizer.decode(np.array(rows)).numpy()]
     assert set(texts) == set(WORDS)
     assert len({row.tobytes() for row in rows}) > len(WORDS)
+
+
+@pytest.mark.once
+def test_sources_are_noisy_and_validation_is_not(compiled, monkeypatch):
+    judged = []
+
+    class Noted(HeldOutLoss):
+        def __init__(self, dataset):
+            judged.append(dataset)
+            super().__init__(dataset)
+
+    monkeypatch.setattr("keras_encdec.run.training.HeldOutLoss", Noted)
+    options = {"source_shuffle": 2, "source_deletion": 0.1, "source_infilling": 0.2}
+    options.update(source_dropout=0.3, validation=VALIDATION, seed=4, **QUICK)
+    compile_only(untrained(), SOURCES, TARGETS, **options)
+    unknown = LETTERS.unknown_id
+    noise = [ShuffleTokens(2), DeleteTokens(0.1), InfillSpans(0.2, unknown)]
+    noise.append(MaskTokens(0.3, unknown))
+    limits = {"max_source_length": 8, "max_target_length": 8}
+    expected = TokenBatches(
+        SOURCES, TARGETS, LETTERS, LETTERS, 240, noise=noise, seed=4, **limits
+    )
+    for one, other in zip(compiled["dataset"], expected.dataset(count=3), strict=False):
+        np.testing.assert_array_equal(one[0][0], other[0][0])
+        assert np.any(one[0][0] == unknown)
+    for (source, _), _, _ in judged[0]:
+        assert not np.any(source == unknown)
 
 
 @pytest.mark.once
