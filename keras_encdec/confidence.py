@@ -95,7 +95,7 @@ def confidences(
     text_to_text: TextToText,
     sources: Sequence[Text],
     targets: Sequence[Text],
-    temperature: float = 1.0,
+    temperature: float | None = None,
     *,
     batch_size: int = 64,
 ) -> list[Confidence]:
@@ -109,7 +109,7 @@ def confidences(
         sources: The source texts, a list of `str` or UTF-8 `bytes`.
         targets: The target texts, as many.
         temperature: What the logits are divided by, above 0: what `calibrate` returned,
-            or 1 for what the model says itself.
+            or 1 for what the model says itself; by default the `TextToText`'s own.
         batch_size: The number of pairs scored at once.
 
     Returns:
@@ -135,6 +135,8 @@ def confidences(
         print(sources[worst], targets[worst], found[worst])
         ```
     """
+    if temperature is None:
+        temperature = text_to_text.temperature
     scores = score_tokens(text_to_text, sources, targets, temperature, batch_size)
     tokens = tokens_of_rows(text_to_text.target_tokenizer, targets)
     return [
@@ -181,8 +183,8 @@ def calibrate(
 
         small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
         translate = build(ByteTokenizer(), ByteTokenizer(), **small)
-        temperature = calibrate(translate, ["one", "two"], ["eins", "zwei"])
-        print(confidences(translate, ["three"], ["drei"], temperature))
+        translate.temperature = calibrate(translate, ["one", "two"], ["eins", "zwei"])
+        print(confidences(translate, ["three"], ["drei"]))
         ```
 
     Reference:

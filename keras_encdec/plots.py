@@ -267,7 +267,7 @@ def plot_beams(
         return_scores=True,
     )
     texts = [text for text, _ in best]
-    found = confidences(text_to_text, [source] * len(texts), texts)
+    found = confidences(text_to_text, [source] * len(texts), texts, temperature=1.0)
     rows: dict[tuple[str, ...], list[int]] = {}
     probabilities = {}
     for row, each in enumerate(found):

@@ -78,6 +78,8 @@ class TextToText:
         card: What its model card tells beside its sizes, a dict that JSON takes, which
             is saved with it: `"name"`, `"data"`, `"scores"` (a list of lines) and
             `"licence"`. `train` tells data and scores.
+        temperature: What its logits are divided by where `confidences` are told, which
+            is saved with it: 1, or what `calibrate` returned.
 
     Call arguments:
         texts: A list of source texts, `str` or UTF-8 `bytes`; or what `encode` returned
@@ -136,6 +138,7 @@ class TextToText:
         require_positive(max_length=max_length)
         self.max_length = max_length
         self.card: dict[str, Any] = {}
+        self.temperature = 1.0
         check_tokenizers(model, source_tokenizer, target_tokenizer)
         self.generator = Generator(
             model,
@@ -376,7 +379,7 @@ class TextToText:
                 self.generator.jit_compile if jit_compile is None else jit_compile
             ),
         )
-        other.card = dict(self.card)
+        other.card, other.temperature = dict(self.card), self.temperature
         return other
 
     def stream(
@@ -611,6 +614,7 @@ class TextToText:
             **search_config(self.generator),
             "max_length": self.max_length,
             "card": self.card,
+            "temperature": self.temperature,
         }
         with new_folder(folder, overwrite=overwrite, holds=CONFIG_FILE) as new:
             self.model.save(new / MODEL_FILE)
@@ -642,10 +646,11 @@ class TextToText:
         check_format(config.pop("format", None), saved / CONFIG_FILE)
         with name_folder_in_errors(saved):
             max_length, card = config.pop("max_length"), config.pop("card", {})
+            temperature = config.pop("temperature", 1.0)
             search = take_search_from_config(config)
             parts = {name: part_from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(saved / MODEL_FILE, safe_mode=True)
             parts |= {"max_length": max_length, "force_prefix": False}
             loaded = cls(model=model, **search, **parts)
-            loaded.card = dict(card)
+            loaded.card, loaded.temperature = dict(card), float(temperature)
             return loaded

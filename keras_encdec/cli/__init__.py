@@ -9,6 +9,7 @@ from typing import Any
 
 import keras_encdec
 from keras_encdec.cli import (
+    calibration,
     corpora,
     distill,
     doctor,
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     learn.add_commands(commands)
     corpora.add_commands(commands)
     use.add_commands(commands)
+    calibration.add_commands(commands)
     distill.add_commands(commands)
     rescoring.add_commands(commands)
     shortlist.add_commands(commands)

@@ -41,6 +41,52 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def answering_models(
+    saved: Sequence[str],
+    modules: Iterable[str],
+    weights: Sequence[float] | None,
+    number: int,
+    n_best: int = 1,
+    *,
+    rescoring: Rescoring | None = None,
+    **search: Any,
+) -> tuple["TextToText", Callable[..., Iterator[Any]]]:
+    """Returns models, and what answers texts by them and by those that rescore.
+
+    Args:
+        saved: As in `searching_model`.
+        modules: Likewise.
+        weights: Likewise.
+        number: Likewise.
+        n_best: Likewise.
+        rescoring: What orders the candidates of each text, or None.
+        **search: As in `searching_model`.
+
+    Returns:
+        A `TextToText`, and a function of texts, or their ids, and of the same texts
+        once more, with the options `first` and `progress`, to an iterator of answers.
+
+    Raises:
+        ValueError: If an option does not fit the models.
+    """
+    if rescoring is None:
+        text_to_text, generate = searching_model(
+            saved, modules, weights, number, n_best, **search
+        )
+        return text_to_text, lambda texts, again, **call: generate(texts, **call)
+    search = with_beams(search, rescoring.candidates)
+    text_to_text, candidates_of = searching_model(
+        saved, modules, weights, number, rescoring.candidates, **search
+    )
+    scorers = loaded_scorers(rescoring, modules)
+
+    def answers_to(texts: Any, again: Iterable[str], **call: Any) -> Iterator[Any]:
+        candidates = candidates_of(texts, **call)
+        return rescored(again, candidates, rescoring, scorers, n_best)
+
+    return text_to_text, answers_to
+
+
 def write_answers(
     saved: Sequence[str],
     weights: Sequence[float] | None,
@@ -88,13 +134,9 @@ def write_answers(
             f"keras-encdec: warning: {place} holds no line; nothing is generated.",
             file=sys.stderr,
         )
-    if rescoring is not None:
-        search = with_beams(search, rescoring.candidates)
-    generated = n_best if rescoring is None else rescoring.candidates
-    text_to_text, answers_to = searching_model(
-        saved, modules, weights, len(lines), generated, **search
+    text_to_text, answers_to = answering_models(
+        *(saved, modules, weights, len(lines), n_best), rescoring=rescoring, **search
     )
-    scorers = [] if rescoring is None else loaded_scorers(rescoring, modules)
     _check_lines(text_to_text, lines)
     places = [*saved]
     # Answers do not depend on what stands in a batch.
@@ -119,12 +161,9 @@ def write_answers(
                 tell(f"{done:,} of {len(lines):,} texts are there already.", sys.stderr)
             start, number = time.perf_counter(), done
             show = progress_of(len(lines), done)
-            remaining = itertools.islice(lines, done, None)
-            answers = answers_to(remaining, first=done, progress=show)
-            if rescoring is not None:
-                texts_too = itertools.islice(lines, done, None)
-                answers = rescored(texts_too, answers, rescoring, scorers, n_best)
-            again = itertools.islice(lines, done, None)
+            # Each reads the file by itself.
+            texts, too, again = (itertools.islice(lines, done, None) for _ in range(3))
+            answers = answers_to(texts, too, first=done, progress=show)
             for text, answer in zip(again, answers, strict=True):
                 number += 1
                 for line in lines_of(number, text, answer):
@@ -139,9 +178,9 @@ def write_answers(
                 file=sys.stderr,
             )
         raise
-    texts, count = "text" if len(lines) == 1 else "texts", len(lines) - done
+    what, count = "text" if len(lines) == 1 else "texts", len(lines) - done
     rate = count / seconds if count else 0
-    tell(f"{count:,} {texts} in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
+    tell(f"{count:,} {what} in {seconds:.1f} s, {rate:,.1f}/s", sys.stderr)
 
 
 def checked_ids(

@@ -98,6 +98,18 @@ def place_of_model(place: str) -> str:
     return place if is_remote(place) else os.path.abspath(place)
 
 
+def add_rescoring(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to have other models choose among candidates."""
+    parser.add_argument(
+        "--rescore",
+        dest="rescoring",
+        type=rescoring_file,
+        metavar="FILE",
+        help="what tune-rescoring wrote: other models choose among the candidates, "
+        "which are as many --beams if not given",
+    )
+
+
 def rescoring_file(path: str) -> Rescoring:
     """Reads what `tune-rescoring` wrote: the type of an argument.
 

@@ -7,7 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_encdec.cli.answers import add_resume, checked_ids, progress_of, write_answers
+from keras_encdec.cli.answers import (
+    add_resume,
+    answering_models,
+    checked_ids,
+    progress_of,
+    write_answers,
+)
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
@@ -19,12 +25,11 @@ from keras_encdec.cli.arguments import (
     positive,
     read_some_pairs,
 )
-from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.partial_output import (
     as_line,
     written_lines,
 )
-from keras_encdec.cli.rescoring_file import Rescoring, rescoring_file
+from keras_encdec.cli.rescoring_file import Rescoring, add_rescoring
 from keras_encdec.cli.search import add_search
 from keras_encdec.cli.use_checks import check_evaluate, check_generate
 from keras_encdec.files import new_file
@@ -62,7 +67,7 @@ def add_commands(commands: Commands) -> None:
         "--confidence",
         action="store_true",
         help="tell how well the probabilities of the texts find the wrong ones, and "
-        "those of the texts of --errors",
+        "those of the texts of --errors; the command calibrate sets them right",
     )
     added.add_argument(
         "--bleu-tokenize",
@@ -74,6 +79,7 @@ def add_commands(commands: Commands) -> None:
     added.add_argument(
         "--lowercase", action="store_true", help="BLEU and chrF ignore case"
     )
+    add_rescoring(added)
     add_search(added)
 
     added = add_command(
@@ -103,14 +109,7 @@ def add_commands(commands: Commands) -> None:
     added.add_argument(
         "--n-best", type=positive, default=1, help="texts for each line, with scores"
     )
-    added.add_argument(
-        "--rescore",
-        dest="rescoring",
-        type=rescoring_file,
-        metavar="FILE",
-        help="what tune-rescoring wrote: other models choose among the candidates, "
-        "which are as many --beams if not given",
-    )
+    add_rescoring(added)
     add_resume(added)
     add_search(added)
 
@@ -136,6 +135,7 @@ def evaluate(
     lowercase: bool,
     errors: int | None,
     confidence: bool,
+    rescoring: Rescoring | None,
     **search: Any,
 ) -> None:
     """Scores the texts generated for some sources against the true ones.
@@ -144,20 +144,21 @@ def evaluate(
     the same source are alternatives: any of their targets is right. With --errors what
     is missing is marked [-so-], and what is too much {+so+}. With --confidence the area
     under the ROC curve is how often a right text has a higher confidence, the geometric
-    mean of its tokens' probabilities, than a wrong one.
+    mean of its tokens' probabilities, than a wrong one. With --rescore other models
+    choose among candidates.
     """
     from keras_encdec.evaluation import check_evaluation, evaluate_texts
 
     sources, references = read_some_pairs("An evaluation", source, target)
     check_evaluation(sources, references, tokenize=tokenize)
     with _writer(output) as write:
-        text_to_text, answers_to = searching_model(
-            saved, modules, weights, len(sources), **search
+        text_to_text, answers_to = answering_models(
+            *(saved, modules, weights, len(sources)), rescoring=rescoring, **search
         )
         ids = checked_ids(text_to_text, sources, references)
         start = time.perf_counter()
         show = progress_of(len(ids))
-        hypotheses = [*answers_to(ids, progress=show)]
+        hypotheses = [*answers_to(ids, sources, progress=show)]
         seconds = time.perf_counter() - start
         write(hypotheses)
     references = text_to_text.target_tokenizer.join(references)

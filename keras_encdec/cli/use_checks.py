@@ -1,10 +1,10 @@
 """What the commands that use a model refuse before anything heavy is imported."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_encdec.cli.arguments import require_some_line
+from keras_encdec.cli.arguments import is_checkpoint, require_some_line
 from keras_encdec.cli.checks import check_models, require_another
 from keras_encdec.cli.rescoring_file import Rescoring, with_beams
 from keras_encdec.cli.search import SAMPLING_OPTIONS, check_n_best, check_sampler
@@ -16,6 +16,7 @@ def check_evaluate(
     source: str,
     target: str | None,
     output: str | None,
+    rescoring: Rescoring | None = None,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, files without a line, and to replace them."""
@@ -24,6 +25,8 @@ def check_evaluate(
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     texts = [path for path in (source, target) if path is not None]
     require_another(output, "source or --target", texts)
+    if rescoring is not None:
+        _check_rescoring(rescoring, output, 1, options)
     for path in texts:
         require_some_line("An evaluation", path)
 
@@ -51,6 +54,12 @@ def check_generate(
     if rescoring is None:
         check_n_best(n_best, options["sampler"], options["beams"])
         return
+    _check_rescoring(rescoring, output, n_best, options)
+
+
+def _check_rescoring(
+    rescoring: Rescoring, output: str | None, n_best: int, options: Mapping[str, Any]
+) -> None:
     if n_best > rescoring.candidates:
         raise ValueError(
             "--n-best is at most the number of candidates that are rescored; received "
@@ -59,6 +68,26 @@ def check_generate(
         )
     require_another(output, "rescore", [rescoring.path])
     check_candidates(rescoring.candidates, options["sampler"], options["beams"])
+
+
+def check_calibrate(
+    saved: Sequence[str],
+    weights: Sequence[float] | None,
+    source: str,
+    target: str | None,
+    **options: Any,
+) -> None:
+    """Refuses several models, a checkpoint, and files without a line."""
+    if len(saved) > 1 or is_checkpoint(saved[0]):
+        raise ValueError(
+            "A temperature is kept with one model that was trained or saved here; "
+            f"received {', '.join(map(repr, saved))}. Give one folder that train, demo "
+            "or TextToText.save wrote."
+        )
+    check_models(saved, weights)
+    for path in (source, target):
+        if path is not None:
+            require_some_line("A calibration", path)
 
 
 def check_distill(

@@ -190,6 +190,8 @@ def train(
 
         def tell_scores() -> None:
             text_to_text.card |= _told(sources, validation, scores)
+            # What was calibrated were other weights.
+            text_to_text.temperature = 1.0
 
         def save_best() -> None:
             tell_scores()

@@ -129,6 +129,22 @@ WRONG = {
     "generate saved --rescore weights.json --output weights.json": "is --rescore too",
     "generate saved --rescore weights.json --n-best 3 --sampler beam": "reached",
     "generate saved --rescore gone.json": "'gone'",
+    "evaluate saved --source pairs.tsv --rescore empty": "that tune-rescoring wrote",
+    "evaluate saved --source pairs.tsv --rescore weights.json --beams 2": "received 3",
+    "evaluate saved --source pairs.tsv --rescore weights.json --sampler mbr": "eived 3",
+    "evaluate saved --source pairs.tsv --rescore weights.json": "reached",
+    "calibrate saved saved --source pairs.tsv": "kept with one model",
+    "calibrate hf://owner/name --source pairs.tsv": "hf://",
+    "calibrate saved --source empty": "A calibration needs at least one line",
+    "calibrate saved --source pairs.tsv --weights 2": "received 2 for 'saved'",
+    "calibrate saved --source pairs.tsv": "reached",
+    f"{TRAIN} --simcut 0": "--simcut: must be a number above 0",
+    f"{TRAIN} --cutoff 0.1": "received 0.1 without its weight",
+    f"{TRAIN} --simcut 3 --r-drop 5": "r_drop=5.0 and simcut=3.0",
+    f"{TRAIN} --simcut 3 --teacher saved": "simcut=3.0 and a teacher",
+    f"{TRAIN} --source-dropout 1.5": "--source-dropout: must be a number above 0 and",
+    f"{TRAIN} --source-shuffle 0.5": "--source-shuffle: must be a whole number",
+    f"{TRAIN} --source-dropout 0.1 --source-infilling 0.3 --simcut 3": "reached",
     f"{TRAIN} --teacher saved other": "is missing in 'other'",
     f"{TRAIN} --teacher saved saved": "reached",
     "generate saved --weights 2": "received 2 for 'saved'. Give as many",
@@ -255,7 +271,7 @@ def prepare(words):
             words = [*words, f"--{name}", str(value)]
     folders = []
     commands = "evaluate", "generate", "distill", "tune-rescoring", "shortlist"
-    if command in (*commands, "export"):
+    if command in (*commands, "calibrate", "export"):
         folders += itertools.takewhile(lambda word: word[0] != "-", words[1:])
         # Behind the models stands what is written.
         del folders[max(len(folders) - 1, 1) if command == "export" else len(folders) :]

@@ -4,6 +4,7 @@ import errno
 import gzip
 import importlib
 import io
+import json
 import os
 import pathlib
 import re
@@ -26,6 +27,7 @@ from keras_encdec.ensembles import text_ensemble
 from keras_encdec.generation import BeamSampler
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.reliability import area_under_curve
+from keras_encdec.rescoring import rescore
 from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -142,6 +144,28 @@ def test_evaluate_tells_how_confidences_find_errors(saved, tmp_path, run, eagerl
     assert f"under the ROC curve = {area:.3f}, 2 wrong of 4 texts\n" in printed
     told = re.findall(r"^line (\d)(?s:.*?)^  confidence  (\S+)$", printed, re.M)
     assert dict(told) == {"2": f"{found[1]:.3f}", "4": f"{found[3]:.3f}"}
+
+
+@pytest.mark.once
+def test_evaluate_asks_other_models_too(saved, tmp_path, run, eagerly, monkeypatch):
+    lists = [[("a b", -1.0), ("c d", -1.5)], [("c", -0.5), ("d", -1.0)]]
+    pairs = write(tmp_path / "pairs.tsv", "12\tc d\n3\td\n")
+    asked = []
+
+    def generate(self, texts, **call):
+        asked.append((self.sampler, call["num_return_sequences"]))
+        return iter(lists)
+
+    monkeypatch.setattr(TextToText, "generate", generate)
+    weights = {"format": 2, "candidates": 2, "weights": [0.0, 1.0]}
+    weights["scorers"] = [{"model": saved, "reverse": False}]
+    path = write(tmp_path / "weights.json", json.dumps(weights))
+    given = ("evaluate", saved, "--source", pairs, "--rescore", path)
+    run(*given, "--output", tmp_path / "answers.txt")
+    ranked = rescore(["12", "3"], lists, [TextToText.load(saved)], [0, 1])
+    found = (tmp_path / "answers.txt").read_text().splitlines()
+    assert found == [some[0][0] for some in ranked] != ["a b", "c"]
+    assert asked == [(BeamSampler(2), 2)]
 
 
 @pytest.mark.once
