@@ -55,6 +55,7 @@ def check_train(
     source: str | None,
     target: str | None,
     corpus: Sequence[tuple[str, int]] | None,
+    mixing_temperature: float | None,
     validation_source: str | None,
     validation_target: str | None,
     output: str,
@@ -77,6 +78,7 @@ def check_train(
         source: As in `train`, and so are all others.
         target: Likewise.
         corpus: Likewise.
+        mixing_temperature: Likewise.
         validation_source: Likewise.
         validation_target: Likewise.
         output: Likewise.
@@ -98,6 +100,16 @@ def check_train(
         raise ValueError(
             "A training reads texts, --source, or what encode made of them, --corpus; "
             f"received {'neither' if source is None else 'both'}. Give one."
+        )
+    several = corpus is not None and len(corpus) > 1
+    if mixing_temperature is not None and (
+        not several or any(times > 1 for _, times in corpus or ())
+    ):
+        raise ValueError(
+            "--mixing-temperature says how often each of several --corpus is taken; "
+            f"received {mixing_temperature:g} with "
+            f"{' '.join(map(str, corpus or ())) or 'none'}. Name several, without how "
+            "often, or leave it out."
         )
     vocabulary = {name: options.pop(name) for name in VOCABULARY_OPTIONS}
     sizes = {name: options.pop(name) for name in MODEL_OPTIONS}

@@ -35,6 +35,7 @@ from keras_encdec.cli.training_arguments import (
     add_training_option,
     options_of_run,
 )
+from keras_encdec.cli.training_pairs import training_pairs
 from keras_encdec.files import new_file
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def train(
     source: str | None,
     target: str | None,
     corpus: Sequence[tuple[str, int]] | None,
+    mixing_temperature: float | None,
     validation_source: str | None,
     validation_target: str | None,
     output: str,
@@ -194,7 +196,6 @@ def train(
     from keras_encdec.distribution import use_all_devices
     from keras_encdec.layers.activations import get_activation
     from keras_encdec.printing import tell
-    from keras_encdec.text import Corpus, MixedPairs
     from keras_encdec.text_to_text import TextToText, saved_folder
 
     # What can be seen at once, before texts are read and subwords learned.
@@ -208,12 +209,7 @@ def train(
     if initial is not None and not is_checkpoint(initial):
         initial = str(saved_folder(initial))
     teachers = [str(saved_folder(place)) for place in teacher or ()]
-    named = list(corpus or ())
-    stored = [Corpus(place) for place, _ in named]
-    sources: Any = MixedPairs(stored, [times for _, times in named]) if named else None
-    targets: Any = ()
-    if source is not None:
-        sources, targets = read_some_pairs("A training", source, target)
+    sources, targets = training_pairs(source, target, corpus, mixing_temperature)
     validation = None
     if validation_source is not None:
         validation = read_some_pairs(

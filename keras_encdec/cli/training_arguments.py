@@ -20,7 +20,12 @@ from keras_encdec.cli.arguments import (
     vocabulary_size,
 )
 from keras_encdec.cli.configuration import add_configuration, configuration
-from keras_encdec.training_options import Names, TrainingOptions, bounds_of
+from keras_encdec.training_options import (
+    Names,
+    Numbers,
+    TrainingOptions,
+    bounds_of,
+)
 
 TOKENIZERS = ("sentencepiece", "byte-level-bpe", "word", "character", "byte")
 MODEL_OPTIONS = (
@@ -107,6 +112,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="folders that the command encode wrote, with their vocabulary, in place "
         "of --source and --target, a:3 for one that a pass takes 3 times; texts are "
         "read if not given",
+    )
+    parser.add_argument(
+        "--mixing-temperature",
+        type=Within(Numbers(kind=float, least=1)),
+        help="take the smaller of several --corpus more often, so that shares are "
+        "those of sizes to the power of 1 / temperature, as 5; each once, or as often "
+        "as is said behind it, if not given",
     )
     parser.set_defaults(given={})
     parser.add_argument(

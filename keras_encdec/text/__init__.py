@@ -21,7 +21,7 @@ from keras_encdec.text.error_rates import (
 )
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.keras_hub import KerasHubTokenizer
-from keras_encdec.text.mixing import MixedPairs
+from keras_encdec.text.mixing import MixedPairs, times_by_temperature
 from keras_encdec.text.noise import (
     DeleteTokens,
     InfillSpans,
@@ -80,6 +80,7 @@ __all__ = [
     "teacher_forcing",
     "text_dataset",
     "text_differences",
+    "times_by_temperature",
     "token_error_rate",
     "unknown_tokens",
     "worst_texts",

@@ -18,7 +18,8 @@ class MixedPairs:
 
     Args:
         parts: Sequences of pairs, such as `Corpus`, of the same tokenizers.
-        times: How many times a pass takes each of them, positive integers.
+        times: How many times a pass takes each of them, numbers of at least 1: of 2.5
+            it takes every second pair once more, the same ones in each pass.
 
     Raises:
         ValueError: If there are no parts, or not as many numbers, or one is not
@@ -39,14 +40,16 @@ class MixedPairs:
         ```
     """
 
-    def __init__(self, parts: Sequence[PairsOfIds], times: Sequence[int]) -> None:
-        if len(parts) != len(times) or not parts or any(n < 1 for n in times):
+    def __init__(self, parts: Sequence[PairsOfIds], times: Sequence[float]) -> None:
+        sound = all(1 <= n < np.inf for n in times)
+        if len(parts) != len(times) or not parts or not sound:
             raise ValueError(
                 "A mixture has at least one part, and for each how many times a pass "
                 f"takes it, 1 or more; received {len(parts)} parts and {times!r}."
             )
         self.parts, self.times = list(parts), list(times)
-        self._ends = np.cumsum([len(x) * n for x, n in zip(parts, times, strict=True)])
+        sizes = [round(len(x) * n) for x, n in zip(parts, times, strict=True)]
+        self._ends = np.cumsum(sizes)
 
     @property
     def digest(self) -> str:
@@ -59,8 +62,11 @@ class MixedPairs:
 
     def lengths(self) -> np.ndarray:
         """Returns the numbers of ids of each source and target, `(N, 2)`."""
-        pairs = zip(self.parts, self.times, strict=True)
-        return np.concatenate([np.tile(x.lengths(), (n, 1)) for x, n in pairs])
+        sizes = np.diff(self._ends, prepend=0)
+        return np.concatenate([
+            part.lengths()[_rows(np.arange(size), size, len(part))]
+            for part, size in zip(self.parts, sizes, strict=True)
+        ])  # fmt: skip
 
     def ids(self, side: str, rows: Sequence[int]) -> list[Any]:
         """Returns the ids of some pairs.
@@ -78,7 +84,53 @@ class MixedPairs:
         for number in np.unique(part_of):
             part, places = self.parts[number], np.flatnonzero(part_of == number)
             begin = self._ends[number - 1] if number else 0
-            its = (numbers[places] - begin) % len(part)
+            size = self._ends[number] - begin
+            its = _rows(numbers[places] - begin, size, len(part))
             for place, ids in zip(places, part.ids(side, its), strict=True):
                 found[place] = ids
         return found
+
+
+def times_by_temperature(sizes: Sequence[int], temperature: float) -> list[float]:
+    """Returns how often to take corpora so that small ones are not drowned.
+
+    Each has then a share of `size ** (1 / temperature)` of all, and the largest is
+    taken once.
+
+    Args:
+        sizes: Their numbers of pairs.
+        temperature: At least 1, by which shares are those of the sizes; the higher, the
+            more they are alike.
+
+    Returns:
+        A number of at least 1 for each, as `MixedPairs` takes them.
+
+    Raises:
+        ValueError: If the temperature is below 1 or not finite, or a size not positive.
+
+    Example:
+        ```python
+        from keras_encdec.text import times_by_temperature
+
+        print(times_by_temperature([1000, 100_000], temperature=5))  # [39.8, 1.0]
+        ```
+
+    Reference:
+        Arivazhagan et al. 2019, Massively Multilingual Neural Machine Translation in
+        the Wild, section 4.
+    """
+    if not 1 <= temperature < np.inf or not len(sizes) or min(sizes) < 1:
+        raise ValueError(
+            "Corpora of at least one pair are mixed by a temperature of at least 1; "
+            f"received {temperature!r} for sizes of {sizes!r:.200}. Raise it."
+        )
+    largest = max(sizes)
+    return [(largest / size) ** (1 - 1 / temperature) for size in sizes]
+
+
+def _rows(places: np.ndarray, size: int, number: int) -> np.ndarray:
+    """Which of a number of rows stand at places among so many times of them."""
+    whole = size // number * number
+    rest = max(size - whole, 1)
+    # What is left over is spread among all of them.
+    return np.where(places < whole, places % number, (places - whole) * number // rest)
