@@ -50,6 +50,7 @@ from keras_encdec.rescoring import ModelScorer as ModelScorer
 from keras_encdec.rescoring import rescore as rescore
 from keras_encdec.rescoring import tune_rescoring as tune_rescoring
 from keras_encdec.run import train as train
+from keras_encdec.tags import with_tag as with_tag
 from keras_encdec.text import ByteLevelBPETokenizer as ByteLevelBPETokenizer
 from keras_encdec.text import ByteTokenizer as ByteTokenizer
 from keras_encdec.text import CharacterTokenizer as CharacterTokenizer

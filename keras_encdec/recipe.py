@@ -8,6 +8,7 @@ import keras
 from keras_encdec.annotations import Text
 from keras_encdec.model import EncoderDecoder
 from keras_encdec.printing import tell
+from keras_encdec.tags import tag_symbol
 from keras_encdec.text import (
     ByteLevelBPETokenizer,
     ByteTokenizer,
@@ -26,6 +27,7 @@ def make_tokenizer(
     texts: Sequence[Text],
     vocabulary_size: int = 8000,
     continuation: str | None = None,
+    tags: Sequence[str] = (),
 ) -> Tokenizer:
     """Builds a tokenizer of a kind from texts, and tells if it could not be as asked.
 
@@ -38,6 +40,7 @@ def make_tokenizer(
             texts have fewer pieces; bytes have their own.
         continuation: Of words alone: what ends a piece that the next one continues,
             such as `"@@"`.
+        tags: Of SentencePiece alone: as in `learn_subwords`.
 
     Returns:
         A `Tokenizer`.
@@ -60,7 +63,7 @@ def make_tokenizer(
     if kind == "byte":
         return ByteTokenizer()
     if kind == "sentencepiece":
-        return learn_subwords(texts, vocabulary_size)
+        return learn_subwords(texts, vocabulary_size, tags=tags)
     if kind == "byte-level-bpe":
         return _learn_byte_pairs(texts, vocabulary_size)
     if kind not in TOKENIZERS:
@@ -108,6 +111,7 @@ def learn_subwords(
     vocabulary_size: int,
     *,
     character_coverage: float = 1.0,
+    tags: Sequence[str] = (),
     **options: Any,
 ) -> Any:
     """Learns SentencePiece's subwords, fewer and told so if the texts have no more.
@@ -116,6 +120,8 @@ def learn_subwords(
         texts: A list of texts.
         vocabulary_size: The number of ids, the four special ones included.
         character_coverage: The share of characters to cover, 1 for all.
+        tags: Words that are one id each, though the texts have none of them, for
+            `with_tag`.
         **options: Of `SentencePieceTokenizer.train`.
 
     Returns:
@@ -136,6 +142,7 @@ def learn_subwords(
         vocabulary_size,
         character_coverage=character_coverage,
         hard_vocab_limit=False,
+        user_defined_symbols=[*map(tag_symbol, tags)],
         **options,
     )
     _tell_fewer("SentencePiece", tokenizer, texts, vocabulary_size)

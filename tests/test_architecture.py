@@ -90,8 +90,9 @@ IMPORTS = {
     },
     "reliability": set(),
     "rescoring": {"confidence", "option_checks", "protocol", "text", "text_to_text"},
-    "recipe": {"text", "model", "printing", "text_to_text"},
     "lexicon": {"generation", "option_checks", "text_checks"},
+    "tags": {"text", "text_to_text"},
+    "recipe": {"text", "model", "printing", "tags", "text_to_text"},
     "distribution": {"backend"},
     "run": {
         "backend",

@@ -258,6 +258,7 @@ def load_model(
     *,
     source_language: str | None = None,
     target_language: str | None = None,
+    tag: str | None = None,
 ) -> "TextToText":
     """Returns the `TextToText` of a saved folder, or of a checkpoint.
 
@@ -266,23 +267,18 @@ def load_model(
         modules: As in `TextToText.load`.
         source_language: As in `TextToText.from_preset`.
         target_language: Likewise.
+        tag: As in `with_tag`, or None.
     """
     from keras_encdec.text_to_text import TextToText
 
     if is_checkpoint(place):
         return TextToText.from_preset(place, source_language, target_language)
-    return TextToText.load(place, modules)
+    text_to_text = TextToText.load(place, modules)
+    if tag is None:
+        return text_to_text
+    from keras_encdec.tags import with_tag
 
-
-def add_languages(parser: argparse._ActionsContainer) -> None:
-    """Adds the languages of a checkpoint that knows several."""
-    for side, way in (("source", "from"), ("target", "to")):
-        parser.add_argument(
-            f"--{side}-language",
-            metavar="NAME",
-            help=f"language to translate {way}, as the checkpoint spells it: de, "
-            "de_DE, deu_Latn; none if not given",
-        )
+    return with_tag(text_to_text, tag)
 
 
 def add_licence(parser: argparse._ActionsContainer) -> None:

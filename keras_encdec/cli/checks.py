@@ -56,6 +56,7 @@ def check_train(
     target: str | None,
     corpus: Sequence[tuple[str, int]] | None,
     mixing_temperature: float | None,
+    both_directions: Sequence[str] | None,
     validation_source: str | None,
     validation_target: str | None,
     output: str,
@@ -64,6 +65,7 @@ def check_train(
     initial: str | None,
     source_language: str | None,
     target_language: str | None,
+    tag: str | None,
     teacher: Sequence[str] | None,
     given: Collection[str],
     config: str | None,
@@ -79,6 +81,7 @@ def check_train(
         target: Likewise.
         corpus: Likewise.
         mixing_temperature: Likewise.
+        both_directions: Likewise.
         validation_source: Likewise.
         validation_target: Likewise.
         output: Likewise.
@@ -87,6 +90,7 @@ def check_train(
         initial: Likewise.
         source_language: Likewise.
         target_language: Likewise.
+        tag: Likewise.
         teacher: Likewise.
         given: The names of the arguments that stood in the command, or in its file of
             options.
@@ -114,8 +118,12 @@ def check_train(
     vocabulary = {name: options.pop(name) for name in VOCABULARY_OPTIONS}
     sizes = {name: options.pop(name) for name in MODEL_OPTIONS}
     if corpus is not None:
-        _check_with_corpus(target, options["sampling"], vocabulary, given)
-    check_languages(initial, source_language, target_language)
+        refused: dict[str, Any] = {"target": target, "sampling": options["sampling"]}
+        refused |= {"tag": tag, "both_directions": both_directions}
+        _check_with_corpus(refused, given)
+    if both_directions is not None:
+        _check_both_directions(both_directions, initial, vocabulary)
+    check_languages(initial, source_language, target_language, tag)
     TrainingOptions(**options).check_company(
         validation=validation_source is not None, teacher=teacher is not None
     )
@@ -158,15 +166,31 @@ def check_train(
             require_some_line(purpose, path)
 
 
-def _check_with_corpus(
-    target: str | None,
-    sampling: float | None,
-    vocabulary: Mapping[str, Any],
-    given: Collection[str],
+def _check_both_directions(
+    tags: Sequence[str], initial: str | None, vocabulary: Mapping[str, Any]
 ) -> None:
+    if tags[0] == tags[1]:
+        raise ValueError(
+            "The tags of --both-directions tell them apart; received "
+            f"{' '.join(tags)}. Give two."
+        )
+    kinds = {
+        vocabulary[kind] or vocabulary["tokenizer"]
+        for kind in ("source_tokenizer", "target_tokenizer")
+    }
+    shared = vocabulary["shared_vocabulary"] or vocabulary["vocabulary"]
+    if initial is None and (kinds != {"sentencepiece"} or not shared):
+        raise ValueError(
+            "--both-directions needs one vocabulary of SentencePiece for both sides; "
+            f"received {' and '.join(sorted(kinds))}, "
+            f"{'' if shared else 'not '}shared. Give --shared-vocabulary too, or "
+            "--vocabulary, and no other tokenizer."
+        )
+
+
+def _check_with_corpus(others: Mapping[str, Any], given: Collection[str]) -> None:
     refused = [name for name in VOCABULARY_OPTIONS if name in given]
-    refused += ["target"] * (target is not None)
-    refused += ["sampling"] * (sampling is not None)
+    refused += [name for name, value in others.items() if value is not None]
     if refused:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
         raise ValueError(
@@ -289,6 +313,7 @@ def check_models(
     weights: Sequence[float] | None,
     source_language: str | None = None,
     target_language: str | None = None,
+    tag: str | None = None,
 ) -> None:
     """Refuses weights that are not one for each of several models, and languages.
 
@@ -297,6 +322,7 @@ def check_models(
         weights: Likewise.
         source_language: As in `check_languages`.
         target_language: Likewise.
+        tag: Likewise.
 
     Raises:
         ValueError: If there are others, or as in `check_languages`.
@@ -309,7 +335,7 @@ def check_models(
         ```
     """
     for place in saved:
-        check_languages(place, source_language, target_language)
+        check_languages(place, source_language, target_language, tag)
     if weights is not None and (len(weights) != len(saved) or len(saved) == 1):
         raise ValueError(
             "--weights are a number for each of several models; received "
@@ -319,19 +345,31 @@ def check_models(
 
 
 def check_languages(
-    place: str | None, source_language: str | None, target_language: str | None
+    place: str | None,
+    source_language: str | None,
+    target_language: str | None,
+    tag: str | None = None,
 ) -> None:
-    """Refuses languages for what is no checkpoint, before anything is loaded.
+    """Refuses languages for what is no checkpoint, and a tag for what is one.
 
     Args:
         place: What `saved_or_checkpoint` takes, or None.
         source_language: As in `load_model`.
         target_language: Likewise.
+        tag: As in `load_model`.
 
     Raises:
-        ValueError: If a language is given, and the place is another or none.
+        ValueError: If a language is given, and the place is another or none; or a tag,
+            and it is a checkpoint or none.
     """
-    if place is not None and is_checkpoint(place):
+    checkpoint = place is not None and is_checkpoint(place)
+    if tag is not None and (checkpoint or place is None):
+        raise ValueError(
+            "Only a model that was trained here with several tags is told one; "
+            f"received --tag {tag} with {'none' if place is None else repr(place)}. "
+            "Leave it out."
+        )
+    if checkpoint:
         return
     for side, language in (("source", source_language), ("target", target_language)):
         if language is not None:

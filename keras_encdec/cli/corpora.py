@@ -13,6 +13,7 @@ from keras_encdec.cli.arguments import (
     file_of_vocabulary,
 )
 from keras_encdec.cli.checks import check_encode
+from keras_encdec.cli.models import word
 from keras_encdec.cli.program import program
 from keras_encdec.interrupts import check_interrupt, interrupts_kept
 from keras_encdec.training_options import Numbers
@@ -51,6 +52,13 @@ def add_commands(commands: Commands) -> None:
         type=file_of_vocabulary,
         help="SentencePiece model for both sides, as the command vocabulary writes it",
     )
+    added.add_argument(
+        "--tag",
+        type=word,
+        metavar="WORD",
+        help="what to put at the head of each source, a symbol of the vocabulary; "
+        "nothing if not given",
+    )
     added.add_argument("--output", required=True, help="folder to write: corpus")
     added.add_argument(
         "--min-length",
@@ -75,6 +83,7 @@ def encode(
     source: Sequence[str],
     target: Sequence[str] | None,
     vocabulary: str,
+    tag: str | None,
     output: str,
     min_length: int,
     max_ratio: float | None,
@@ -86,9 +95,12 @@ def encode(
     where it was when the same command is given again.
     """
     from keras_encdec.printing import tell
+    from keras_encdec.tags import tag_id
     from keras_encdec.text import SentencePieceTokenizer, encode_corpus, stream_pairs
 
     tokenizer = SentencePieceTokenizer(vocabulary)
+    if tag is not None:
+        tag_id(tokenizer, tag)  # Raises if there is none.
     told = 0
 
     def progress(read: int, kept: int) -> None:
@@ -100,9 +112,11 @@ def encode(
 
     targets = [None] * len(source) if target is None else target
     files = zip(source, targets, strict=True)
+    pairs = itertools.chain.from_iterable(itertools.starmap(stream_pairs, files))
+    tagged = ((text if tag is None else f"{tag} {text}", true) for text, true in pairs)
     with interrupts_kept(until_checked=True):
         counts = encode_corpus(
-            itertools.chain.from_iterable(itertools.starmap(stream_pairs, files)),
+            tagged,
             tokenizer,
             tokenizer,
             output,

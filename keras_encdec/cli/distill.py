@@ -7,11 +7,11 @@ from keras_encdec.cli.answers import add_resume, write_answers
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
-    add_languages,
     add_saved,
     file_of_texts,
     new_file_place,
 )
+from keras_encdec.cli.models import add_languages
 from keras_encdec.cli.search import add_search
 from keras_encdec.cli.use_checks import check_distill
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
-    add_languages,
     add_licence,
     add_saved,
     file_of_texts,
@@ -17,7 +16,7 @@ from keras_encdec.cli.arguments import (
     tell_licence,
 )
 from keras_encdec.cli.checks import check_models, require_packages
-from keras_encdec.cli.models import load_models
+from keras_encdec.cli.models import add_languages, load_models
 from keras_encdec.cli.search import add_beams, make_sampler
 from keras_encdec.files import require_place_of_folder
 from keras_encdec.saved_parts import EXPORT_FILES, saved_folder
@@ -142,7 +141,8 @@ def export(
     the version's folder is put in its place. The other formats take ids or tokens.
     """
     sampler = make_sampler(beams=beams, length_penalty=length_penalty)
-    languages = {x: options.pop(x) for x in ("source_language", "target_language")}
+    told = "source_language", "target_language", "tag"
+    languages = {name: options.pop(name) for name in told}
     text_to_text = load_models(saved, modules, weights, **languages)
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler, max_length=max_length
@@ -167,10 +167,11 @@ def check_export(
     overwrite: bool,
     source_language: str | None = None,
     target_language: str | None = None,
+    tag: str | None = None,
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, and a place that is taken."""
-    check_models(saved, weights, source_language, target_language)
+    check_models(saved, weights, source_language, target_language, tag)
     if format != "saved-model" and len(saved) > 1:
         raise ValueError(
             f"Only a SavedModel holds several models; received {len(saved)} and "

@@ -14,7 +14,6 @@ from keras_encdec.cli.arguments import (
     new_file_place,
     portion,
     positive,
-    read_some_pairs,
     tell_licence,
     vocabulary_size,
 )
@@ -25,7 +24,7 @@ from keras_encdec.cli.checks import (
     no_lines,
 )
 from keras_encdec.cli.initial_model import check_initial
-from keras_encdec.cli.models import teacher_of
+from keras_encdec.cli.models import teacher_of, word
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
@@ -35,7 +34,11 @@ from keras_encdec.cli.training_arguments import (
     add_training_option,
     options_of_run,
 )
-from keras_encdec.cli.training_pairs import training_pairs
+from keras_encdec.cli.training_pairs import (
+    check_both_directions,
+    training_pairs,
+    validation_pairs,
+)
 from keras_encdec.files import new_file
 
 if TYPE_CHECKING:
@@ -111,6 +114,16 @@ def add_commands(commands: Commands) -> None:
         help="share of characters to cover; 0.9995 for Chinese or Japanese",
     )
 
+    added.add_argument(
+        "--tags",
+        nargs="+",
+        default=[],
+        type=word,
+        metavar="WORD",
+        help="words that are one id each, to tell at the head of a source which task "
+        "is meant, as '<de>'",
+    )
+
     added = add_command(
         commands,
         train,
@@ -143,7 +156,12 @@ def demo(output: str, **options: Any) -> None:
 
 
 def vocabulary(
-    input: Sequence[str], output: str, size: int, type: str, character_coverage: float
+    input: Sequence[str],
+    output: str,
+    size: int,
+    type: str,
+    character_coverage: float,
+    tags: Sequence[str],
 ) -> None:
     """Learns a SentencePiece vocabulary from raw text files, joint if several."""
     from keras_encdec.printing import tell
@@ -155,7 +173,11 @@ def vocabulary(
         if not texts:
             raise no_lines(input)
         tokenizer = learn_subwords(
-            texts, size, model_type=type, character_coverage=character_coverage
+            texts,
+            size,
+            model_type=type,
+            character_coverage=character_coverage,
+            tags=tags,
         )
         file.write_bytes(tokenizer.proto)
     tell(f"{tokenizer.vocabulary_size:,} ids from {len(texts):,} lines: {output}")
@@ -166,6 +188,7 @@ def train(
     target: str | None,
     corpus: Sequence[tuple[str, int]] | None,
     mixing_temperature: float | None,
+    both_directions: Sequence[str] | None,
     validation_source: str | None,
     validation_target: str | None,
     output: str,
@@ -174,6 +197,7 @@ def train(
     initial: str | None,
     source_language: str | None,
     target_language: str | None,
+    tag: str | None,
     teacher: Sequence[str] | None,
     given: Mapping[str, Any],
     config: str | None,
@@ -209,23 +233,28 @@ def train(
     if initial is not None and not is_checkpoint(initial):
         initial = str(saved_folder(initial))
     teachers = [str(saved_folder(place)) for place in teacher or ()]
-    sources, targets = training_pairs(source, target, corpus, mixing_temperature)
-    validation = None
-    if validation_source is not None:
-        validation = read_some_pairs(
-            "A validation", validation_source, validation_target
-        )
+    sources, targets = training_pairs(
+        source, target, corpus, mixing_temperature, both_directions
+    )
+    validation = validation_pairs(validation_source, validation_target, both_directions)
     if folder.epochs_done and not overwrite:
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:
         text_to_text = load_model(
-            initial, source_language=source_language, target_language=target_language
+            initial,
+            source_language=source_language,
+            target_language=target_language,
+            tag=tag,
         )
         check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
     else:
         text_to_text = _untrained(
-            sources, targets, options["max_length"], options["seed"], **recipe
+            *(sources, targets, options["max_length"], options["seed"]),
+            tags=both_directions or (),
+            **recipe,
         )
+    if both_directions is not None:
+        check_both_directions(text_to_text, both_directions)
     tell_licence(text_to_text, licence)
     text_to_text.card["name"] = folder.path.name
     more: dict[str, Any] = {}
@@ -253,6 +282,8 @@ def train(
             "initial": initial,
             "source_language": source_language,
             "target_language": target_language,
+            "tag": tag,
+            "both_directions": both_directions,
             # One alone as it was told before there could be several.
             "teacher": teachers if len(teachers) > 1 else next(iter(teachers), None),
         },
@@ -304,13 +335,14 @@ def _untrained(
     vocabulary_size: int,
     shared_vocabulary: bool,
     continuation: str | None,
+    tags: Sequence[str],
     **model: Any,
 ) -> "TextToText":
     from keras_encdec.recipe import build, make_tokenizer
     from keras_encdec.text import SentencePieceTokenizer
 
     kinds = [kind or tokenizer for kind in (source_tokenizer, target_tokenizer)]
-    more = vocabulary_size, continuation
+    more = vocabulary_size, continuation, tags
     if not targets:
         tokenizers = [*sources.parts[0].tokenizers]
     elif vocabulary is not None:

@@ -1,5 +1,6 @@
 """Trained models as a command uses them: several as one, with the search asked for."""
 
+import argparse
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,37 @@ from keras_encdec.cli.search import bayes_risk_options, make_sampler, too_many
 
 if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText
+
+
+def add_languages(parser: argparse._ActionsContainer) -> None:
+    """Adds what a model of several languages, or tasks, is told."""
+    for side, way in (("source", "from"), ("target", "to")):
+        parser.add_argument(
+            f"--{side}-language",
+            metavar="NAME",
+            help=f"language to translate {way}, as the checkpoint spells it: de, "
+            "de_DE, deu_Latn; none if not given",
+        )
+    parser.add_argument(
+        "--tag",
+        type=word,
+        metavar="WORD",
+        help="what stands at the head of each source, of a model that was trained with "
+        "several tags; none if not given",
+    )
+
+
+def word(text: str) -> str:
+    """Returns a word that was typed: the type of an argument.
+
+    Args:
+        text: What was typed.
+    """
+    if not text or text.split() != [text]:
+        raise argparse.ArgumentTypeError(
+            f"must be a word, as '<de>', without spaces; received {text!r:.30}"
+        )
+    return text
 
 
 def load_models(
@@ -65,6 +97,7 @@ def searching_model(
     *,
     source_language: str | None = None,
     target_language: str | None = None,
+    tag: str | None = None,
     max_length: int | None,
     seed: int = 0,
     batch_size: int | None,
@@ -81,6 +114,7 @@ def searching_model(
         n_best: The number of texts for each of them.
         source_language: As in `load_model`.
         target_language: Likewise.
+        tag: Likewise.
         max_length: As in `add_search`, and so are all others.
         seed: Likewise.
         batch_size: Likewise.
@@ -101,6 +135,7 @@ def searching_model(
         weights,
         source_language=source_language,
         target_language=target_language,
+        tag=tag,
     )
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler,

@@ -8,7 +8,6 @@ from keras_encdec.cli.answers import checked_ids, progress_of
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
-    add_languages,
     add_pairs,
     add_saved,
     count,
@@ -17,7 +16,7 @@ from keras_encdec.cli.arguments import (
     read_some_pairs,
 )
 from keras_encdec.cli.checks import require_packages
-from keras_encdec.cli.models import searching_model
+from keras_encdec.cli.models import add_languages, searching_model
 from keras_encdec.cli.search import add_search
 from keras_encdec.cli.use_checks import check_evaluate
 

@@ -10,7 +10,6 @@ from keras_encdec.cli.arguments import (
     Commands,
     Within,
     add_command,
-    add_languages,
     add_pairs,
     add_saved,
     load_model,
@@ -19,7 +18,7 @@ from keras_encdec.cli.arguments import (
     read_some_pairs,
     saved_or_checkpoint,
 )
-from keras_encdec.cli.models import searching_model
+from keras_encdec.cli.models import add_languages, searching_model
 from keras_encdec.cli.program import program
 from keras_encdec.cli.rescoring_file import Rescoring, place_of_model, with_beams
 from keras_encdec.cli.search import add_search

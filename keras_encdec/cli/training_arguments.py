@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from keras_encdec.cli.arguments import (
     Within,
-    add_languages,
     add_licence,
     add_pairs,
     file_of_texts,
@@ -20,6 +19,7 @@ from keras_encdec.cli.arguments import (
     vocabulary_size,
 )
 from keras_encdec.cli.configuration import add_configuration, configuration
+from keras_encdec.cli.models import add_languages, word
 from keras_encdec.training_options import (
     Names,
     Numbers,
@@ -119,6 +119,15 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="take the smaller of several --corpus more often, so that shares are "
         "those of sizes to the power of 1 / temperature, as 5; each once, or as often "
         "as is said behind it, if not given",
+    )
+    parser.add_argument(
+        "--both-directions",
+        nargs=2,
+        type=word,
+        metavar=("TAG", "BACK"),
+        help="learn from pairs as they are and turned around, with these words at the "
+        "head of sources, as '<de>' '<en>'; --initial and --tag go on with one "
+        "direction; as they are alone if not given",
     )
     parser.set_defaults(given={})
     parser.add_argument(

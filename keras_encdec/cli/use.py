@@ -17,7 +17,6 @@ from keras_encdec.cli.answers import (
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
-    add_languages,
     add_pairs,
     add_saved,
     file_of_texts,
@@ -25,6 +24,7 @@ from keras_encdec.cli.arguments import (
     positive,
     read_some_pairs,
 )
+from keras_encdec.cli.models import add_languages
 from keras_encdec.cli.partial_output import (
     as_line,
     written_lines,

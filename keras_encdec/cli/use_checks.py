@@ -20,8 +20,8 @@ def check_evaluate(
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, files without a line, and to replace them."""
-    languages = options["source_language"], options["target_language"]
-    check_models(saved, weights, *languages)
+    told = (options[x] for x in ("source_language", "target_language", "tag"))
+    check_models(saved, weights, *told)
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     texts = [path for path in (source, target) if path is not None]
     require_another(output, "source or --target", texts)
@@ -47,8 +47,8 @@ def check_generate(
             "--resume goes on with the file of --output, for that of --source; "
             f"received --source {source} and --output {output}. Name a file with each."
         )
-    languages = options["source_language"], options["target_language"]
-    check_models(saved, weights, *languages)
+    told = (options[x] for x in ("source_language", "target_language", "tag"))
+    check_models(saved, weights, *told)
     check_sampler(**{name: options[name] for name in SAMPLING_OPTIONS})
     require_another(output, "source", [source])
     if rescoring is None:

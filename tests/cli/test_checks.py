@@ -138,6 +138,16 @@ WRONG = {
     "calibrate saved --source empty": "A calibration needs at least one line",
     "calibrate saved --source pairs.tsv --weights 2": "received 2 for 'saved'",
     "calibrate saved --source pairs.tsv": "reached",
+    f"{TRAIN} --both-directions <a> <a>": "tell them apart; received <a> <a>",
+    f"{TRAIN} --both-directions <a>": "--both-directions: expected 2 arguments",
+    f"{TRAIN} --both-directions <a> <b>": "received sentencepiece, not shared. Give",
+    f"{TRAIN} --both-directions <a> <b> --shared-vocabulary --tokenizer word": "word,",
+    f"{TRAIN} --both-directions <a> <b> --shared-vocabulary": "reached",
+    "train --corpus corpus --output run --both-directions <a> <b>": "and --both-direc",
+    f"{TRAIN} --tag <a>": "--tag <a> with none. Leave it out",
+    f"{TRAIN} --tag <a> --initial saved": "reached",
+    "generate saved --tag <a>": "reached",
+    "evaluate hf://owner/name --source pairs.tsv --tag <a>": "--tag <a> with 'hf://own",
     f"{TRAIN} --mixing-temperature 5": "received 5 with none. Name several",
     "train --corpus corpus --output run --mixing-temperature 5": "with corpus:1. Name",
     "train --corpus corpus:2 corpus --output run --mixing-temperature 5": "corpus:2",
@@ -313,7 +323,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         # One needs no Keras, and has written what it writes.
         called += [words] * (words[0] == "init")
         assert len(called) == number + 1
-    commands = {"README": 4, "training": 11, "recipes": 9, "export": 3, "pretrained": 5}
+    commands = {"README": 4, "training": 19, "recipes": 9, "export": 3, "pretrained": 5}
     commands |= {"scale": 5, "generation": 8, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 

@@ -26,6 +26,7 @@ from keras_encdec.cli.program import program
 from keras_encdec.interrupts import Terminated
 from keras_encdec.model import Ensemble
 from keras_encdec.recipe import build
+from keras_encdec.tags import tag_id
 from keras_encdec.text import (
     ByteLevelBPETokenizer,
     ByteTokenizer,
@@ -797,3 +798,31 @@ def test_what_a_checkpoint_has_already_is_not_asked_of_it(
         "received --hidden-dim=32 where it has 16; --num-heads=4 where it has 4 and 2; "
         "--positions='rotary' where it has 'sinusoidal'. Leave that out"
     ) in line
+
+
+@pytest.mark.once
+def test_both_directions_and_then_one(tmp_path, run):
+    words = [f"{x}{y}" for x in "abc" for y in "abc"]
+    rows = "".join(f"{word}\t{word[::-1]}{word}\n" for word in words)
+    pairs = write(tmp_path / "pairs.tsv", rows)
+    given = ("--source", pairs, "--validation-source", pairs, "--epochs", 1)
+    both, one = tmp_path / "both", tmp_path / "one"
+    run(
+        *("train", *given, "--both-directions", "<long>", "<short>", "--output", both),
+        *("--shared-vocabulary", "--vocabulary-size", 30, *SMALL),
+    )
+    found = TextToText.load(both)
+    assert not found.source_tokenizer.prefix_ids
+    assert found.model.source_embedding.table is found.model.target_embedding.table
+    more = ("--initial", both, "--tag", "<long>", "--output", one)
+    run("train", *given, *more)
+    tagged = TextToText.load(one)
+    assert tagged.source_tokenizer.prefix_ids == (
+        tag_id(found.source_tokenizer, "<long>"),
+    )
+    # It goes on, from the file of its options too.
+    run("train", *given[:-1], 2, *more, "--schedule", "constant", "--overwrite")
+    for folder in (both, one):
+        run("train", "--config", folder / "options.toml")
+    printed = run("generate", both, "--source", pairs, "--tag", "<short>").out
+    assert len(printed.splitlines()) == len(words)
