@@ -532,10 +532,9 @@ class TextToText:
         """
         # Before the work, not after it.
         check_evaluation(sources, targets, tokenize=tokenize)
-        texts = self(sources, **call)
         return evaluate_texts(
             sources,
-            texts,
+            self(sources, **call),
             self.target_tokenizer.join(targets),
             tokenize=tokenize,
             lowercase=lowercase,
@@ -645,12 +644,11 @@ class TextToText:
             config = dict(json.loads((saved / CONFIG_FILE).read_text("utf-8")))
         check_format(config.pop("format", None), saved / CONFIG_FILE)
         with name_folder_in_errors(saved):
-            max_length, card = config.pop("max_length"), config.pop("card", {})
-            temperature = config.pop("temperature", 1.0)
+            card, temperature = config.pop("card", {}), config.pop("temperature", 1.0)
+            parts = {"max_length": config.pop("max_length"), "force_prefix": False}
             search = take_search_from_config(config)
-            parts = {name: part_from_config(part) for name, part in config.items()}
+            parts |= {name: part_from_config(part) for name, part in config.items()}
             model = keras.saving.load_model(saved / MODEL_FILE, safe_mode=True)
-            parts |= {"max_length": max_length, "force_prefix": False}
             loaded = cls(model=model, **search, **parts)
             loaded.card, loaded.temperature = dict(card), float(temperature)
             return loaded

@@ -6,7 +6,6 @@ from typing import Any
 from keras_encdec.cli.arguments import (
     Commands,
     add_command,
-    add_languages,
     add_pairs,
     add_saved,
     file_of_texts,
@@ -14,7 +13,7 @@ from keras_encdec.cli.arguments import (
     positive,
     read_some_pairs,
 )
-from keras_encdec.cli.models import searching_model
+from keras_encdec.cli.models import add_languages, searching_model
 from keras_encdec.cli.search import add_search
 from keras_encdec.cli.use_checks import check_shortlist
 from keras_encdec.files import new_file
