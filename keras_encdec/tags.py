@@ -15,7 +15,7 @@ def with_tag(text_to_text: TextToText, tag: str) -> TextToText:
         text_to_text: A `TextToText` that was trained on sources with tags, whose
             `SentencePieceTokenizer` has each as a symbol, as `learn_subwords(tags=)`
             learns them. The model is shared.
-        tag: The tag, such as `"<de>"`.
+        tag: The tag, such as `"__de__"`.
 
     Returns:
         A `TextToText`.
@@ -30,10 +30,10 @@ def with_tag(text_to_text: TextToText, tag: str) -> TextToText:
         from keras_encdec.recipe import learn_subwords
 
         texts = ["one two", "eins zwei"]
-        tokenizer = learn_subwords(texts, 30, tags=["<de>", "<en>"])
+        tokenizer = learn_subwords(texts, 30, tags=["__de__", "__en__"])
         small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1}
         both = build(tokenizer, tokenizer, max_length=4, **small)
-        assert with_tag(both, "<de>")(["one"]) == both(["<de> one"])
+        assert with_tag(both, "__de__")(["one"]) == both(["__de__ one"])
         ```
 
     Reference:
@@ -68,7 +68,7 @@ def tag_id(tokenizer: Tokenizer, tag: str) -> int:
         from keras_encdec.recipe import learn_subwords
         from keras_encdec.tags import tag_id
 
-        print(tag_id(learn_subwords(["one"], 20, tags=["<de>"]), "<de>"))
+        print(tag_id(learn_subwords(["one"], 20, tags=["__de__"]), "__de__"))
         ```
     """
     if isinstance(tokenizer, SentencePieceTokenizer):
@@ -96,7 +96,7 @@ def tag_symbol(tag: str) -> str:
         ```python
         from keras_encdec.tags import tag_symbol
 
-        print(tag_symbol("<de>"))
+        print(tag_symbol("__de__"))
         ```
     """
     # What stands there for the space before a word.

@@ -121,7 +121,7 @@ def add_commands(commands: Commands) -> None:
         type=word,
         metavar="WORD",
         help="words that are one id each, to tell at the head of a source which task "
-        "is meant, as '<de>'",
+        "is meant, as __de__",
     )
 
     added = add_command(

@@ -38,7 +38,7 @@ def word(text: str) -> str:
     """
     if not text or text.split() != [text]:
         raise argparse.ArgumentTypeError(
-            f"must be a word, as '<de>', without spaces; received {text!r:.30}"
+            f"must be a word, as __de__, without spaces; received {text!r:.30}"
         )
     return text
 

@@ -126,7 +126,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         type=word,
         metavar=("TAG", "BACK"),
         help="learn from pairs as they are and turned around, with these words at the "
-        "head of sources, as '<de>' '<en>'; --initial and --tag go on with one "
+        "head of sources, as __de__ __en__; --initial and --tag go on with one "
         "direction; as they are alone if not given",
     )
     parser.set_defaults(given={})

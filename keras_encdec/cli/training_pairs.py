@@ -77,7 +77,7 @@ def with_tag_before(tag: str, texts: Sequence[str]) -> list[str]:
         ```python
         from keras_encdec.cli.training_pairs import with_tag_before
 
-        print(with_tag_before("<de>", ["one"]))  # ['<de> one']
+        print(with_tag_before("__de__", ["one"]))  # ['__de__ one']
         ```
     """
     return [f"{tag} {text}" for text in texts]
