@@ -180,7 +180,7 @@ def _words(action: argparse.Action, value: Any) -> list[str]:
                 action, f"must be true or false; received {_received(value)}"
             )
         return []
-    if action.nargs == "+":
+    if action.nargs in ("+", 2):
         if not isinstance(value, list) or not value:
             raise argparse.ArgumentError(
                 action, f"must be a list of texts, [...]; received {_received(value)}"
@@ -191,7 +191,7 @@ def _words(action: argparse.Action, value: Any) -> list[str]:
                 action, f"must be {bounds}, without quotes; received {_received(value)}"
             )
         return [repr(value)]
-    words = value if isinstance(value, list) and action.nargs == "+" else [value]
+    words = value if isinstance(value, list) and action.nargs in ("+", 2) else [value]
     for word in words:
         if not isinstance(word, str):
             raise argparse.ArgumentError(
