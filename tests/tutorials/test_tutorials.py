@@ -23,6 +23,7 @@ SMALL = {
         "NUMBERS, HELD_OUT, EPOCHS, FOLDER = 400, 50, 1, 'saved_models/numbers'"
     ),
     "02_beams_and_scores.ipynb": "NUMBERS, HELD_OUT, EPOCHS = 400, 20, 1",
+    "03_pieces_by_hand.ipynb": "WORDS, EPOCHS, DRAWS = 200, 1, 20",
 }
 
 for_each_notebook = pytest.mark.parametrize(
