@@ -24,6 +24,9 @@ SMALL = {
     ),
     "02_beams_and_scores.ipynb": "NUMBERS, HELD_OUT, EPOCHS = 400, 20, 1",
     "03_pieces_by_hand.ipynb": "WORDS, EPOCHS, DRAWS = 200, 1, 20",
+    "04_a_translator.ipynb": (
+        "PAIRS, TEST, SUBWORDS, EPOCHS, FOLDER = 60, 8, 200, 1, 'runs/en-de'"
+    ),
 }
 
 for_each_notebook = pytest.mark.parametrize(
