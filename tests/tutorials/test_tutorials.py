@@ -27,6 +27,7 @@ SMALL = {
     "04_a_translator.ipynb": (
         "PAIRS, TEST, SUBWORDS, EPOCHS, FOLDER = 60, 8, 200, 1, 'runs/en-de'"
     ),
+    "05_table_to_serving.ipynb": "TABLE, ROWS, EPOCHS = 'dates.tsv', 100, 1",
     "06_from_hugging_face.ipynb": "STEPS, EPOCHS, HELD_OUT = 2, 1, 10",
 }
 
