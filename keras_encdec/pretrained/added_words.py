@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, NoReturn
 
 from keras_encdec.pretrained import languages
 from keras_encdec.pretrained.tokenizer_files import TokenizerFiles
+from keras_encdec.text.sentinels import Sentinel
 
 SENTINEL = re.compile(r"<extra_id_\d+>")
 # What families have beside those that `tokenizer_config.json` names: masks and unused
@@ -19,25 +20,22 @@ _OF_FAMILIES = re.compile(
 
 
 class AddedWord(NamedTuple):
-    """A word that was added, as `AddedToken` of transformers describes it.
+    """A word that was added.
 
     Attributes:
-        content: How it is spelled.
+        sentinel: How it is spelled and found.
         number: Its id; None where no file tells it.
         special: Whether it is decoded to nothing.
-        normalized: Whether it is found in the normalized text.
-        single_word: Whether it is found between what is no letter alone.
-        lstrip: Whether white space before it belongs to it.
-        rstrip: Likewise behind it.
     """
 
-    content: str
+    sentinel: Sentinel
     number: int | None
     special: bool = False
-    normalized: bool = False
-    single_word: bool = False
-    lstrip: bool = False
-    rstrip: bool = False
+
+    @property
+    def content(self) -> str:
+        """How it is spelled."""
+        return self.sentinel.content
 
 
 def added_words(files: TokenizerFiles) -> list[AddedWord]:
@@ -45,31 +43,46 @@ def added_words(files: TokenizerFiles) -> list[AddedWord]:
 
     Args:
         files: The files of the tokenizer.
+
+    Returns:
+        A list, in the order in which `tokenizers` looks for them.
     """
     known = files.named_tokens
-    return [
+    found = [
         AddedWord(
-            content,
+            Sentinel(
+                content,
+                bool(entry.get("normalized", not special)),
+                *(bool(entry.get(x, False)) for x in Sentinel._fields[2:]),
+            ),
             entry.get("id"),
-            special := bool(entry.get("special", False)),
-            bool(entry.get("normalized", not special)),
-            *(bool(entry.get(x, False)) for x in ("single_word", "lstrip", "rstrip")),
+            special,
         )
         for content, entry in files.added_entries.items()
+        for special in [bool(entry.get("special", False))]
         if content and content not in known and not _OF_FAMILIES.fullmatch(content)
     ]
+    return sorted(found, key=lambda word: (not word.special, word.number or 0))
 
 
-def overlap(first: str, second: str) -> bool:
-    """Whether a text can spell two words of which one begins within the other."""
-    return (
-        first in second
-        or second in first
-        or any(
-            first.endswith(second[:size]) or second.endswith(first[:size])
-            for size in range(1, min(len(first), len(second)))
-        )
-    )
+def check_words(
+    files: TokenizerFiles, words: Iterable[AddedWord], ids: Mapping[str, int]
+) -> None:
+    """Refuses a word that is not in a vocabulary, or there with another id.
+
+    Args:
+        files: The files of the tokenizer.
+        words: What was added.
+        ids: The id of each piece.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for word in words:
+        if word.number is None and word.content not in ids:
+            refuse_word(files, word, "no file tells its id")
+        if word.number is not None and ids.get(word.content) != word.number:
+            refuse_word(files, word, f"its id, {word.number}, is that of another piece")
 
 
 def no_added_words(files: TokenizerFiles, known: Iterable[str] = ()) -> None:
@@ -84,27 +97,20 @@ def no_added_words(files: TokenizerFiles, known: Iterable[str] = ()) -> None:
     """
     for word in added_words(files):
         if word.content not in known:
-            why = "one of this kind would split it"
-            refuse_word(files, word, why, "Fine-tune without it")
+            refuse_word(files, word, "one of this kind would split it")
 
 
-def refuse_word(
-    files: TokenizerFiles,
-    word: AddedWord,
-    why: str,
-    remedy: str = "Add it as AddedToken(word, normalized=False, lstrip=True)",
-) -> NoReturn:
+def refuse_word(files: TokenizerFiles, word: AddedWord, why: str) -> NoReturn:
     """Tells why a word cannot be one token, in a `ValueError`.
 
     Args:
         files: The files of the tokenizer.
         word: The word.
         why: The reason.
-        remedy: What to do, a sentence without its end.
     """
     raise ValueError(
         "A word that was added to a tokenizer must be one token, as in transformers; "
         f"received {word.content!r} of the {files.kind} in {str(files.folder)!r}, but "
-        f"{why}. {remedy}, or build a Tokenizer that has it, and a TextToText of that "
-        "and EncoderDecoder.from_preset."
+        f"{why}. Fine-tune without it, or build a Tokenizer that has it, and a "
+        "TextToText of that and EncoderDecoder.from_preset."
     )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keras_encdec.pretrained.added_words import no_added_words
+from keras_encdec.pretrained.added_words import (
+    added_words,
+    check_words,
+    no_added_words,
+)
 from keras_encdec.pretrained.languages import no_languages
 from keras_encdec.pretrained.tokenizer_files import (
     DecoderStart,
@@ -84,9 +88,12 @@ def _byte_pairs(
     else:
         table = files.read_json("vocab.json")
         merges = merge_lines(files.read_bytes("merges.txt").decode("utf-8"))
-    table = ids_of_vocabulary(files, table)
-    no_added_words(files)
+    words = added_words(files)
+    numbers = {word.content: word.number for word in words if word.number is not None}
+    table = ids_of_vocabulary(files, {**numbers, **table})
+    check_words(files, words, table)
     special = {token for token in files.special_tokens if token in table}
+    special |= {word.content for word in words if word.special}
     size = files.config.get("vocab_size") or len(table)
     table = {
         token: number
@@ -103,6 +110,7 @@ def _byte_pairs(
             merges,
             space_before=space_before,
             control=sorted(special & table.keys()),
+            sentinels=[word.sentinel.said() for word in words],
             prefix_ids=before,
             suffix_ids=behind,
             **special_ids(files, table, start),

@@ -7,13 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_encdec.pretrained import languages
-from keras_encdec.pretrained.added_words import (
-    SENTINEL,
-    AddedWord,
-    added_words,
-    overlap,
-    refuse_word,
-)
+from keras_encdec.pretrained.added_words import SENTINEL, added_words, check_words
 from keras_encdec.pretrained.byte_families import plain_byte_pairs
 from keras_encdec.pretrained.languages import no_languages, two_languages
 from keras_encdec.pretrained.piece_models import (
@@ -32,17 +26,13 @@ from keras_encdec.pretrained.tokenizer_files import (
     start_id,
 )
 from keras_encdec.pretrained.tokenizer_steps import (
+    PLAIN,
     around,
     check_piece_steps,
+    normalizer_of,
     types_of,
 )
 from keras_encdec.text import SentinelPieceTokenizer
-
-# Those whose class has splits of its own, and no token for a space that a text, or what
-# stands before an added word, ends with.
-_WITHOUT_SPACES = "MBartTokenizer", "MT5Tokenizer", "T5Tokenizer"
-# Those that follow the file alone.
-_PLAIN = "BarthezTokenizer", "PreTrainedTokenizer", "TokenizersBackend"
 
 
 def t5(
@@ -208,54 +198,34 @@ def _piece_model(
     if said is not None:
         model = piece_model_of(said)
         splits = bool(words) or any(map(SENTINEL.fullmatch, model.ids))
-        rebuilt = files.kind not in _PLAIN
+        rebuilt = files.kind not in PLAIN
         check_piece_steps(files, said, rebuilt=rebuilt, splits=splits)
     else:
         model = laid_out(read_piece_model(files.read_bytes(name)))
     numbers = {word.content: word.number for word in words if word.number is not None}
     model = model.extended({**files.added_tokens, **numbers}, CONTROL)
+    check_words(files, words, model.ids)
     kinds = dict.fromkeys(files.special_tokens, CONTROL)
     kinds |= {piece: USER_DEFINED for piece in model.ids if SENTINEL.fullmatch(piece)}
-    others = [word.content for word in words if not word.normalized]
-    others += filter(SENTINEL.fullmatch, model.ids)
     for word in words:
-        _check_word(files, model, word)
-        if word.normalized and any(overlap(word.content, x) for x in others):
-            refuse_word(files, word, "another one, found before it, overlaps it")
         kinds[word.content] = CONTROL if word.special else USER_DEFINED
     kinds[files.token("unk_token")] = UNKNOWN
     model = model.of_kinds(kinds)
     return model.shortened(files.config.get("vocab_size") or len(model.pieces))
 
 
-def _check_word(files: TokenizerFiles, model: PieceModel, word: AddedWord) -> None:
-    """Refuses a word at which a text cannot be split as transformers does."""
-    said = files.description or {}
-    normalizers = types_of(said.get("normalizer"))
-    if word.number is None and word.content not in model.ids:
-        refuse_word(files, word, "no file tells its id")
-    if word.number is not None and model.ids.get(word.content) != word.number:
-        refuse_word(files, word, f"its id, {word.number}, is that of another piece")
-    if word.single_word:
-        refuse_word(files, word, "it is to be found between other words alone")
-    if word.normalized and (model.charsmap or normalizers):
-        refuse_word(files, word, "it is to be found in the normalized text")
-    splits = types_of(said.get("pre_tokenizer"))
-    strips = "WhitespaceSplit" in splits or "Strip" in normalizers
-    if not (strips or word.lstrip or files.kind in _WITHOUT_SPACES):
-        refuse_word(files, word, "a space before it is a token of its own")
-
-
 def _pieces(
     files: TokenizerFiles, model: PieceModel, **special_ids: Any
 ) -> SentinelPieceTokenizer:
     """A tokenizer of pieces."""
-    words = {word.content for word in added_words(files)}
+    words = added_words(files)
+    sentinels = [*filter(SENTINEL.fullmatch, model.ids)]
     return SentinelPieceTokenizer(
         model.serialized(),
-        sentinels=[x for x in model.ids if x in words or SENTINEL.fullmatch(x)],
+        sentinels=[*sentinels, *(word.sentinel.said() for word in words)],
         # Of byte pairs it is not done, for they have no spaces to take out.
         close_up=model.kind != "bpe"
         and files.setting("clean_up_tokenization_spaces", False),
+        **normalizer_of(files, words, charsmap=bool(model.charsmap)),
         **special_ids,
     )

@@ -178,10 +178,9 @@ def piece_model_of(description: dict[str, Any]) -> PieceModel:
     found = PieceModel(
         tuple(pieces), "bpe" if is_bpe else "unigram", _charsmap(description)
     )
-    for kind, special in ((CONTROL, True), (USER_DEFINED, False)):
-        some = {t["content"]: t["id"] for t in added if bool(t["special"]) == special}
-        found = found.of_kinds(dict.fromkeys(some, kind)).extended(some, kind)
-    return found.of_kinds({unknown: UNKNOWN})
+    found = found.extended({t["content"]: t["id"] for t in added}, CONTROL)
+    kinds = {t["content"]: CONTROL if t["special"] else USER_DEFINED for t in added}
+    return found.of_kinds({**kinds, unknown: UNKNOWN})
 
 
 def _charsmap(description: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable
+from collections.abc import Mapping
 from typing import Any, NoReturn, TypeAlias
 
 from keras_encdec.pretrained import languages
@@ -17,6 +17,7 @@ from keras_encdec.pretrained.piece_models import (
     read_piece_model,
 )
 from keras_encdec.text import SentinelPieceTokenizer, Tokenizer
+from keras_encdec.text.sentinels import Sentinel
 
 # The sign of a space in pieces.
 SPACE = "▁"
@@ -34,12 +35,12 @@ def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Content
     model = model.extended({name: i for i, name in named.items()}, CONTROL)
     of_ids = dict(enumerate(piece for piece, _, _ in model.pieces))
     kind, more = _kind_of_pieces(source, target, family, model, of_ids)
-    added = {i for i, (_, _, kind) in enumerate(model.pieces) if kind != NORMAL}
-    words = {
-        i
+    added = {
+        i: kind != USER_DEFINED or bool(SENTINEL.fullmatch(piece))
         for i, (piece, _, kind) in enumerate(model.pieces)
-        if kind == USER_DEFINED and not SENTINEL.fullmatch(piece)
+        if kind != NORMAL
     }
+    words = _words(target, model.ids)
     metaspace = {
         "type": "Metaspace",
         "replacement": SPACE,
@@ -50,19 +51,14 @@ def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Content
         "type": "Sequence",
         "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace],
     }
+    keep_spaces = getattr(target, "keep_spaces", False)
     description = {
         **_described(of_ids, added, words, (source.prefix_ids, source.suffix_ids)),
-        "normalizer": None,
-        "pre_tokenizer": splits,
+        "normalizer": _normalizer(target, model),
+        "pre_tokenizer": metaspace if keep_spaces else splits,
         "decoder": metaspace,
         "model": _model(model, target.unknown_id),
     }
-    if model.charsmap and model.charsmap != charsmap_of_white_space():
-        charsmap = base64.b64encode(model.charsmap).decode("ascii")
-        description["normalizer"] = {
-            "type": "Precompiled",
-            "precompiled_charsmap": charsmap,
-        }
     settings = settings_of(kind, target, **{**_token_names(target, of_ids), **more})
     return {"tokenizer.json": description, "tokenizer_config.json": settings}
 
@@ -76,6 +72,8 @@ def byte_pair_contents(tokenizer: Tokenizer) -> Contents:
     table |= {piece: number for number, piece in named.items()}
     special = {*tokenizer.special_ids} | {table[word] for word in tokenizer.control}
     of_ids |= named
+    words = _words(tokenizer, table)
+    added = {number: number in special for number in special | words.keys()}
     byte_level = {
         "type": "ByteLevel",
         "add_prefix_space": tokenizer.space_before,
@@ -83,7 +81,7 @@ def byte_pair_contents(tokenizer: Tokenizer) -> Contents:
         "use_regex": True,
     }
     description = {
-        **_described(of_ids, special, (), around),
+        **_described(of_ids, added, words, around),
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "decoder": byte_level,
@@ -165,13 +163,36 @@ def _token_names(tokenizer: Tokenizer, of_ids: dict[int, str]) -> dict[str, str]
     return names
 
 
+def _normalizer(tokenizer: Tokenizer, model: PieceModel) -> dict[str, Any] | None:
+    """How texts are normalized, by the steps of a tokenizer or its model of pieces."""
+    of_model = {"type": "Precompiled"}
+    steps = getattr(tokenizer, "normalizer", None)
+    if steps is None:
+        other = model.charsmap and model.charsmap != charsmap_of_white_space()
+        steps = [of_model] if other else []
+    charsmap = base64.b64encode(model.charsmap).decode("ascii")
+    steps = [
+        {**step, "precompiled_charsmap": charsmap} if step == of_model else step
+        for step in steps
+    ]
+    if len(steps) > 1:
+        return {"type": "Sequence", "normalizers": steps}
+    return steps[0] if steps else None
+
+
+def _words(tokenizer: Tokenizer, ids: Mapping[str, int]) -> dict[int, Sentinel]:
+    """The words that are one token, by their ids."""
+    words = map(Sentinel.of, getattr(tokenizer, "sentinels", ()))
+    return {ids[word.content]: word for word in words}
+
+
 def _described(
     of_ids: dict[int, str],
-    added: Iterable[int],
-    words: Collection[int],
+    added: Mapping[int, bool],
+    words: Mapping[int, Sentinel],
     around: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> dict[str, Any]:
-    """What all files `tokenizer.json` say."""
+    """What all files `tokenizer.json` say; of what is added, whether it is special."""
 
     def part(number: int) -> dict[str, Any]:
         return {"SpecialToken": {"id": of_ids[number], "type_id": 0}}
@@ -189,15 +210,11 @@ def _described(
         "added_tokens": [
             {
                 "id": number,
-                "content": of_ids[number],
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
+                **words.get(number, Sentinel(of_ids[number]))._asdict(),
                 # What is decoded as it is spelled is none.
-                "special": number not in words,
+                "special": special,
             }
-            for number in sorted(added)
+            for number, special in sorted(added.items())
             if number in of_ids
         ],
         "post_processor": {

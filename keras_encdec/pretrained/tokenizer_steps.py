@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from keras_encdec.pretrained.added_words import AddedWord
 from keras_encdec.pretrained.tokenizer_files import TokenizerFiles
 
 # The sign of a space in pieces.
@@ -21,10 +22,33 @@ _NOT_DONE = (
 )
 _KEYS = {"type", "vocab", "merges", "unk_id", "unk_token", "fuse_unk", *_NOT_DONE}
 # Spaces in a row and line ends, as the converters of transformers make them one space.
-_IN_A_ROW = {(("Regex", " {2,}"), " "), (("Regex", " {2,}"), _SPACE)}
-_SPACES = {*_IN_A_ROW, (("String", " "), _SPACE)}
+_SPACES = {
+    (("Regex", " {2,}"), " "),
+    (("Regex", " {2,}"), _SPACE),
+    (("String", " "), _SPACE),
+}
 _LINE_ENDS = {(("Regex", r"\n"), " "), (("String", "\n"), " ")}
+# As BARThez has it.
+_WHITE_SPACE = (("Regex", r"\s{2,}|[\n\r\t]"), " ")
 _SPLITS = [("Metaspace",), ("WhitespaceSplit", "Metaspace")]
+
+
+_LINES = {"type": "Replace", "pattern": {"Regex": r"\n"}, "content": " "}
+_ROWS = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+# What the classes of these do beside the normalization of their model, if it has one.
+_REPLACED = {
+    ("MBart50Tokenizer", True): [_ROWS],
+    ("MBart50Tokenizer", False): [_ROWS],
+    ("NllbTokenizer", True): [_ROWS],
+    ("NllbTokenizer", False): [],
+    ("PegasusTokenizer", True): [_ROWS],
+    ("PegasusTokenizer", False): [_LINES, _ROWS],
+}
+# Those whose class has splits of its own: they have no token for a space that a text,
+# or what stands before an added word, ends with.
+_WITHOUT_SPACES = "MBartTokenizer", "MT5Tokenizer", "T5Tokenizer"
+# Those that follow the file alone.
+PLAIN = "BarthezTokenizer", "PreTrainedTokenizer", "TokenizersBackend"
 
 
 def steps_of(step: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
@@ -61,8 +85,7 @@ def check_piece_steps(
     Raises:
         ValueError: If there is a step that is not done here, with those that are.
     """
-    normalizers = steps_of(said.get("normalizer"))
-    replaced = _check_normalizers(files, normalizers)
+    _check_normalizers(files, steps_of(said.get("normalizer")), rebuilt=rebuilt)
     found = types_of(said.get("pre_tokenizer"))
     if found not in _SPLITS:
         known = " or ".join("[" + ", ".join(each) + "]" for each in _SPLITS)
@@ -76,9 +99,6 @@ def check_piece_steps(
     if metaspace.get("replacement") != _SPACE or not begins:
         known = f"Metaspace with replacement {_SPACE!r} and prepend_scheme 'always'"
         _refuse(files, "pre_tokenizer", metaspace, known)
-    if not (rebuilt or replaced & _IN_A_ROW or len(found) > 1):
-        known = "[WhitespaceSplit, Metaspace], or a Replace of ' {2,}' before it"
-        _refuse(files, "pre_tokenizer", list(found), known)
     _check_model(files, said["model"])
     if said["model"].get("type") == "BPE" and not said["model"].get("fuse_unk"):
         _refuse(files, "model", "fuse_unk=false", "BPE with fuse_unk=true")
@@ -91,6 +111,36 @@ def check_piece_steps(
     ):
         known = "Metaspace, or [Replace, Fuse, Strip]"
         _refuse(files, "decoder", list(decoders), known)
+
+
+def normalizer_of(
+    files: TokenizerFiles, words: Collection[AddedWord], *, charsmap: bool
+) -> dict[str, Any]:
+    """How a `SentinelPieceTokenizer` is to normalize, as its options.
+
+    Args:
+        files: The files of the tokenizer.
+        words: Those that were added to it.
+        charsmap: Whether its model of pieces normalizes.
+
+    Returns:
+        A dict, which is empty where the model does all that is to be done.
+    """
+    if files.kind in PLAIN:
+        said = files.description or {}
+        steps = [
+            {k: v for k, v in step.items() if k != "precompiled_charsmap"}
+            for step in steps_of(said.get("normalizer"))
+        ]
+        keep_spaces = "WhitespaceSplit" not in types_of(said.get("pre_tokenizer"))
+        return {"normalizer": steps, "keep_spaces": keep_spaces}
+    keep_spaces = files.kind not in _WITHOUT_SPACES
+    steps = [{"type": "Precompiled"}] if charsmap else []
+    if keep_spaces:
+        steps += _REPLACED[files.kind, charsmap]
+    if (words and keep_spaces) or (steps and any(x.sentinel.normalized for x in words)):
+        return {"normalizer": steps, "keep_spaces": keep_spaces}
+    return {}
 
 
 def check_byte_steps(files: TokenizerFiles, said: Mapping[str, Any]) -> None:
@@ -156,30 +206,31 @@ def around(
 
 
 def _check_normalizers(
-    files: TokenizerFiles, normalizers: Collection[Mapping[str, Any]]
-) -> set[Any]:
-    """Checks these, and returns what they replace."""
-    replaced = set()
-    precompiled = 0
+    files: TokenizerFiles, normalizers: Collection[Mapping[str, Any]], *, rebuilt: bool
+) -> None:
+    types = [step.get("type") for step in normalizers]
+    known = _SPACES
+    if not rebuilt:
+        known = known | _LINE_ENDS | {_WHITE_SPACE}
+    elif "Precompiled" not in types:
+        # Line ends are white space here where no other normalization is.
+        known = known | _LINE_ENDS
     for step in normalizers:
         if step.get("type") == "Replace":
             pattern = tuple(next(iter(step["pattern"].items())))
-            replaced.add((pattern, step["content"]))
-        elif step.get("type") == "Precompiled":
-            precompiled += 1
-        elif step.get("type") != "Strip":
+            if (pattern, step["content"]) not in known:
+                found = f"Replace of {pattern[1]!r} by {step['content']!r}"
+                _refuse_normalizer(files, found)
+        elif step.get("type") not in ("Precompiled", "Strip") and (
+            rebuilt or step.get("type") != "NFC"
+        ):
             _refuse_normalizer(files, step.get("type"))
-    # Line ends are white space here where no other normalization is.
-    known = _SPACES if precompiled else _SPACES | _LINE_ENDS
-    for (_, pattern), content in replaced - known:
-        _refuse_normalizer(files, f"Replace of {pattern!r} by {content!r}")
-    if precompiled > 1:
-        _refuse_normalizer(files, f"{precompiled} times Precompiled")
-    return replaced
+    if (number := types.count("Precompiled")) > 1:
+        _refuse_normalizer(files, f"{number} times Precompiled")
 
 
 def _refuse_normalizer(files: TokenizerFiles, found: Any) -> NoReturn:
-    known = "Precompiled once, Strip, and Replace of spaces in a row or of line ends"
+    known = "Precompiled once, NFC, Strip, and Replace of spaces in a row or line ends"
     _refuse(files, "normalizer", found, known)
 
 

@@ -13,40 +13,25 @@ import numpy as np
 from keras_encdec.annotations import AnyPath, Tensor, Text, Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.byte_pairs import Merges
+from keras_encdec.text.character_classes import LETTER, NUMBER, SPACE
 from keras_encdec.text.interface import (
     Tokenizer,
     as_bytes,
     as_string_tensor,
 )
+from keras_encdec.text.sentinels import SaidSentinel, Sentinel, Sentinels
 
 tf = import_tensorflow()
 
 # No byte of a text in UTF-8.
 _BREAK = b"\xff"
-# White space, letters and numbers as Unicode 16 has them: RE2 knows white space of
-# ASCII alone, and letters and numbers of an earlier Unicode.
-_SPACE = (
-    r"\t-\r \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}"
-    r"\x{3000}"
-)
-_LETTER = (
-    r"\pL\x{1c89}\x{1c8a}\x{a7cb}-\x{a7cd}\x{a7da}-\x{a7dc}\x{105c0}-\x{105f3}"
-    r"\x{10d4a}-\x{10d65}\x{10d6f}-\x{10d85}\x{10ec2}-\x{10ec4}\x{11380}-\x{11389}"
-    r"\x{1138b}\x{1138e}\x{11390}-\x{113b5}\x{113b7}\x{113d1}\x{113d3}"
-    r"\x{11bc0}-\x{11be0}\x{13460}-\x{143fa}\x{16100}-\x{1611d}\x{16d40}-\x{16d6c}"
-    r"\x{18cff}\x{1e5d0}-\x{1e5ed}\x{1e5f0}\x{2ebf0}-\x{2ee5d}"
-)
-_NUMBER = (
-    r"\pN\x{10d40}-\x{10d49}\x{116d0}-\x{116e3}\x{11bf0}-\x{11bf9}"
-    r"\x{16130}-\x{16139}\x{16d70}-\x{16d79}\x{1ccf0}-\x{1ccf9}\x{1e5f1}-\x{1e5fa}"
-)
 _WORD = (
-    rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{_LETTER}]+| ?[{_NUMBER}]+"
-    rf"| ?[^{_SPACE}{_LETTER}{_NUMBER}]+|[{_SPACE}]+"
+    rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{LETTER}]+| ?[{NUMBER}]+"
+    rf"| ?[^{SPACE}{LETTER}{NUMBER}]+|[{SPACE}]+"
 )
 # The last white space before a word is not one with what stands before it. GPT-2's
 # pattern says so by looking ahead, which RE2 cannot.
-_LAST_SPACE = rf"([{_SPACE}])([{_SPACE}][^{_SPACE}])"
+_LAST_SPACE = rf"([{SPACE}])([{SPACE}][^{SPACE}])"
 
 
 def byte_alphabet() -> list[str]:
@@ -88,8 +73,10 @@ class ByteLevelBPETokenizer(Tokenizer):
             of `str`, or of `str` with a space between the two as in `merges.txt`.
         space_before: Whether a text that begins without a space is read as if it had
             one, so that its first word is a word like the others.
-        control: Pieces of the vocabulary that no text spells and that are decoded to
-            nothing, such as `["<mask>"]`; special ids need not be named.
+        control: Pieces of the vocabulary that are decoded to nothing and that no text
+            spells, such as `["<mask>"]`; special ids need not be named.
+        sentinels: Pieces of the vocabulary that are one token wherever a text spells
+            them, each a `str` or a dict of the attributes of `Sentinel`.
         **special_ids: As in `Tokenizer`.
 
     Raises:
@@ -114,6 +101,7 @@ class ByteLevelBPETokenizer(Tokenizer):
         *,
         space_before: bool = False,
         control: Iterable[str] = (),
+        sentinels: Iterable[SaidSentinel] = (),
         **special_ids: Any,
     ) -> None:
         super().__init__(**special_ids)
@@ -128,10 +116,12 @@ class ByteLevelBPETokenizer(Tokenizer):
         alphabet = {sign: byte for byte, sign in enumerate(byte_alphabet())}
         silent = {*self.special_ids, *(vocabulary[word] for word in self.control)}
         spelled = {
-            number: bytes(alphabet[sign] for sign in piece)
-            for piece, number in vocabulary.items()
             # A piece that was added later may hold anything.
-            if number not in silent and alphabet.keys() >= set(piece)
+            number: bytes(alphabet[sign] for sign in piece)
+            if alphabet.keys() >= set(piece)
+            else piece.encode()
+            for piece, number in vocabulary.items()
+            if number not in silent
         }
         self._spelled = tuple(spelled.get(number, b"") for number in range(size))
         self._pieces = tf.constant(self._spelled, tf.string)
@@ -144,6 +134,15 @@ class ByteLevelBPETokenizer(Tokenizer):
             ],
         )
         self._words = self._whole_words(spelled)
+        words = [Sentinel.of(word) for word in sentinels]
+        missing = [word.content for word in words if word.content not in vocabulary]
+        if missing:
+            raise ValueError(
+                "Sentinels must be pieces of the vocabulary; received "
+                f"{missing[:5]}, which are none. Give each an id."
+            )
+        self._sentinels = tuple(words)
+        self._around = Sentinels({word: vocabulary[word.content] for word in words})
 
     def _check(self, vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> None:
         if not isinstance(vocabulary, dict) or not all(
@@ -344,7 +343,15 @@ class ByteLevelBPETokenizer(Tokenizer):
         """The number of ids, the special ones included."""
         return len(self._spelled)
 
+    @property
+    def sentinels(self) -> tuple[SaidSentinel, ...]:
+        """The sentinels, as the constructor takes them."""
+        return tuple(word.said() for word in self._sentinels)
+
     def _to_ids(self, texts: Tensor) -> Tensor:
+        return self._around.encode(texts, self._ids_between)
+
+    def _ids_between(self, texts: Tensor) -> Tensor:
         if self.space_before:
             texts = tf.strings.regex_replace(
                 texts, r"(?s)^([^ ])", r" \1", replace_global=False
@@ -387,6 +394,7 @@ class ByteLevelBPETokenizer(Tokenizer):
             "merges": [" ".join(pair) for pair in self.merges],
             "space_before": self.space_before,
             "control": list(self.control),
+            "sentinels": list(self.sentinels),
             **super().get_config(),
         }
 

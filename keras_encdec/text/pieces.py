@@ -8,18 +8,19 @@ import keras
 
 from keras_encdec.annotations import AnyPath, Tensor, Texts
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.character_classes import SPACE, STRIPPED
 from keras_encdec.text.interface import Tokenizer, as_string_tensor
+from keras_encdec.text.normalizers import Normalizer, Step
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer, load_pieces
-from keras_encdec.text.sentinels import Sentinels, without_gaps
+from keras_encdec.text.sentinels import (
+    SaidSentinel,
+    Sentinel,
+    Sentinels,
+    without_gaps,
+)
 from keras_encdec.text.tokenizers import ByteTokenizer
 
 tf = import_tensorflow()
-
-# What Python's `str.strip` takes away, in a class of RE2.
-WHITE_SPACE = (
-    r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}"
-    r"\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
-)
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -33,15 +34,22 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
         proto: As in `SentencePieceTokenizer`.
         sentinels: Pieces of the model, such as `["<extra_id_0>"]`: wherever a text
             spells one it is that id, and what stands between is split alone. They are
-            decoded as they are spelled.
+            decoded as they are spelled, if they are no control symbols. Each is a
+            `str` or a dict of the attributes of `Sentinel`.
         close_up: Whether `decode` takes out the spaces before English signs and short
             forms: `"it 's here ."` becomes `"it's here."`.
+        normalizer: How what stands between sentinels is normalized, where that is not
+            left to the model: steps as in `Normalizer`, of which `{"type":
+            "Precompiled"}` is the model's own. Sentinels that are `normalized` are
+            found in what these steps leave.
+        keep_spaces: Whether spaces in a row, and behind a text, are pieces too, if
+            there is a `normalizer`. Else white space is where words begin.
         **special_ids: As in `SentencePieceTokenizer`. The unknown id is decoded to
             nothing.
 
     Raises:
-        ValueError: If a sentinel is no piece of the model; or as in
-            `SentencePieceTokenizer`.
+        ValueError: If a sentinel is no piece of the model; as in `Sentinels` and
+            `Normalizer`; or as in `SentencePieceTokenizer`.
 
     Example:
         ```python
@@ -58,34 +66,83 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
         self,
         proto: bytes | AnyPath,
         *,
-        sentinels: Sequence[str] = (),
+        sentinels: Sequence[SaidSentinel] = (),
         close_up: bool = False,
+        normalizer: Sequence[Step] | None = None,
+        keep_spaces: bool = False,
         **special_ids: Any,
     ) -> None:
+        words = [Sentinel.of(word) for word in sentinels]
+        self._sentinels = tuple(words)
+        self._steps = None if normalizer is None else tuple(map(dict, normalizer))
         super().__init__(proto, **special_ids)
         from sentencepiece import sentencepiece_model_pb2
 
-        pieces = sentencepiece_model_pb2.ModelProto.FromString(self.proto).pieces
-        ids = {piece.piece: number for number, piece in enumerate(pieces)}
-        missing = [word for word in sentinels if word not in ids]
+        model = sentencepiece_model_pb2.ModelProto.FromString(self.proto)
+        ids = {piece.piece: number for number, piece in enumerate(model.pieces)}
+        missing = [word.content for word in words if word.content not in ids]
         if missing:
             raise ValueError(
                 "Sentinels must be pieces of the SentencePiece model; received "
                 f"{missing[:5]}, which are none. Add them to the model as user-defined "
                 "symbols, or leave them out."
             )
-        self.sentinels = tuple(sentinels)
         self.close_up = close_up
-        self._around = Sentinels({word: ids[word] for word in sentinels})
+        self.keep_spaces = keep_spaces
+        normalize = None
+        if self._steps is not None:
+            charsmap = model.normalizer_spec.precompiled_charsmap
+            normalize = Normalizer(self._steps, charsmap)
+        self._around = Sentinels({x: ids[x.content] for x in words}, normalize)
         spelled = [
             "" if piece.type in (piece.CONTROL, piece.UNKNOWN) else piece.piece
-            for piece in pieces
+            for piece in model.pieces
         ]
         spelled += (self.vocabulary_size - len(spelled)) * [""]
+        for word, form in zip(words, self._around.forms, strict=True):
+            # The `tokenizers` package spells what it finds, and knows what is special
+            # by its own spelling.
+            if form.content != word.content:
+                spelled[ids[word.content]] = form.content
         self._spelled = tf.constant(spelled, tf.string)
 
+    def _splitting_proto(self, proto: bytes) -> bytes:
+        from sentencepiece import sentencepiece_model_pb2
+
+        model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+        words = {word.content for word in self._sentinels}
+        for piece in model.pieces:
+            if piece.piece in words:
+                # The model would find it in normalized text and in parts of words.
+                piece.type = piece.CONTROL
+        if self._steps is not None:
+            model.normalizer_spec.precompiled_charsmap = b""
+            model.normalizer_spec.add_dummy_prefix = False
+            model.normalizer_spec.remove_extra_whitespaces = False
+        return model.SerializeToString()
+
+    @property
+    def sentinels(self) -> tuple[SaidSentinel, ...]:
+        """The sentinels, as the constructor takes them."""
+        return tuple(word.said() for word in self._sentinels)
+
+    @property
+    def normalizer(self) -> list[dict[str, Any]] | None:
+        """The steps of the normalizer, or None where it is left to the model."""
+        return None if self._steps is None else [dict(step) for step in self._steps]
+
     def _to_ids(self, texts: Tensor) -> Tensor:
-        return self._around.encode(texts, super()._to_ids)
+        return self._around.encode(texts, self._ids_between)
+
+    def _ids_between(self, texts: Tensor) -> Tensor:
+        if self._steps is not None:
+            if not self.keep_spaces:
+                texts = tf.strings.regex_replace(texts, f"[{SPACE}]+", " ")
+                texts = tf.strings.regex_replace(texts, "^ | $", "")
+                texts = tf.strings.regex_replace(texts, " ▁", " ")
+            texts = tf.strings.regex_replace(texts, " ", "▁")
+            texts = tf.strings.regex_replace(texts, "(?s)^([^▁])", r"▁\1")
+        return super()._to_ids(texts)
 
     def split(self, texts: Texts) -> list[list[str]]:
         """Splits texts into pieces, a list of lists of `str`."""
@@ -109,6 +166,8 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
         return {
             "sentinels": list(self.sentinels),
             "close_up": self.close_up,
+            "normalizer": self.normalizer,
+            "keep_spaces": self.keep_spaces,
             **super().get_config(),
         }
 
@@ -150,7 +209,7 @@ class SentinelByteTokenizer(ByteTokenizer):
         for word, number in words.items():
             spelled[number] = word.encode()
         self._spelled = tf.constant(spelled, tf.string)
-        self._around = Sentinels(words)
+        self._around = Sentinels({Sentinel(x): i for x, i in words.items()})
 
     def _to_ids(self, texts: Tensor) -> Tensor:
         return self._around.encode(texts, super()._to_ids)
@@ -297,7 +356,7 @@ class PieceTableTokenizer(Tokenizer):
         pieces = tf.ragged.map_flat_values(lambda i: tf.gather(self._pieces, i), ids)
         texts = tf.strings.reduce_join(pieces, axis=1)
         texts = tf.strings.regex_replace(texts, "▁", " ")
-        texts = tf.strings.regex_replace(texts, f"^{WHITE_SPACE}+|{WHITE_SPACE}+$", "")
+        texts = tf.strings.regex_replace(texts, f"^[{STRIPPED}]+|[{STRIPPED}]+$", "")
         return without_gaps(texts) if self.close_up else texts
 
     def get_config(self) -> dict[str, Any]:

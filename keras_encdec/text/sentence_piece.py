@@ -14,7 +14,7 @@ import keras
 
 from keras_encdec.annotations import AnyPath, Tensor, Texts
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.text.interface import Tokenizer, as_bytes
+from keras_encdec.text.interface import Tokenizer, as_bytes, as_string_tensor
 from keras_encdec.text.subwords import merge_at_random, split_at_random
 
 tf = import_tensorflow()
@@ -135,7 +135,11 @@ class SentencePieceTokenizer(Tokenizer):
             None  # Made when it is needed: it is the model once more.
         )
         self._num_pieces = processor.get_piece_size()
-        self._model = load_pieces(proto)
+        self._model = load_pieces(self._splitting_proto(proto))
+
+    def _splitting_proto(self, proto: bytes) -> bytes:
+        """The model that splits texts, which a subclass may have do less."""
+        return proto
 
     def _check_pieces(self, proto: bytes) -> None:
         from sentencepiece import sentencepiece_model_pb2
@@ -278,7 +282,7 @@ class SentencePieceTokenizer(Tokenizer):
         generator = random.Random(seed)
         rows = [
             self._vocabulary.draw(ids, alpha, generator)
-            for ids in self._model.tokenize(as_bytes(texts)).to_list()
+            for ids in self._to_ids(as_string_tensor(texts)).to_list()
         ]
         return self._enclosed(tf.ragged.constant(rows, tf.int32, ragged_rank=1))
 

@@ -1,10 +1,14 @@
 """Words that stand for an id of their own wherever a text spells them."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from keras_encdec.annotations import Tensor
 from keras_encdec.backend import import_tensorflow
+from keras_encdec.text.character_classes import SPACE, WORD
 
 tf = import_tensorflow()
 
@@ -17,50 +21,201 @@ _SPACED = (
 )
 
 
+class Sentinel(NamedTuple):
+    """A word that is one token, as `AddedToken` of transformers describes it.
+
+    Attributes:
+        content: How it is spelled.
+        normalized: Whether it is found in the normalized text, as it is normalized.
+        single_word: Whether it is found only where no letter, mark, digit or `_` is
+            beside it.
+        lstrip: Whether white space before it belongs to it.
+        rstrip: Likewise behind it.
+
+    Example:
+        ```python
+        from keras_encdec.text.sentinels import Sentinel
+
+        print(Sentinel.of({"content": "<gap>", "lstrip": True}).said())
+        ```
+    """
+
+    content: str
+    normalized: bool = False
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+
+    @classmethod
+    def of(cls, said: SaidSentinel) -> Sentinel:
+        """That of a config: its spelling alone, or a dict of its attributes."""
+        return cls(said) if isinstance(said, str) else cls(**said)
+
+    def said(self) -> SaidSentinel:
+        """What a config says of it."""
+        more = {name: True for name in self._fields[1:] if getattr(self, name)}
+        return {"content": self.content, **more} if more else self.content
+
+
+SaidSentinel: TypeAlias = str | Mapping[str, Any]
+
+
 class Sentinels(tf.Module):  # type: ignore[name-defined]
     """Words at which a text is split first: what stands between is a text of its own.
 
+    They are found as by the `tokenizers` package: the leftmost one, and of those the
+    longest; first in the text as it is, then in what is left of it, normalized.
+
     Args:
-        ids: A dict from each word to its id, such as `{"<extra_id_0>": 32099}`.
+        ids: A dict from each `Sentinel` to its id.
+        normalize: How a text is normalized, a function of strings `(B,)`; None is not
+            at all.
+        space: White space, as in `character_classes`.
+
+    Attributes:
+        forms: The words in their order, spelled as they are found.
+
+    Raises:
+        ValueError: If nothing is left of a word that is normalized.
 
     Example:
         ```python
         from keras_encdec.text import ByteTokenizer
-        from keras_encdec.text.sentinels import Sentinels
+        from keras_encdec.text.sentinels import Sentinel, Sentinels
 
         tokenizer = ByteTokenizer(suffix_ids=())
-        around = Sentinels({"<gap>": 260})
+        around = Sentinels({Sentinel("<gap>"): 260})
         print(around.encode(["a<gap>b"], tokenizer.encode).to_list())
         ```
     """
 
-    def __init__(self, ids: dict[str, int]) -> None:
+    def __init__(
+        self,
+        ids: Mapping[Sentinel, int],
+        normalize: Callable[[Tensor], Tensor] | None = None,
+        space: str = SPACE,
+    ) -> None:
         super().__init__()
-        # Of two words that begin alike, the longer one.
-        words = sorted(ids, key=len, reverse=True)
-        self._pattern = "|".join(map(re.escape, words))
-        if not words:
-            return
-        self._table = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(
-                words, [ids[word] for word in words], tf.string, tf.int32
-            ),
-            default_value=-1,
+        self._normalize = normalize
+        self.forms = tuple(_normal_form(word, normalize) for word in ids)
+        pairs = [*zip(self.forms, ids.values(), strict=True)]
+        self._levels = tuple(
+            _Level([pair for pair in pairs if pair[0].normalized == normalized], space)
+            for normalized in (False, True)
         )
 
     def encode(self, texts: Tensor, to_ids: Callable[[Tensor], Tensor]) -> Tensor:
         """Ragged ids of texts `(B,)`, with `to_ids` for all that is no sentinel."""
+        first, then = self._levels
+
+        def between(texts: Tensor) -> Tensor:
+            if self._normalize is not None:
+                texts = self._normalize(texts)
+            return then.encode(texts, to_ids)
+
+        return first.encode(texts, between)
+
+
+def _normal_form(
+    word: Sentinel, normalize: Callable[[Tensor], Tensor] | None
+) -> Sentinel:
+    if normalize is None or not word.normalized:
+        return word
+    content = normalize(tf.constant([word.content])).numpy()[0].decode()
+    if not content:
+        raise ValueError(
+            "A sentinel that is found in normalized texts must have a letter that the "
+            f"normalization leaves; received {word.content!r}. Say normalized=False of "
+            "it."
+        )
+    return word._replace(content=content)
+
+
+class _Level(tf.Module):  # type: ignore[name-defined]
+    """Words that are found in one text, all at once."""
+
+    def __init__(self, pairs: list[tuple[Sentinel, int]], space: str) -> None:
+        super().__init__()
+        # Of two that are spelled alike the first one, that begin alike the longer.
+        alike = {word.content: (word, number) for word, number in reversed(pairs)}
+        ids = dict(alike[x] for x in sorted(alike, key=len, reverse=True))
+        words = [*ids]
+        self._pattern = "|".join(re.escape(word.content) for word in words)
+        self._space = space
+        if not words:
+            return
+        contents = [word.content for word in words]
+        self._ids = _table(contents, [*ids.values()], -1)
+        self._flags = {
+            flag: _table(contents, [getattr(word, flag) for word in words], False)
+            for flag in ("single_word", "lstrip", "rstrip")
+            if any(getattr(word, flag) for word in words)
+        }
+
+    def encode(self, texts: Tensor, to_ids: Callable[[Tensor], Tensor]) -> Tensor:
         if not self._pattern:
             return to_ids(texts)
         broken = tf.strings.regex_replace(texts, self._pattern, b"\xff\\0\xff")
         parts = tf.strings.split(broken, _BREAK)
-        ids = self._table.lookup(parts.flat_values)
+        if "single_word" in self._flags:
+            parts = self._without_parts_of_words(parts)
+        ids = tf.where(_is_between(parts), -1, self._ids.lookup(parts.flat_values))
         is_text = ids < 0
-        between = to_ids(tf.where(is_text, parts.flat_values, ""))
+        between = to_ids(tf.where(is_text, self._stripped(parts, is_text), ""))
         own = tf.RaggedTensor.from_tensor(
             ids[:, None], lengths=tf.cast(~is_text, tf.int64)
         )
         return parts.with_values(tf.concat([between, own], axis=1)).merge_dims(1, 2)
+
+    def _without_parts_of_words(self, parts: Tensor) -> Tensor:
+        """Puts words back into the texts where they are parts of longer ones."""
+        flat = parts.flat_values
+        places = _places(parts)
+        single = self._flags["single_word"].lookup(flat) & ~_is_between(parts)
+        last = tf.gather(parts.row_lengths(), parts.value_rowids()) - 1 - places
+        # Where nothing is between two of them, one is beside the other.
+        before = tf.roll(flat, 1, 0)
+        further = tf.where(places > 1, tf.roll(flat, 2, 0), "")
+        before = tf.where(before == "", further, before)
+        behind = tf.roll(flat, -1, 0)
+        further = tf.where(last > 1, tf.roll(flat, -2, 0), "")
+        behind = tf.where(behind == "", further, behind)
+        joined = tf.strings.regex_full_match(before, rf"(?s).*[{WORD}]")
+        joined |= tf.strings.regex_full_match(behind, rf"(?s)[{WORD}].*")
+        is_word = ~_is_between(parts) & ~(single & joined)
+        broken = tf.where(is_word, tf.strings.join([_BREAK, flat, _BREAK]), flat)
+        texts = tf.strings.reduce_join(parts.with_values(broken), axis=1)
+        return tf.strings.split(texts, _BREAK)
+
+    def _stripped(self, parts: Tensor, is_text: Tensor) -> Tensor:
+        """The parts without the white space that belongs to words beside them."""
+        flat = stripped = parts.flat_values
+        for flag, step, pattern in (("lstrip", -1, "[{}]+$"), ("rstrip", 1, "^[{}]+")):
+            if flag in self._flags:
+                takes = tf.where(is_text, False, self._flags[flag].lookup(flat))
+                without = tf.strings.regex_replace(
+                    stripped, pattern.format(self._space), ""
+                )
+                stripped = tf.where(tf.roll(takes, step, 0), without, stripped)
+        return stripped
+
+
+def _places(parts: Tensor) -> Tensor:
+    """The place of each part in its row."""
+    return tf.ragged.range(parts.row_lengths()).flat_values
+
+
+def _is_between(parts: Tensor) -> Tensor:
+    """Which parts stand between words: one before each, and one behind the last."""
+    return _places(parts) % 2 == 0
+
+
+def _table(words: list[str], values: list[Any], default: Any) -> Any:
+    kind = tf.bool if default is False else tf.int32
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(words, values, tf.string, kind),
+        default_value=default,
+    )
 
 
 def without_gaps(texts: Tensor) -> Tensor:
