@@ -161,6 +161,27 @@ def test_special_ids_are_any():
     assert tokenizer.decode(rows).numpy().tolist() == [text.encode() for text in TEXTS]
 
 
+def test_words_of_its_own_are_those_of_the_package():
+    table = {**LEARNED.vocabulary, "<m>": 400, "a b": 401, "é": 402}
+    words = [{"content": "<m>", "lstrip": True}, "a b", "é"]
+    tokenizer = ByteLevelBPETokenizer(table, LEARNED.merges, sentinels=words)
+    theirs = package(LEARNED)
+    theirs.decoder = tokenizers.decoders.ByteLevel()
+    first = tokenizers.AddedToken("<m>", lstrip=True)
+    theirs.add_tokens([first, "a b", "é"])
+    added = {theirs.token_to_id(word): table[word] for word in ("<m>", "a b", "é")}
+    texts = ["a man  <m> a blue", "a b é", "<m>", "é"]
+    rows = tokenizer.encode(texts).to_list()
+    encoded = theirs.encode_batch(texts)
+    assert rows == [[*(added.get(i, i) for i in x.ids), 2] for x in encoded]
+    decoded = [
+        text.decode("utf-8", "replace") for text in tokenizer.decode(rows).numpy()
+    ]
+    assert decoded == theirs.decode_batch([x.ids for x in encoded])
+    with pytest.raises(ValueError, match="must be pieces.*<n>"):
+        ByteLevelBPETokenizer(table, LEARNED.merges, sentinels=["<n>"])
+
+
 def test_what_is_no_vocabulary_is_refused():
     table = LEARNED.vocabulary
     with pytest.raises(TypeError, match="dict from `str` to `int`"):

@@ -23,6 +23,12 @@ PIECES = sentencepiece.SentencePieceProcessor(model_proto=PROTO)
 TABLE = {PIECES.id_to_piece(i): 90 - i for i in range(6, 32)}
 TABLE = {**TABLE, "日本": 4, ">>fr<<": 5, "</s>": 2, "__fr__": 6}
 SENTINEL = SentinelPieceTokenizer(PROTO, sentinels=GAPS)
+NORMALIZED = SentinelPieceTokenizer(
+    PROTO,
+    sentinels=[{"content": "<gap_0>", "normalized": True, "single_word": True}],
+    normalizer=[{"type": "NFC"}, {"type": "Precompiled"}],
+    keep_spaces=True,
+)
 TABLED = PieceTableTokenizer(PROTO, TABLE, marked=True, control=["__fr__"])
 BYTES = SentinelByteTokenizer(
     GAPS, padding_id=0, start_id=0, end_id=1, unknown_id=2, prefix_ids=[300]
@@ -72,7 +78,28 @@ def test_bytes_and_sentinels():
     assert BYTES.split(["a<gap_0>"]) == [["a", "<gap_0>"]]
 
 
-@pytest.mark.parametrize("tokenizer", [SENTINEL, TABLED, BYTES])
+def test_what_stands_between_is_normalized_first():
+    gap = PIECES.piece_to_id("<gap_0>")
+    a, man = (PIECES.encode(text) for text in ("a", "man"))
+    rows = NORMALIZED.encode(
+        ["a  ｍａｎ<gap_0>", "a<ｇａｐ_0>  man", "a<gap_0>s"]
+    ).to_list()
+    space = PIECES.piece_to_id("▁")
+    assert rows[0] == [*a, space, *man, gap, 2]
+    assert rows[1] == [*a, gap, space, *man, 2]
+    assert gap not in rows[2]
+    assert decoded(NORMALIZED, rows[1:2]) == ["a<gap_0>  man"]
+    at_spaces = SentinelPieceTokenizer(PROTO, normalizer=[])
+    texts = ["a \n man ", "", "▁a ▁man", "  "]
+    assert at_spaces.encode(texts).to_list() == SENTINEL.encode(texts).to_list()
+
+
+def test_a_sample_has_the_sentinels_of_its_text():
+    rows = NORMALIZED.sample(["a<gap_0>man"], alpha=0.5, seed=1).to_list()
+    assert PIECES.piece_to_id("<gap_0>") in rows[0]
+
+
+@pytest.mark.parametrize("tokenizer", [SENTINEL, NORMALIZED, TABLED, BYTES])
 def test_they_are_saved_loaded_and_exported(tokenizer, tmp_path):
     texts = ["a <gap_0> man", "", ">>fr<< 日本 man"]
     rows = tokenizer.encode(texts)
@@ -96,6 +123,8 @@ def test_they_are_saved_loaded_and_exported(tokenizer, tmp_path):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="must be pieces.*<gap_7>"):
         SentinelPieceTokenizer(PROTO, sentinels=["<gap_7>"])
+    with pytest.raises(ValueError, match="NFC, Precompiled.*received.*Lowercase"):
+        SentinelPieceTokenizer(PROTO, normalizer=[{"type": "Lowercase"}])
     with pytest.raises(TypeError, match="dict from `str` to `int`"):
         PieceTableTokenizer(PROTO, ["a"])
     with pytest.raises(ValueError, match="an id of its own"):
