@@ -85,21 +85,6 @@ def check_words(
             refuse_word(files, word, f"its id, {word.number}, is that of another piece")
 
 
-def no_added_words(files: TokenizerFiles, known: Iterable[str] = ()) -> None:
-    """Refuses words that were added, for a tokenizer that would split them.
-
-    Args:
-        files: The files of the tokenizer.
-        known: Those that it does not split.
-
-    Raises:
-        ValueError: If there are any.
-    """
-    for word in added_words(files):
-        if word.content not in known:
-            refuse_word(files, word, "one of this kind would split it")
-
-
 def refuse_word(files: TokenizerFiles, word: AddedWord, why: str) -> NoReturn:
     """Tells why a word cannot be one token, in a `ValueError`.
 

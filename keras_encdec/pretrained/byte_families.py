@@ -7,7 +7,7 @@ from collections.abc import Callable
 from keras_encdec.pretrained.added_words import (
     added_words,
     check_words,
-    no_added_words,
+    refuse_word,
 )
 from keras_encdec.pretrained.languages import no_languages
 from keras_encdec.pretrained.tokenizer_files import (
@@ -62,7 +62,8 @@ def byt5(
 ) -> Tokenizers:
     """Those of ByT5: bytes."""
     no_languages(source_language, target_language)
-    no_added_words(files)
+    for word in added_words(files):
+        refuse_word(files, word, "one of this kind would split it")
     number = files.number("extra_ids", 0) or 125
     tokenizer = SentinelByteTokenizer(
         [f"<extra_id_{i}>" for i in range(number)],

@@ -36,6 +36,7 @@ from keras_encdec.text import (
     Tokenizer,
     WordTokenizer,
 )
+from keras_encdec.text.sentinels import Sentinel
 
 
 def write_tokenizers(
@@ -145,14 +146,24 @@ def _marian(source: Tokenizer, target: Tokenizer) -> Contents:
         if each.start_id not in special.values():
             # Else transformers takes it for the piece of that number.
             special["<s>"] = each.start_id
-        table = {piece: i for piece, i in table.items() if i not in special.values()}
+        added = _added(each)
+        table = {
+            piece: i
+            for piece, i in table.items()
+            if i not in special.values() and str(i) not in added
+        }
         tables.append({**special, **table})
         models.append(model)
     separate = tables[0] != tables[1]
     files = {"source.spm": models[0], "target.spm": models[1], "vocab.json": tables[0]}
     if separate:
         files["target_vocab.json"] = tables[1]
-    settings = settings_of("MarianTokenizer", target, separate_vocabs=separate)
+    settings = settings_of(
+        "MarianTokenizer",
+        target,
+        separate_vocabs=separate,
+        **_added_settings(target),
+    )
     if "<s>" in tables[1]:
         settings["bos_token"] = "<s>"
     return {**files, "tokenizer_config.json": settings}
@@ -189,16 +200,21 @@ def _m2m_100(
 ) -> Contents:
     if family != "m2m_100" or special_tokens(source) != special_tokens(target):
         refuse(target, family)
-    names = [token.strip("_") for token in target.control]
+    added = _added(target)
+    spoken = [x for x in target.control if str(target.vocabulary[x]) not in added]
+    names = [token.strip("_") for token in spoken]
     codes = {tuple(listed): code for code, listed in languages.M2M_100.items()}
-    languages_ids = {target.vocabulary[token]: token for token in target.control}
+    languages_ids = {target.vocabulary[token]: token for token in spoken}
     if tuple(names) not in codes or len(source.prefix_ids + target.prefix_ids) != 2:
         refuse(target, family, "of other languages than those of M2M100")
     source_language, target_language = (
         languages_ids[each.prefix_ids[0]].strip("_") for each in (source, target)
     )
-    control = {*target.control}
-    table = {p: i for p, i in target.vocabulary.items() if p not in control}
+    table = {
+        piece: i
+        for piece, i in target.vocabulary.items()
+        if piece not in spoken and str(i) not in added
+    }
     return {
         "sentencepiece.bpe.model": target.proto,
         "vocab.json": table,
@@ -209,8 +225,28 @@ def _m2m_100(
             src_lang=source_language,
             tgt_lang=target_language,
             language_codes=codes[tuple(names)],
-            additional_special_tokens=list(target.control),
+            additional_special_tokens=spoken,
+            **_added_settings(target),
         ),
+    }
+
+
+def _added_settings(tokenizer: Tokenizer) -> dict[str, Any]:
+    added = _added(tokenizer)
+    return {"added_tokens_decoder": added} if added else {}
+
+
+def _added(tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
+    """The words that are one token, by their ids, as the settings say them."""
+    if not isinstance(tokenizer, PieceTableTokenizer):
+        return {}
+    words = map(Sentinel.of, tokenizer.sentinels)
+    return {
+        str(tokenizer.vocabulary[word.content]): {
+            **word._asdict(),
+            "special": word.content in tokenizer.control,
+        }
+        for word in words
     }
 
 

@@ -251,8 +251,10 @@ class PieceTableTokenizer(Tokenizer):
             no piece for are read as unknown.
         marked: Whether a text may begin with a mark such as `>>fra<<`, the language to
             translate into, which is split off and is one id.
-        control: Pieces of the table that no text spells and that are decoded to
-            nothing, such as those of languages.
+        control: Pieces of the table that are decoded to nothing and that no text
+            spells, such as those of languages.
+        sentinels: Pieces of the table that are one token wherever a text spells them,
+            as in `SentinelPieceTokenizer`.
         close_up: As in `SentinelPieceTokenizer`.
         **special_ids: As in `Tokenizer`. No text can spell the first four of them.
 
@@ -280,11 +282,15 @@ class PieceTableTokenizer(Tokenizer):
         *,
         marked: bool = False,
         control: Iterable[str] = (),
+        sentinels: Iterable[SaidSentinel] = (),
         close_up: bool = False,
         **special_ids: Any,
     ) -> None:
         super().__init__(**special_ids)
         vocabulary = _checked_table(vocabulary)
+        words = [Sentinel.of(word) for word in sentinels]
+        self._sentinels = tuple(words)
+        self._around = Sentinels({x: vocabulary[x.content] for x in words})
         # Refused there in words if it is none; ids are the table's, none of its own.
         above = 10**9
         self._proto = SentencePieceTokenizer(
@@ -299,10 +305,11 @@ class PieceTableTokenizer(Tokenizer):
         self._size = 1 + max(*vocabulary.values(), *self.special_ids)
         silent = {self.padding_id, self.start_id, self.end_id, self.unknown_id}
         silent |= {vocabulary[piece] for piece in self.control}
+        spelled = {word.content for word in words}
         known = {
             piece: number
             for piece, number in vocabulary.items()
-            if number not in silent
+            if number not in silent or piece in spelled
         }
         self._ids = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
@@ -312,7 +319,8 @@ class PieceTableTokenizer(Tokenizer):
         )
         pieces = [""] * self._size
         for piece, number in known.items():
-            pieces[number] = piece
+            if number not in silent:
+                pieces[number] = piece
         self._pieces = tf.constant(pieces, tf.string)
 
     @property
@@ -330,7 +338,15 @@ class PieceTableTokenizer(Tokenizer):
         """The number of ids, the special ones included."""
         return self._size
 
+    @property
+    def sentinels(self) -> tuple[SaidSentinel, ...]:
+        """The sentinels, as the constructor takes them."""
+        return tuple(word.said() for word in self._sentinels)
+
     def _split(self, texts: Tensor) -> Tensor:
+        return self._around.encode(texts, self._pieces_between)
+
+    def _pieces_between(self, texts: Tensor) -> Tensor:
         if not self.marked:
             return self._model.tokenize(texts)
         mark = r"(?s)^(>>.*?<<)"
@@ -366,6 +382,7 @@ class PieceTableTokenizer(Tokenizer):
             "vocabulary": self.vocabulary,
             "marked": self.marked,
             "control": list(self.control),
+            "sentinels": list(self.sentinels),
             "close_up": self.close_up,
             **super().get_config(),
         }

@@ -105,7 +105,10 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
         )
 
     def encode(self, texts: Tensor, to_ids: Callable[[Tensor], Tensor]) -> Tensor:
-        """Ragged ids of texts `(B,)`, with `to_ids` for all that is no sentinel."""
+        """Ragged ids of texts `(B,)`, with `to_ids` for all that is no sentinel.
+
+        Where that gives strings these are pieces, and sentinels as they are spelled.
+        """
         first, then = self._levels
 
         def between(texts: Tensor) -> Tensor:
@@ -162,8 +165,9 @@ class _Level(tf.Module):  # type: ignore[name-defined]
         ids = tf.where(_is_between(parts), -1, self._ids.lookup(parts.flat_values))
         is_text = ids < 0
         between = to_ids(tf.where(is_text, self._stripped(parts, is_text), ""))
+        own = parts.flat_values if between.dtype == tf.string else ids
         own = tf.RaggedTensor.from_tensor(
-            ids[:, None], lengths=tf.cast(~is_text, tf.int64)
+            own[:, None], lengths=tf.cast(~is_text, tf.int64)
         )
         return parts.with_values(tf.concat([between, own], axis=1)).merge_dims(1, 2)
 

@@ -1,6 +1,7 @@
 """Checkpoints of each family in CTranslate2, beside transformers and its converter."""
 
 import json
+import types
 
 import ctranslate2
 import numpy as np
@@ -18,7 +19,7 @@ pytestmark = [
 ]
 
 LENGTH = 11
-OF_ITS_OWN = ["t5 1.0", "umt5", "m2m_100", "nllb", "bart", "mbart", "pegasus"]
+OF_ITS_OWN = ["marian", "t5 1.0", "umt5", "m2m_100", "nllb", "bart", "mbart", "pegasus"]
 # With transformers 5 its converter scales the logits of those whose head is no table,
 # and writes a folder of mBART-50 that it cannot read; it knows no Blenderbot.
 OTHERS = ["t5 1.1", "mt5", "byt5", "mbart50", "blenderbot"]
@@ -112,9 +113,33 @@ def scores_of_transformers(preset, texts, rows):
     return means.reshape(-1, number)
 
 
+@pytest.fixture(scope="module")
+def preset_of(preset, family_preset, load_test_module):
+    """The `Preset` of a family, or a Marian with the tokenizer of a published one."""
+    from transformers import AutoTokenizer
+
+    def marian():
+        model = load_test_module("pretrained/checkpoints.py").Checkpoint.read(preset)
+        config = model.config
+        ids = {
+            "end_id": config.eos_token_id,
+            "padding_id": config.pad_token_id,
+            "start_id": config.decoder_start_token_id,
+        }
+        return types.SimpleNamespace(
+            folder=preset,
+            options={},
+            forced=None,
+            tokenizer=AutoTokenizer.from_pretrained(preset),
+            checkpoint=types.SimpleNamespace(model=model, **ids),
+        )
+
+    return lambda name: marian() if name == "marian" else family_preset(name)
+
+
 @pytest.mark.parametrize("name", [*OF_ITS_OWN, *OTHERS])
-def test_scores_are_those_of_transformers(name, family_preset, texts, tmp_path):
-    preset = family_preset(name)
+def test_scores_are_those_of_transformers(name, preset_of, texts, tmp_path):
+    preset = preset_of(name)
     _, (rows, scores) = exported(preset, texts, tmp_path / "ours")
     expected = scores_of_transformers(preset, texts, rows)
     np.testing.assert_allclose(scores, expected, atol=1e-4)
@@ -133,8 +158,8 @@ def convert(preset, folder):
 
 
 @pytest.mark.parametrize("name", OF_ITS_OWN)
-def test_answers_are_those_of_its_own_converter(name, family_preset, texts, tmp_path):
-    preset = family_preset(name)
+def test_answers_are_those_of_its_own_converter(name, preset_of, texts, tmp_path):
+    preset = preset_of(name)
     ours, (rows, scores) = exported(preset, texts, tmp_path / "ours")
     convert(preset, tmp_path / "theirs")
     theirs = Exported(tmp_path / "theirs")
