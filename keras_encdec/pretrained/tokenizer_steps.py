@@ -31,8 +31,6 @@ _LINE_ENDS = {(("Regex", r"\n"), " "), (("String", "\n"), " ")}
 # As BARThez has it.
 _WHITE_SPACE = (("Regex", r"\s{2,}|[\n\r\t]"), " ")
 _SPLITS = [("Metaspace",), ("WhitespaceSplit", "Metaspace")]
-
-
 _LINES = {"type": "Replace", "pattern": {"Regex": r"\n"}, "content": " "}
 _ROWS = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 # What the classes of these do beside the normalization of their model, if it has one.
