@@ -13,8 +13,8 @@ from keras_encdec.text.normalizers import Normalizer
 pytestmark = pytest.mark.once
 
 TEXTS = [
-    "", " a  b ", "e\u0301\u0327 \u00e9\u3000\u00a0", "\t\n \x0b", "a.b\\1 ..", "\ufb01 \uff57",
-    "\u1112\u1161\u11ab \u212b \u0958",
+    "", " a  b ", "e\u0301\u0327 \u00e9\u3000\u00a0", "\t\n \x0b", "a.b\\1 ..",
+    "\ufb01 \uff57", "\u1112\u1161\u11ab \u212b \u0958",
 ]  # fmt: skip
 
 
