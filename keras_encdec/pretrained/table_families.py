@@ -116,7 +116,7 @@ def _with_words(
 
 def _sentinels(
     words: Sequence[AddedWord], control: Iterable[str] = ()
-) -> dict[str, list[Any]]:
+) -> dict[str, Any]:
     """The options of a tokenizer that has these words, and such control pieces."""
     return {
         # Of these families none is looked for in normalized text.

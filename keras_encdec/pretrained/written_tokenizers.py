@@ -146,12 +146,7 @@ def _marian(source: Tokenizer, target: Tokenizer) -> Contents:
         if each.start_id not in special.values():
             # Else transformers takes it for the piece of that number.
             special["<s>"] = each.start_id
-        added = _added(each)
-        table = {
-            piece: i
-            for piece, i in table.items()
-            if i not in special.values() and str(i) not in added
-        }
+        table = {piece: i for piece, i in table.items() if i not in special.values()}
         tables.append({**special, **table})
         models.append(model)
     separate = tables[0] != tables[1]
@@ -210,11 +205,8 @@ def _m2m_100(
     source_language, target_language = (
         languages_ids[each.prefix_ids[0]].strip("_") for each in (source, target)
     )
-    table = {
-        piece: i
-        for piece, i in target.vocabulary.items()
-        if piece not in spoken and str(i) not in added
-    }
+    # Languages stand behind the table, and what was added behind these.
+    table = {p: i for p, i in target.vocabulary.items() if i < min(languages_ids)}
     return {
         "sentencepiece.bpe.model": target.proto,
         "vocab.json": table,

@@ -1,5 +1,6 @@
 """SavedModels of checkpoints take strings, where neither Keras nor Python is."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -86,9 +87,12 @@ def test_a_program_without_python(name, family_preset, request, program, tmp_pat
     assert texts_of(answer) == expected
 
 
+FURTHER = ["t5 1.1", "umt5", "m2m_100", "mbart50", "nllb", "pegasus", "blenderbot"]
+
+
 @pytest.fixture(scope="module")
 def served(family_preset, tmp_path_factory):
-    """Of each further family the folder of a SavedModel, and what Python answers."""
+    """The folder of a family's SavedModel, and what Python answers, made once."""
     root = tmp_path_factory.mktemp("served")
 
     def serve(name):
@@ -104,36 +108,35 @@ def served(family_preset, tmp_path_factory):
         )
         return folder, text_to_text(TEXTS)
 
-    names = "t5 1.1", "umt5", "m2m_100", "mbart50", "nllb", "pegasus", "blenderbot"
-    return {name: serve(name) for name in names}
+    return functools.cache(serve)
 
 
 @pytest.mark.once
 @pytest.mark.slow
-def test_further_families_in_a_process_without_keras(served, tmp_path):
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_families_in_a_program_without_python(name, served, program):
+    folder, expected = served(name)
+    texts = np.array([text.encode() for text in TEXTS], object)
+    (answer,) = program.run(folder, [("serving_default", {"text": texts})])
+    assert texts_of(answer) == expected
+    assert len({*expected}) > 1
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_further_families_in_one_process_without_keras(served, tmp_path):
     request = {"text": np.array([text.encode() for text in TEXTS], object)}
     asked = json.dumps([["serving_default", encode_tensors(request)]])
     works = []
-    for name, (folder, _) in served.items():
+    for name in FURTHER:
         work = tmp_path / name
         work.mkdir()
         (work / "requests").write_text(asked)
-        works.append([str(folder), str(work)])
+        works.append([str(served(name)[0]), str(work)])
     ask = "main = runpy.run_path(sys.argv[1])['main']; works = json.loads(sys.argv[2])"
     lines = f"import json, runpy, sys; {ask}; [main(*work) for work in works]"
     command = [sys.executable, "-c", lines, fresh_process.__file__, json.dumps(works)]
     subprocess.run(command, check=True)
-    for (_, expected), (_, work) in zip(served.values(), works, strict=True):
-        with open(f"{work}/answers") as file:
-            (answer,) = json.load(file)["answers"]
-        assert texts_of(decode_tensors(answer)) == expected
-        assert len({*expected}) > 1
-
-
-@pytest.mark.once
-@pytest.mark.slow
-def test_further_families_in_a_program_without_python(served, program):
-    texts = np.array([text.encode() for text in TEXTS], object)
-    for folder, expected in served.values():
-        (answer,) = program.run(folder, [("serving_default", {"text": texts})])
-        assert texts_of(answer) == expected
+    for name in FURTHER:
+        (answer,) = json.loads((tmp_path / name / "answers").read_text())["answers"]
+        assert texts_of(decode_tensors(answer)) == served(name)[1]

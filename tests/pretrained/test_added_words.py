@@ -45,7 +45,10 @@ def with_words(folder, to, *words):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens(list(words))
     tokenizer.save_pretrained(to)
-    shutil.copy(folder / "config.json", to)
+    config = json.loads((folder / "config.json").read_text())
+    if "vocab_size" in config:
+        config["vocab_size"] = len(tokenizer)
+    (to / "config.json").write_text(json.dumps(config))
 
 
 def drawn_texts(words, number):

@@ -28,7 +28,7 @@ def test_letters_and_numbers():
 
     def joined(beside):
         # One word with what is of its kind.
-        return {x for x in CHARACTERS if len(split.pre_tokenize_str(x + beside)) == 1}
+        return {x for x in CHARACTERS if len(split.pre_tokenize_str(beside + x)) == 1}
 
     assert members(LETTER) == joined("a")
     assert members(NUMBER) == joined("1")
