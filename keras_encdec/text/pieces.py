@@ -1,6 +1,7 @@
 """Tokenizers of SentencePiece models as checkpoints of other libraries use them."""
 
 import base64
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -74,7 +75,8 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
     ) -> None:
         words = [Sentinel.of(word) for word in sentinels]
         self._sentinels = tuple(words)
-        self._steps = None if normalizer is None else tuple(map(dict, normalizer))
+        # A dict or list of a `tf.Module` becomes a structure that TensorFlow tracks.
+        self._steps = None if normalizer is None else json.dumps([*normalizer])
         super().__init__(proto, **special_ids)
         from sentencepiece import sentencepiece_model_pb2
 
@@ -90,9 +92,9 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
         self.close_up = close_up
         self.keep_spaces = keep_spaces
         normalize = None
-        if self._steps is not None:
+        if self.normalizer is not None:
             charsmap = model.normalizer_spec.precompiled_charsmap
-            normalize = Normalizer(self._steps, charsmap)
+            normalize = Normalizer(self.normalizer, charsmap)
         self._around = Sentinels({x: ids[x.content] for x in words}, normalize)
         spelled = [
             "" if piece.type in (piece.CONTROL, piece.UNKNOWN) else piece.piece
@@ -129,7 +131,7 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
     @property
     def normalizer(self) -> list[dict[str, Any]] | None:
         """The steps of the normalizer, or None where it is left to the model."""
-        return None if self._steps is None else [dict(step) for step in self._steps]
+        return None if self._steps is None else json.loads(self._steps)
 
     def _to_ids(self, texts: Tensor) -> Tensor:
         return self._around.encode(texts, self._ids_between)

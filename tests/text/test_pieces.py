@@ -26,7 +26,11 @@ SENTINEL = SentinelPieceTokenizer(PROTO, sentinels=GAPS)
 NORMALIZED = SentinelPieceTokenizer(
     PROTO,
     sentinels=[{"content": "<gap_0>", "normalized": True, "single_word": True}],
-    normalizer=[{"type": "NFC"}, {"type": "Precompiled"}],
+    normalizer=[
+        {"type": "NFC"},
+        {"type": "Precompiled"},
+        {"type": "Replace", "pattern": {"String": "#"}, "content": "a"},
+    ],
     keep_spaces=True,
 )
 TABLED = PieceTableTokenizer(PROTO, TABLE, marked=True, control=["__fr__"])
