@@ -130,6 +130,7 @@ def test_words_of_old_files(family_folder, tmp_path, read, compare):
     (folder / "added_tokens.json").unlink()
     with pytest.raises(ValueError, match="'<sep>'.*no file tells its id"):
         read(folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"extra_ids": 12}))
     (folder / "added_tokens.json").write_text(json.dumps({"word": 7}))
     with pytest.raises(ValueError, match="'word'.*7, is that of another piece"):
         read(folder)
