@@ -43,12 +43,9 @@ def added_words(files: TokenizerFiles) -> list[AddedWord]:
 
     Args:
         files: The files of the tokenizer.
-
-    Returns:
-        A list, in the order in which `tokenizers` looks for them.
     """
     known = files.named_tokens
-    found = [
+    return [
         AddedWord(
             Sentinel(
                 content,
@@ -62,7 +59,6 @@ def added_words(files: TokenizerFiles) -> list[AddedWord]:
         for special in [bool(entry.get("special", False))]
         if content and content not in known and not _OF_FAMILIES.fullmatch(content)
     ]
-    return sorted(found, key=lambda word: (not word.special, word.number or 0))
 
 
 def check_words(

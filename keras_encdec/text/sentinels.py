@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -70,13 +71,12 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
         ids: A dict from each `Sentinel` to its id.
         normalize: How a text is normalized, a function of strings `(B,)`; None is not
             at all.
-        space: White space, as in `character_classes`.
 
     Attributes:
         forms: The words in their order, spelled as they are found.
 
     Raises:
-        ValueError: If nothing is left of a word that is normalized.
+        ValueError: If nothing is left of a word that is normalized, or of two the same.
 
     Example:
         ```python
@@ -93,14 +93,24 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
         self,
         ids: Mapping[Sentinel, int],
         normalize: Callable[[Tensor], Tensor] | None = None,
-        space: str = SPACE,
     ) -> None:
         super().__init__()
         self._normalize = normalize
         self.forms = tuple(_normal_form(word, normalize) for word in ids)
+        found = collections.Counter((x.content, x.normalized) for x in self.forms)
+        alike = [
+            word.content
+            for word, form in zip(ids, self.forms, strict=True)
+            if found[form.content, form.normalized] > 1
+        ]
+        if alike:
+            raise ValueError(
+                "Sentinels must differ where they are looked for, in texts as they are "
+                f"or normalized; received {alike[:5]}. Leave all but one out."
+            )
         pairs = [*zip(self.forms, ids.values(), strict=True)]
         self._levels = tuple(
-            _Level([pair for pair in pairs if pair[0].normalized == normalized], space)
+            _Level([pair for pair in pairs if pair[0].normalized == normalized])
             for normalized in (False, True)
         )
 
@@ -137,14 +147,12 @@ def _normal_form(
 class _Level(tf.Module):  # type: ignore[name-defined]
     """Words that are found in one text, all at once."""
 
-    def __init__(self, pairs: list[tuple[Sentinel, int]], space: str) -> None:
+    def __init__(self, pairs: list[tuple[Sentinel, int]]) -> None:
         super().__init__()
-        # Of two that are spelled alike the first one, that begin alike the longer.
-        alike = {word.content: (word, number) for word, number in reversed(pairs)}
-        ids = dict(alike[x] for x in sorted(alike, key=len, reverse=True))
+        # Of two words that begin alike, the longer one.
+        ids = dict(sorted(pairs, key=lambda pair: len(pair[0].content), reverse=True))
         words = [*ids]
         self._pattern = "|".join(re.escape(word.content) for word in words)
-        self._space = space
         if not words:
             return
         contents = [word.content for word in words]
@@ -194,12 +202,11 @@ class _Level(tf.Module):  # type: ignore[name-defined]
     def _stripped(self, parts: Tensor, is_text: Tensor) -> Tensor:
         """The parts without the white space that belongs to words beside them."""
         flat = stripped = parts.flat_values
-        for flag, step, pattern in (("lstrip", -1, "[{}]+$"), ("rstrip", 1, "^[{}]+")):
+        sides = ("lstrip", -1, f"[{SPACE}]+$"), ("rstrip", 1, f"^[{SPACE}]+")
+        for flag, step, pattern in sides:
             if flag in self._flags:
                 takes = tf.where(is_text, False, self._flags[flag].lookup(flat))
-                without = tf.strings.regex_replace(
-                    stripped, pattern.format(self._space), ""
-                )
+                without = tf.strings.regex_replace(stripped, pattern, "")
                 stripped = tf.where(tf.roll(takes, step, 0), without, stripped)
         return stripped
 
