@@ -109,24 +109,21 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
                 f"or normalized; received {alike[:5]}. Leave all but one out."
             )
         pairs = [*zip(self.forms, ids.values(), strict=True)]
-        self._levels = tuple(
-            _Level([pair for pair in pairs if pair[0].normalized == normalized])
-            for normalized in (False, True)
-        )
+        self._first = _Level([pair for pair in pairs if not pair[0].normalized])
+        self._then = _Level([pair for pair in pairs if pair[0].normalized])
 
     def encode(self, texts: Tensor, to_ids: Callable[[Tensor], Tensor]) -> Tensor:
         """Ragged ids of texts `(B,)`, with `to_ids` for all that is no sentinel.
 
         Where that gives strings these are pieces, and sentinels as they are spelled.
         """
-        first, then = self._levels
 
         def between(texts: Tensor) -> Tensor:
             if self._normalize is not None:
                 texts = self._normalize(texts)
-            return then.encode(texts, to_ids)
+            return self._then.encode(texts, to_ids)
 
-        return first.encode(texts, between)
+        return self._first.encode(texts, between)
 
 
 def _normal_form(
