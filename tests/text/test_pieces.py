@@ -89,17 +89,17 @@ def test_what_stands_between_is_normalized_first():
         ["a  ｍａｎ<gap_0>", "a<ｇａｐ_0>  man", "a<gap_0>s"]
     ).to_list()
     space = PIECES.piece_to_id("▁")
-    assert rows[0] == [*a, space, *man, gap, 2]
-    assert rows[1] == [*a, gap, space, *man, 2]
+    assert rows[0] == [*a, space, *man, space, gap, 2]
+    assert rows[1] == [*a, space, gap, space, *man, 2]
     assert gap not in rows[2]
-    assert decoded(NORMALIZED, rows[1:2]) == ["a<gap_0>  man"]
+    assert decoded(NORMALIZED, rows[1:2]) == ["a <gap_0>  man"]
     at_spaces = SentinelPieceTokenizer(PROTO, normalizer=[])
     texts = ["a \n man ", "", "▁a ▁man", "  "]
     assert at_spaces.encode(texts).to_list() == SENTINEL.encode(texts).to_list()
 
 
 def test_a_sample_has_the_sentinels_of_its_text():
-    rows = NORMALIZED.sample(["a<gap_0>man"], alpha=0.5, seed=1).to_list()
+    rows = NORMALIZED.sample(["a <gap_0> man"], alpha=0.5, seed=1).to_list()
     assert PIECES.piece_to_id("<gap_0>") in rows[0]
 
 
