@@ -41,6 +41,7 @@ def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Content
         if kind != NORMAL
     }
     words = _words(target, model.ids)
+    of_model = _without_words(target, family, model, added, words)
     metaspace = {
         "type": "Metaspace",
         "replacement": SPACE,
@@ -57,7 +58,7 @@ def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Content
         "normalizer": _normalizer(target, model),
         "pre_tokenizer": metaspace if keep_spaces else splits,
         "decoder": metaspace,
-        "model": _model(model, target.unknown_id),
+        "model": _model(of_model, target.unknown_id),
     }
     settings = settings_of(kind, target, **{**_token_names(target, of_ids), **more})
     return {"tokenizer.json": description, "tokenizer_config.json": settings}
@@ -184,6 +185,27 @@ def _words(tokenizer: Tokenizer, ids: Mapping[str, int]) -> dict[int, Sentinel]:
     """The words that are one token, by their ids."""
     words = map(Sentinel.of, getattr(tokenizer, "sentinels", ()))
     return {ids[word.content]: word for word in words}
+
+
+def _without_words(
+    tokenizer: Tokenizer,
+    family: str,
+    model: PieceModel,
+    added: Mapping[int, bool],
+    words: Mapping[int, Sentinel],
+) -> PieceModel:
+    """The pieces that texts between words are split into.
+
+    What is added behind them takes the ids that follow. The model would find a word
+    that it has where it is no token, such as in another word.
+    """
+    last = max(tokenizer.unknown_id, *({*range(len(model.pieces))} - added.keys()))
+    for number, word in words.items():
+        if number < last and word.single_word:
+            why = f"with {word.content!r}, found alone, whose id is not behind pieces"
+            refuse(tokenizer, family, why)
+    behind = [number for number in words if number > last]
+    return model.of_pieces(model.pieces[: min(behind, default=None)])
 
 
 def _described(
