@@ -107,9 +107,13 @@ def _with_words(
     numbers = {word.content: word.number for word in words if word.number is not None}
     table = ids_of_vocabulary(files, {**numbers, **table})
     check_words(files, words, table)
+    strips = any(word.sentinel.lstrip or word.sentinel.rstrip for word in words)
     for word in words:
         if word.sentinel.single_word:
             why = "transformers finds it alone in a way of its own for this kind"
+            refuse_word(files, word, why)
+        if strips and word.content != word.content.strip():
+            why = "a word beside it takes its white space, for this kind"
             refuse_word(files, word, why)
     return table
 

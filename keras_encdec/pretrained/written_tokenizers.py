@@ -136,6 +136,7 @@ def _require_one_vocabulary(source: Tokenizer, target: Tokenizer, family: str) -
 def _marian(source: Tokenizer, target: Tokenizer) -> Contents:
     if special_tokens(source) != special_tokens(target):
         refuse(target, "marian", f"of other special ids than {source!r}")
+    added = _added(source, target, "marian")
     models, tables = [], []
     for each in (source, target):
         marks = each.prefix_ids if isinstance(each, PieceTableTokenizer) else ()
@@ -157,7 +158,7 @@ def _marian(source: Tokenizer, target: Tokenizer) -> Contents:
         "MarianTokenizer",
         target,
         separate_vocabs=separate,
-        **_added_settings(target),
+        **({"added_tokens_decoder": added} if added else {}),
     )
     if "<s>" in tables[1]:
         settings["bos_token"] = "<s>"
@@ -195,8 +196,8 @@ def _m2m_100(
 ) -> Contents:
     if family != "m2m_100" or special_tokens(source) != special_tokens(target):
         refuse(target, family)
-    added = _added(target)
-    spoken = [x for x in target.control if str(target.vocabulary[x]) not in added]
+    added = _added(source, target, family)
+    spoken = [x for x in target.control if target.vocabulary[x] not in added]
     names = [token.strip("_") for token in spoken]
     codes = {tuple(listed): code for code, listed in languages.M2M_100.items()}
     languages_ids = {target.vocabulary[token]: token for token in spoken}
@@ -207,6 +208,8 @@ def _m2m_100(
     )
     # Languages stand behind the table, and what was added behind these.
     table = {p: i for p, i in target.vocabulary.items() if i < min(languages_ids)}
+    # Else transformers gives languages other ids where there are words.
+    entries = {i: _entry(Sentinel(x), special=True) for i, x in languages_ids.items()}
     return {
         "sentencepiece.bpe.model": target.proto,
         "vocab.json": table,
@@ -218,28 +221,42 @@ def _m2m_100(
             tgt_lang=target_language,
             language_codes=codes[tuple(names)],
             additional_special_tokens=spoken,
-            **_added_settings(target),
+            added_tokens_decoder=dict(sorted((entries | added).items())),
         ),
     }
 
 
-def _added_settings(tokenizer: Tokenizer) -> dict[str, Any]:
-    added = _added(tokenizer)
-    return {"added_tokens_decoder": added} if added else {}
-
-
-def _added(tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
+def _added(
+    source: Tokenizer, target: Tokenizer, family: str
+) -> dict[int, dict[str, Any]]:
     """The words that are one token, by their ids, as the settings say them."""
-    if not isinstance(tokenizer, PieceTableTokenizer):
-        return {}
-    words = map(Sentinel.of, tokenizer.sentinels)
-    return {
-        str(tokenizer.vocabulary[word.content]): {
-            **word._asdict(),
-            "special": word.content in tokenizer.control,
+    of_sources, of_targets = (_added_to(each, family) for each in (source, target))
+    if of_sources != of_targets:
+        refuse(target, family, f"of other words that are one token than {source!r}")
+    return of_targets
+
+
+def _added_to(tokenizer: Tokenizer, family: str) -> dict[int, dict[str, Any]]:
+    words = [*map(Sentinel.of, getattr(tokenizer, "sentinels", ()))]
+    # These families look for words in texts as they are, and alone in another way.
+    if any(word.normalized or word.single_word for word in words):
+        refuse(tokenizer, family, "with words that are found normalized, or alone")
+    if isinstance(tokenizer, PieceTableTokenizer):
+        control = {*tokenizer.control}
+        ids = {tokenizer.vocabulary[word.content]: word for word in words}
+        return {
+            number: _entry(word, special=word.content in control)
+            for number, word in sorted(ids.items())
         }
-        for word in words
-    }
+    if any(word.lstrip or word.rstrip for word in words):
+        refuse(tokenizer, family, "with words that take the spaces beside them")
+    if getattr(tokenizer, "normalizer", None) is not None:
+        refuse(tokenizer, family, "with steps of normalization beside its model's")
+    return {}
+
+
+def _entry(word: Sentinel, *, special: bool) -> dict[str, Any]:
+    return {**word._asdict(), "special": special}
 
 
 def _bytes(tokenizer: ByteTokenizer, family: str) -> Contents:

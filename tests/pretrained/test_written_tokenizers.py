@@ -11,6 +11,7 @@ from keras_encdec.text import (
     ByteTokenizer,
     CharacterTokenizer,
     SentencePieceTokenizer,
+    SentinelPieceTokenizer,
     WordTokenizer,
 )
 
@@ -24,6 +25,7 @@ WORDS = WordTokenizer.from_texts(TEXTS, continuation="@@")
 OTHER_WORDS = WordTokenizer.from_texts(TEXTS[1:2])
 PIECES = SentencePieceTokenizer.train(TEXTS, 32)
 PAIRS = SentencePieceTokenizer.train(TEXTS, 40, model_type="bpe", padding_id=4)
+GAP = SentencePieceTokenizer.train(TEXTS, 32, user_defined_symbols=["<gap>"]).proto
 BYTES = ByteTokenizer(padding_id=0, start_id=0, end_id=1, unknown_id=2)
 
 
@@ -121,12 +123,21 @@ def test_bytes_made_here(tmp_path):
 
 def test_what_transformers_cannot_say_is_refused_before_anything_is_written(tmp_path):
     folder = tmp_path / "out"
+    alone, stripped = (
+        SentinelPieceTokenizer(GAP, sentinels=[{"content": "<gap>", flag: True}])
+        for flag in ("single_word", "lstrip")
+    )
+    stepwise = SentinelPieceTokenizer(GAP, normalizer=[{"type": "NFC"}])
     for source, target, family, why in (
         (WORDS, WORDS, "t5", "of another kind"),
         (BYTES, BYTES, "marian", "of another kind"),
         (ByteTokenizer(), ByteTokenizer(), "t5", "other ids than ByT5's"),
         (PIECES, PAIRS, "t5", "another one than that of sources"),
         (PIECES, PAIRS, "marian", "other special ids"),
+        (alone, alone, "bart", "'<gap>', found alone, whose id is not behind"),
+        (alone, alone, "marian", "found normalized, or alone"),
+        (stripped, stripped, "marian", "take the spaces beside"),
+        (stepwise, stepwise, "marian", "steps of normalization beside"),
         (WORDS, WordTokenizer(["a"], suffix_ids=[2, 2]), "marian", "before or behind"),
     ):
         with pytest.raises(ValueError, match=f"{why}.*'marian'"):
