@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 
 import pytest
@@ -58,7 +59,9 @@ def drawn_texts(words, number):
         for _ in range(drawn.randint(0, 12)):
             yield drawn.choice(drawn.choice([words, [" "], BESIDE, ["man", "läuft"]]))
 
-    return ["".join(parts()) for _ in range(number)]
+    texts = ["".join(parts()) for _ in range(number)]
+    # Transformers loses marks behind what it normalizes.
+    return [re.sub("(?<![A-Za-z])\u0301", "", text) for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_texts_are_split_at_words_as_by_transformers(
     words = [
         AddedToken(content, **flags)
         for content, flags in WORDS
-        if not (in_python and "single_word" in flags)
+        if not (in_python and ("single_word" in flags or content == " lead"))
     ]
     with_words(folder, tmp_path, *words)
     texts = drawn_texts([content for content, _ in WORDS], 500)
@@ -86,8 +89,10 @@ def test_texts_are_split_at_words_as_by_transformers(
     source, target, _ = read(tmp_path, name)
     # And back.
     family = json.loads((tmp_path / "config.json").read_text())["model_type"]
-    write_tokenizers(tmp_path, source, target, family)
-    compare(tmp_path, name, texts)
+    written = tmp_path / "written"
+    write_tokenizers(written, source, target, family)
+    shutil.copy(tmp_path / "config.json", written)
+    compare(written, name, texts)
 
 
 def test_a_word_that_is_no_token_of_normalized_text(family_folder, tmp_path, compare):
@@ -116,6 +121,15 @@ def test_words_that_would_be_split_are_refused(
     with_words(family_folder(name), tmp_path, AddedToken("word", single_word=True))
     with pytest.raises(ValueError, match=f"(?s)one token.*'word'.*{told}.*TextToText"):
         read(tmp_path, name)
+
+
+def test_a_word_whose_space_another_takes_is_refused(family_folder, tmp_path, read):
+    from transformers import AddedToken
+
+    words = " lead", AddedToken("<m>", rstrip=True)
+    with_words(family_folder("m2m_100"), tmp_path, *words)
+    with pytest.raises(ValueError, match="' lead'.*beside it takes its white space"):
+        read(tmp_path, "m2m_100")
 
 
 def test_words_of_old_files(family_folder, tmp_path, read, compare):
