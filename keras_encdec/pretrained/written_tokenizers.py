@@ -158,7 +158,7 @@ def _marian(source: Tokenizer, target: Tokenizer) -> Contents:
         "MarianTokenizer",
         target,
         separate_vocabs=separate,
-        **({"added_tokens_decoder": added} if added else {}),
+        **(_settings_of_words(added) if added else {}),
     )
     if "<s>" in tables[1]:
         settings["bos_token"] = "<s>"
@@ -210,6 +210,7 @@ def _m2m_100(
     table = {p: i for p, i in target.vocabulary.items() if i < min(languages_ids)}
     # Else transformers gives languages other ids where there are words.
     entries = {i: _entry(Sentinel(x), special=True) for i, x in languages_ids.items()}
+    entries = dict(sorted((entries | added).items()))
     return {
         "sentencepiece.bpe.model": target.proto,
         "vocab.json": table,
@@ -220,8 +221,7 @@ def _m2m_100(
             src_lang=source_language,
             tgt_lang=target_language,
             language_codes=codes[tuple(names)],
-            additional_special_tokens=spoken,
-            added_tokens_decoder=dict(sorted((entries | added).items())),
+            **_settings_of_words(entries),
         ),
     }
 
@@ -253,6 +253,12 @@ def _added_to(tokenizer: Tokenizer, family: str) -> dict[int, dict[str, Any]]:
     if getattr(tokenizer, "normalizer", None) is not None:
         refuse(tokenizer, family, "with steps of normalization beside its model's")
     return {}
+
+
+def _settings_of_words(entries: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    # What is special must be told twice, else it is decoded.
+    special = [entry["content"] for entry in entries.values() if entry["special"]]
+    return {"added_tokens_decoder": entries, "additional_special_tokens": special}
 
 
 def _entry(word: Sentinel, *, special: bool) -> dict[str, Any]:

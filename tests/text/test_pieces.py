@@ -86,7 +86,7 @@ def test_what_stands_between_is_normalized_first():
     gap = PIECES.piece_to_id("<gap_0>")
     a, man = (PIECES.encode(text) for text in ("a", "man"))
     rows = NORMALIZED.encode(
-        ["a  ｍａｎ<gap_0>", "a<ｇａｐ_0>  man", "a<gap_0>s"]
+        ["a  ｍａｎ <gap_0>", "a <ｇａｐ_0>  man", "a <gap_0>s"]
     ).to_list()
     space = PIECES.piece_to_id("▁")
     assert rows[0] == [*a, space, *man, space, gap, 2]
