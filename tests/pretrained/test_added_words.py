@@ -27,6 +27,8 @@ WORDS = [
     (" lead", {}),
     ("(a|b)*", {}),
 ]
+FURTHER = ["mbart", "mbart50", "nllb", "pegasus", "bart", "blenderbot", "m2m_100"]
+FURTHER = [*FURTHER, "marian"]
 BESIDE = [
     *"A é.$_🄰",
     "  ",
@@ -66,8 +68,7 @@ def drawn_texts(words, number):
 
 @pytest.mark.parametrize(
     "name",
-    ["t5", "mbart", "mbart50", "nllb", "pegasus", "bart", "blenderbot"]
-    + ["m2m_100", "marian"],
+    ["t5", *(pytest.param(name, marks=pytest.mark.slow) for name in FURTHER)],
 )
 def test_texts_are_split_at_words_as_by_transformers(
     name, family_folder, shared_data, tmp_path, read, compare
@@ -84,7 +85,7 @@ def test_texts_are_split_at_words_as_by_transformers(
         if not (in_python and ("single_word" in flags or content == " lead"))
     ]
     with_words(folder, tmp_path, *words)
-    texts = drawn_texts([content for content, _ in WORDS], 500)
+    texts = drawn_texts([content for content, _ in WORDS], 300)
     compare(tmp_path, name, texts)
     source, target, _ = read(tmp_path, name)
     # And back.
