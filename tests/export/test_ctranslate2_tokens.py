@@ -21,7 +21,7 @@ pytestmark = [
 LENGTH = 11
 OF_ITS_OWN = ["t5 1.0", "umt5", "m2m_100", "nllb", "bart", "mbart", "pegasus"]
 # With transformers 5 its converter scales the logits of those whose head is no table,
-# and writes a folder of mBART-50 that it cannot read; it knows no Blenderbot, and leaves
+# and writes a folder of mBART-50 that it cannot read; it knows no Blenderbot. It leaves
 # out the padding of Marian, which has then no name to be suppressed by.
 OTHERS = ["marian", "t5 1.1", "mt5", "byt5", "mbart50", "blenderbot"]
 
