@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_encdec.backend import require_distribution
+from keras_encdec.backend import use_devices
 
 # The axis of each weight that is divided, as T5X divides it: heads, hidden units of the
 # feed-forward network and the vocabulary. A path matches one rule at most.
@@ -71,17 +71,24 @@ def layout_map(mesh: Any, *, vocabulary: bool = True) -> Any:
 
 
 def use_all_devices(model_parallel: int = 1, *, vocabulary: bool = True) -> None:
-    """Has models that are built from now on use all devices of the process, under JAX.
+    """Has models that are built and trained from now on use all devices.
 
-    The rows of a batch are divided among them, or among groups of them that share the
-    weights of a model, as `layout_map` says.
+    Under JAX these are those of the process: the rows of a batch are divided among
+    them, or among groups of them that share the weights of a model, as `layout_map`
+    says. On PyTorch each device has a process, of those that `torchrun` started or of
+    a group of `torch.distributed` that is there, and all of them call this: from then
+    on the rows of a batch are divided among them in `train`, and a `fit` or `evaluate`
+    of your own takes in each process its own rows, `TokenBatches.dataset(replicas=N,
+    replica=i)`, and has the losses and weights of one device for all of them. What the
+    first process writes the others do not, and they print nothing.
 
     Args:
         model_parallel: The number of devices that share the weights of a model.
         vocabulary: As in `layout_map`.
 
     Raises:
-        RuntimeError: Under another backend than JAX.
+        RuntimeError: Under TensorFlow; on PyTorch, if there is no other process, or
+            `model_parallel` is not 1.
         ValueError: If the number of devices is not divisible by `model_parallel`.
 
     Example:
@@ -94,8 +101,9 @@ def use_all_devices(model_parallel: int = 1, *, vocabulary: bool = True) -> None
             keras.distribution.set_distribution(None)
         ```
     """
-    require_distribution()
-    devices = keras.distribution.list_devices()
+    devices = use_devices(model_parallel)
+    if devices is None:
+        return
     if model_parallel < 1 or len(devices) % model_parallel:
         raise ValueError(
             "model_parallel must be a number that divides that of the devices; "

@@ -89,9 +89,22 @@ def check_interrupt() -> None:
         check_interrupt()  # In no such block there is none.
         ```
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if isinstance(handler, _Handler) and handler.came and _is_main():
+    if interrupt_came():
         raise KeyboardInterrupt
+
+
+def interrupt_came() -> bool:
+    """Returns whether an interrupt came in a block of `interrupts_kept`.
+
+    Example:
+        ```python
+        from keras_encdec.interrupts import interrupt_came
+
+        print(interrupt_came())  # False: in no such block there is none.
+        ```
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(handler, _Handler) and handler.came and _is_main()
 
 
 class Terminated(SystemExit):

@@ -1,4 +1,4 @@
-"""A training on several devices of JAX against the same one on one of them."""
+"""A training on several devices against the same one on one of them."""
 
 import json
 import os
@@ -102,16 +102,148 @@ def test_a_layout_needs_an_axis_for_models():
     assert len(layout_map(mesh)) == len(layout_map(mesh, vocabulary=False)) + 1
 
 
-@pytest.mark.skipif(keras.config.backend() == "jax", reason="where JAX does not run")
+# Interrupted, killed and gone on with, by as many processes and by one.
+PROCESSES = """
+import os
+import signal
+import sys
+
+import keras
+import numpy as np
+
+from keras_encdec import ByteTokenizer, build, train
+from keras_encdec.backend import process_count, process_index
+from keras_encdec.backend.torch import processes, steps
+from keras_encdec.distribution import use_all_devices
+from keras_encdec.interrupts import Terminated
+
+folder, rank = sys.argv[1], int(sys.argv[2])
+steps.STEPS_BEFORE_RECORD = 4
+words = [x * (1 + i % 5) for i, x in enumerate("abcdefghijklmnopqrstuvwxyzabc")]
+sizes = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
+tokenizer = ByteTokenizer()
+
+
+def built(seed=0, dropout=0.0):
+    keras.utils.set_random_seed(seed)
+    return build(tokenizer, tokenizer, max_length=8, dropout=dropout, **sizes)
+
+
+def trained(name=None, callbacks=(), dropout=0.0, **options):
+    text_to_text = built(dropout=dropout)
+    options = {"epochs": 2, "batch_tokens": 48, "num_shapes": 1, **options}
+    logs = train(
+        *(text_to_text, words, words),
+        validation=(words[:3], words[:3]),
+        folder=None if name is None else f"{folder}/{name}",
+        callbacks=callbacks,
+        verbose=0,
+        learning_rate=1e-2,
+        **options,
+    )
+    assert text_to_text(words[:2], max_length=4)
+    # A key's bias changes no attention: what moves it is rounding.
+    weights = [
+        keras.ops.convert_to_numpy(x)
+        for x in text_to_text.model.weights
+        if not x.path.endswith("key/bias")
+    ]
+    return logs, weights
+
+
+def check_same(found, expected, name):
+    for logs, others in zip(found[0], expected[0], strict=True):
+        assert logs.keys() == others.keys()
+        for key, value in others.items():
+            np.testing.assert_allclose(logs[key], value, 1e-5, 1e-5, err_msg=key)
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(one, other, 1e-5, 1e-5, err_msg=name)
+
+
+class Signalled(keras.callbacks.Callback):
+    # The second process is sent a signal within the second epoch.
+    def __init__(self, number):
+        super().__init__()
+        self.number, self.epoch = number, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (process_index(), self.epoch, batch) == (1, 1, 1):
+            os.kill(os.getpid(), self.number)
+
+
+def terminated(*args, **options):
+    try:
+        trained(*args, [Signalled(signal.SIGTERM)], **options)
+    except Terminated as error:
+        assert error.code == 143 and "up to batch 2 of epoch 2" in str(error), error
+        return
+    raise AssertionError("SIGTERM did not come")
+
+
+WAYS = {
+    "all": {"accumulate": 2, "clip_norm": 0.1, "ema": 0.9, "weight_decay": 0.1},
+    "r_drop": {"r_drop": 5.0, "clip_norm": 0.1},
+    "teacher": {"teacher": built(5).model, "average": 2},
+}
+one = {name: trained(**options) for name, options in WAYS.items()}
+use_all_devices()
+assert (process_count(), process_index()) == (2, rank)
+for name, options in WAYS.items():
+    check_same(trained(**options), one[name], name)
+
+whole = trained("whole", dropout=0.3)
+terminated("again", dropout=0.3)
+again = trained("again", dropout=0.3)
+assert again[0] == whole[0]
+for left, right in zip(again[1], whole[1], strict=True):
+    np.testing.assert_array_equal(left, right)
+
+terminated("fewer", **WAYS["all"])
+try:
+    trained("killed", [Signalled(signal.SIGKILL)], **WAYS["all"])
+except RuntimeError as error:
+    assert rank == 0, error
+else:
+    raise AssertionError("the others go on")
+processes.leave()
+for name in ("fewer", "killed"):
+    check_same(trained(name, **WAYS["all"]), one["all"], name)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="PyTorch's processes")
+def test_two_processes_train_as_one_does(load_test_module, tmp_path):
+    run_both = load_test_module("two_processes.py").run_both
+    (status, said), (other, _) = run_both(PROCESSES, tmp_path)
+    assert status == 0, said
+    assert other == -9, "the second process is killed"
+    names = {x.name for x in tmp_path.iterdir()}
+    assert names == {"whole", "again", "fewer", "killed"}
+    for name in names:
+        lines = (tmp_path / name / "log.csv").read_text().splitlines()
+        assert [x.split(",")[0] for x in lines] == ["epoch", "1", "2"]
+        assert [x.name for x in (tmp_path / name / "checkpoints").iterdir()] == [
+            "epoch-00002.safetensors"
+        ]
+
+
+SAID = {
+    "tensorflow": "the backend is tensorflow. Set KERAS_BACKEND=jax",
+    "torch": "received one process alone. Start them by `torchrun",
+}
+
+
+@pytest.mark.skipif(keras.config.backend() == "jax", reason="one process is enough")
 def test_the_command_line_tells_where_devices_can_be_shared(tmp_path, capsys):
     (tmp_path / "pairs.tsv").write_text("a\tb\n")
     command = ["train", "--source", str(tmp_path / "pairs.tsv"), "--tokenizer", "byte"]
     command += ["--output", str(tmp_path / "run"), "--data-parallel"]
     assert main(command) == 2
-    backend = keras.config.backend()
-    assert f"under JAX alone, by keras.distribution; the backend is {backend}" in (
-        capsys.readouterr().err
-    )
+    assert SAID[keras.config.backend()] in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

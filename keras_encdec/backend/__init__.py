@@ -18,9 +18,13 @@ from keras_encdec.backend.dependencies import (
     variables_of,
 )
 from keras_encdec.backend.distribution import (
+    data_replica,
     data_replicas,
+    divides_steps,
     refuse_replicas,
-    require_distribution,
+    shared_test_step,
+    shared_train_step,
+    use_devices,
 )
 from keras_encdec.backend.environment import (
     import_tensorflow,
@@ -40,7 +44,23 @@ from keras_encdec.backend.kernels import (
 from keras_encdec.backend.layers import all_layers, layers_in
 from keras_encdec.backend.optimizers import inner_optimizer, part_averages
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
-from keras_encdec.backend.random_state import random_state, set_random_state
+from keras_encdec.backend.processes import (
+    any_process,
+    from_first,
+    gathered,
+    in_first_alone,
+    join_processes,
+    part_random_numbers,
+    process_count,
+    process_index,
+    share_variables,
+)
+from keras_encdec.backend.random_state import (
+    own_random_state,
+    random_state,
+    random_state_of_all,
+    set_random_state,
+)
 from keras_encdec.backend.recently_used import RecentlyUsed
 from keras_encdec.backend.rematerialization import rematerialized
 from keras_encdec.backend.shortcuts import SHORTCUTS, without
@@ -51,6 +71,7 @@ __all__ = [
     "RecentlyUsed",
     "Structure",
     "all_layers",
+    "any_process",
     "are_the_same",
     "build_unset",
     "calls_at_a_time",
@@ -58,30 +79,44 @@ __all__ = [
     "check_backend",
     "compile_function",
     "compile_train_step",
+    "data_replica",
     "data_replicas",
+    "divides_steps",
     "draw_unset",
     "drop_out",
     "first_of_largest",
     "first_true",
+    "from_first",
     "fused_attention",
+    "gathered",
     "import_tensorflow",
+    "in_first_alone",
     "inference_mode",
     "inner_optimizer",
+    "join_processes",
     "key_of",
     "layers_in",
     "move_rows",
+    "own_random_state",
     "part_averages",
+    "part_random_numbers",
+    "process_count",
+    "process_index",
     "random_state",
+    "random_state_of_all",
     "refuse_replicas",
     "rematerialized",
     "replace_nan",
-    "require_distribution",
     "running_backend",
     "set_random_state",
     "set_value",
+    "share_variables",
+    "shared_test_step",
+    "shared_train_step",
     "take_of_each",
     "threads_sharing_cores",
     "traced_call",
+    "use_devices",
     "variables_of",
     "while_loop",
     "without",

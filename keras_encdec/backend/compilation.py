@@ -101,6 +101,7 @@ def compile_train_step(
     optimizer: Any,
     variables: Sequence[Any],
     jit: bool = False,
+    sums: bool = False,
 ) -> Callable[[Any], dict[str, Tensor]]:
     """Compiles the training step of a model.
 
@@ -112,12 +113,15 @@ def compile_train_step(
     Args:
         step: The `train_step` of a `keras.Model`, which the others take apart.
         loss: A function `(x, y, sample_weight) -> tuple`: the loss, a scalar, and
-            tensors without a gradient. It has no side effects.
+            tensors without a gradient. It has no side effects. Where processes share a
+            training these are means over the tokens of a batch, and the last one the
+            weight of these tokens.
         log: A function from the number of rows and that tuple's tensors to what
             `train_step` returns; it may assign to variables.
         optimizer: The model's optimizer.
         variables: The model's variables, of which the trainable ones are trained.
         jit: Whether PyTorch compiles by Inductor what it recorded.
+        sums: Whether the loss is a sum over the tokens, and no mean.
 
     Returns:
         A function with the same arguments and results as `step`.
@@ -146,7 +150,7 @@ def compile_train_step(
     """
     if keras.config.backend() != "torch":
         return step
-    return torch_steps.TrainStep(step, loss, log, optimizer, variables, jit)
+    return torch_steps.TrainStep(step, loss, log, optimizer, variables, jit, sums)
 
 
 def while_loop(

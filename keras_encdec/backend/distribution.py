@@ -1,8 +1,16 @@
 """Training on several devices, where Keras does it otherwise than on one."""
 
+from typing import Any
+
 import keras
 
-from keras_encdec.annotations import KerasModel
+from keras_encdec.annotations import KerasModel, Tensor
+from keras_encdec.backend.processes import (
+    join_processes,
+    process_count,
+    process_index,
+)
+from keras_encdec.backend.torch import shared_steps as torch_steps
 
 
 def refuse_replicas(*models: KerasModel) -> None:
@@ -11,14 +19,15 @@ def refuse_replicas(*models: KerasModel) -> None:
     Under TensorFlow's strategies Keras averages the means of the replicas, in which a
     token beside few others counts for more; an objective's own loss is as many times
     too large as there are replicas. On PyTorch, `fit` does not exchange gradients, also
-    where the model is wrapped in `DistributedDataParallel`. Under JAX, with
-    `keras.distribution`, a training is that of one device.
+    where the model is wrapped in `DistributedDataParallel`, unless the processes have
+    joined. Under JAX, with `keras.distribution`, a training is that of one device.
 
     Args:
         *models: The model whose `fit` is called, and what it trains.
 
     Raises:
-        RuntimeError: If TensorFlow has several replicas, or PyTorch several processes.
+        RuntimeError: If TensorFlow has several replicas, or PyTorch several processes
+            that have not joined.
 
     Example:
         ```python
@@ -38,12 +47,13 @@ def refuse_replicas(*models: KerasModel) -> None:
             if replicas > 1:
                 raise RuntimeError(
                     "A model of tokens is trained by one replica under TensorFlow, for "
-                    "Keras weighs the tokens of several wrongly; received "
+                    "Keras weighs the tokens of several wrongly, and clips their "
+                    "gradients one by one; received "
                     f"{type(model.distribute_strategy).__name__} with {replicas} "
                     "replicas. Build and train it outside of the strategy's scope, or "
-                    "under JAX with keras.distribution."
+                    "under JAX or PyTorch with keras_encdec.distribution."
                 )
-    if keras.config.backend() == "torch":
+    if keras.config.backend() == "torch" and process_count() == 1:
         import torch
 
         if not torch.distributed.is_available():
@@ -55,8 +65,9 @@ def refuse_replicas(*models: KerasModel) -> None:
             raise RuntimeError(
                 "Each process would train a model of its own on PyTorch, for `fit` "
                 "exchanges no gradients, in DistributedDataParallel or not; received a "
-                f"group of {torch.distributed.get_world_size()} processes. Train in "
-                "one process, or under JAX with keras.distribution."
+                f"group of {torch.distributed.get_world_size()} processes. Call "
+                "keras_encdec.distribution.use_all_devices() in each of them first, or "
+                "train in one process."
             )
 
 
@@ -64,7 +75,8 @@ def data_replicas() -> int:
     """Returns among how many devices the rows of a batch are divided.
 
     Returns:
-        An int, 1 but under JAX with `keras.distribution.set_distribution`.
+        An int, 1 but under JAX with `keras.distribution.set_distribution`, and on
+        PyTorch in processes that have joined.
 
     Raises:
         RuntimeError: If the distribution is one of several processes.
@@ -78,7 +90,7 @@ def data_replicas() -> int:
     """
     distribution = keras.distribution.distribution()
     if keras.config.backend() != "jax" or distribution is None:
-        return 1
+        return process_count()
     if distribution.num_processes > 1:
         raise RuntimeError(
             "Batches are divided among the devices of one process; received "
@@ -89,23 +101,91 @@ def data_replicas() -> int:
     return int(distribution.num_model_replicas)
 
 
-def require_distribution() -> None:
-    """Raises unless Keras can divide a training among devices under this backend.
+def data_replica() -> int | None:
+    """Returns the number of the replica whose rows this process is to give.
 
-    Raises:
-        RuntimeError: Under another backend than JAX.
+    Returns:
+        An int from 0; None where one process gives the rows of all.
 
     Example:
         ```python
-        from keras_encdec.backend import require_distribution, running_backend
+        from keras_encdec.backend import data_replica
 
-        if running_backend() == "jax":
-            require_distribution()
+        print(data_replica())  # None
         ```
     """
-    if keras.config.backend() != "jax":
+    return process_index() if process_count() > 1 else None
+
+
+def divides_steps() -> bool:
+    """Whether replicas each have a share of the rows of a step.
+
+    Example:
+        ```python
+        from keras_encdec.backend import divides_steps
+
+        print(divides_steps())  # False
+        ```
+    """
+    return process_count() > 1
+
+
+def shared_train_step(model: KerasModel, data: Any) -> dict[str, Tensor]:
+    """Takes a training step of rows that replicas have shares of.
+
+    Args:
+        model: A compiled model of tokens: `weight_of(y, y_pred, sample_weight)` is what
+            its loss is a mean over, and `sums_loss(training)` whether it is a sum.
+        data: The rows of this replica, as Keras gives them to a step.
+
+    Returns:
+        What there is to log, of all rows.
+    """
+    return torch_steps.train_step(model, data)
+
+
+def shared_test_step(model: KerasModel, data: Any) -> dict[str, Tensor]:
+    """Evaluates rows that replicas have shares of.
+
+    Args:
+        model: As in `shared_train_step`.
+        data: The rows of this replica, as Keras gives them to a step.
+
+    Returns:
+        What there is to log, of all rows.
+    """
+    return torch_steps.test_step(model, data)
+
+
+def use_devices(model_parallel: int) -> list[str] | None:
+    """Has PyTorch's processes join; under JAX finds the devices of the process.
+
+    Args:
+        model_parallel: The number of devices that share the weights of a model.
+
+    Returns:
+        The devices that are to be distributed among, under JAX; else None, for nothing
+        is left to be done.
+
+    Raises:
+        RuntimeError: If this backend cannot divide a training so.
+
+    Example:
+        ```python
+        from keras_encdec.backend import running_backend, use_devices
+
+        if running_backend() == "jax":
+            print(use_devices(1))
+        ```
+    """
+    backend = keras.config.backend()
+    if backend == "jax":
+        return list(keras.distribution.list_devices())
+    if backend == "tensorflow" or model_parallel > 1:
         raise RuntimeError(
-            "Several devices share a training under JAX alone, by keras.distribution; "
-            f"the backend is {keras.config.backend()}. Set KERAS_BACKEND=jax, or train "
-            "on one device."
+            "Devices share the rows of a batch under JAX and PyTorch, and the weights "
+            f"of a model under JAX alone, by keras.distribution; the backend is "
+            f"{backend}. Set KERAS_BACKEND=jax, or train on one device."
         )
+    join_processes()
+    return None

@@ -217,6 +217,7 @@ def train(
     import keras
 
     from keras_encdec import run
+    from keras_encdec.backend import from_first, process_index
     from keras_encdec.distribution import use_all_devices
     from keras_encdec.layers.activations import get_activation
     from keras_encdec.printing import tell
@@ -228,7 +229,7 @@ def train(
     if data_parallel or model_parallel > 1:
         use_all_devices(model_parallel, vocabulary=False)
     with run.RunFolder(output).held() as folder:
-        folder.check_place()
+        from_first(folder.check_place)
     # A record tells the folder itself.
     if initial is not None and not is_checkpoint(initial):
         initial = str(saved_folder(initial))
@@ -237,7 +238,8 @@ def train(
         source, target, corpus, mixing_temperature, both_directions
     )
     validation = validation_pairs(validation_source, validation_target, both_directions)
-    if folder.epochs_done and not overwrite:
+    before = from_first(lambda: folder.epochs_done)
+    if before and not overwrite:
         text_to_text = TextToText.load(folder.best)
     elif initial is not None:
         text_to_text = load_model(
@@ -266,7 +268,7 @@ def train(
         f"{text_to_text.target_tokenizer.vocabulary_size:,} target ids."
     )
     keep_freed_memory()
-    before = 0 if overwrite else folder.epochs_done
+    before = 0 if overwrite else before
     # However much was drawn for the weights: so that going on is the same.
     keras.utils.set_random_seed(options["seed"])
     run.train(
@@ -295,7 +297,7 @@ def train(
     if options["lora"] is not None:
         tell(f"The adapter alone is in {folder.path / run.ADAPTER_FILE}.")
     if before == folder.epochs_done:
-        if licence is not None:
+        if licence is not None and process_index() == 0:
             _license_best(folder.best, licence)
         tell(f"To train longer: {_longer(output, before, options['schedule'])}")
     tell(

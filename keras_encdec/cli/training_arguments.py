@@ -327,7 +327,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data-parallel",
         action="store_true",
-        help="divide each batch among all devices; under JAX",
+        help="divide each batch among all devices: under JAX those of the process, on "
+        "PyTorch those of the processes that torchrun started",
     )
     group.add_argument(
         "--model-parallel",

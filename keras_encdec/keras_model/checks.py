@@ -7,7 +7,15 @@ import inspect
 
 import numpy as np
 
-from keras_encdec.backend import part_averages, refuse_replicas
+from keras_encdec.backend import (
+    divides_steps,
+    part_averages,
+    part_random_numbers,
+    refuse_replicas,
+    share_variables,
+    shared_test_step,
+    shared_train_step,
+)
 from keras_encdec.keras_model.data import (
     as_array,
     refuse_nothing,
@@ -17,6 +25,7 @@ from keras_encdec.keras_model.data import (
 )
 from keras_encdec.keras_model.measures import check_measures
 from keras_encdec.keras_model.optimizers import build_optimizer, check_accumulation
+from keras_encdec.keras_model.shares import check_shares
 
 
 class CheckedModel:
@@ -72,6 +81,7 @@ class CheckedModel:
         if not isinstance(given.get("x"), np.ndarray | dict | list | tuple):
             # A dataset shuffles itself; at Keras's default of True, Keras warns of it.
             given.setdefault("shuffle", False)
+        self._begin_together()
         try:
             return super().fit(**given)
         finally:
@@ -88,6 +98,8 @@ class CheckedModel:
     def train_on_batch(self, *args, **kwargs):
         """Trains as `keras.Model.train_on_batch` does; arrays are checked first."""
         given = self._checked_to_train(super().train_on_batch, args, kwargs)
+        if not self._is_together:
+            self._begin_together()
         return super().train_on_batch(**given)
 
     def test_on_batch(self, *args, **kwargs):
@@ -99,6 +111,35 @@ class CheckedModel:
         """Predicts as `keras.Model.predict_on_batch` does; arrays are checked first."""
         given = self._checked(super().predict_on_batch, args, kwargs)
         return super().predict_on_batch(**given)
+
+    def train_step(self, *args, **kwargs):
+        """Takes a step as `keras.Model.train_step` does, with the other replicas."""
+        if divides_steps():
+            return shared_train_step(self, *args, **kwargs)
+        return super().train_step(*args, **kwargs)
+
+    def test_step(self, *args, **kwargs):
+        """Takes a step as `keras.Model.test_step` does, with the other replicas."""
+        if divides_steps():
+            return shared_test_step(self, *args, **kwargs)
+        return super().test_step(*args, **kwargs)
+
+    # Whether all processes have begun with the weights of the first.
+    _is_together = False
+
+    def _begin_together(self):
+        share_variables([*self.variables, *self.optimizer.variables])
+        part_random_numbers()
+        self._is_together = True
+
+    def weight_of(self, y, y_pred, sample_weight):
+        """Returns the weight of all tokens, which the loss is a mean over."""
+        return self.loss.weight_of(y, y_pred, sample_weight)
+
+    def sums_loss(self, training):
+        """Whether the loss is a sum over the tokens, and no mean."""
+        shares = training and getattr(self, "weights_are_shares", False)
+        return bool(shares) or self.loss.reduction == "sum"
 
     def _of_ids(self):
         # No property: Keras would follow it when it saves.
@@ -117,6 +158,8 @@ class CheckedModel:
             is_plain=self._of_ids() is self,
             weights_are_shares=getattr(self, "weights_are_shares", False),
         )
+        if divides_steps():
+            check_shares(self)
         given = self._checked(verb, args, kwargs)
         build_optimizer(self)
         return given

@@ -7,6 +7,12 @@ from typing import Any
 import keras
 
 from keras_encdec.annotations import KerasModel
+from keras_encdec.backend import (
+    from_first,
+    in_first_alone,
+    process_count,
+    share_variables,
+)
 from keras_encdec.interrupts import Terminated, interrupts_kept
 from keras_encdec.run.folder import RunFolder
 from keras_encdec.text_to_text import TextToText
@@ -25,7 +31,8 @@ def best_in_the_end(
 ) -> Iterator[None]:
     """Leaves the best weights in a model, however its training ends, and says so.
 
-    An interrupt waits in the block for `check_interrupt`.
+    An interrupt waits in the block for `check_interrupt`. Of processes that share a
+    training all end together, but of what only one of them knows.
 
     Args:
         place: The `RunFolder` of the training.
@@ -44,9 +51,12 @@ def best_in_the_end(
         with interrupts_kept(until_checked=True):
             yield
     except BaseException as error:
-        done, batches = place.position
+        together = isinstance(error, KeyboardInterrupt | Terminated | DivergenceError)
+        if process_count() > 1 and not together:
+            raise  # The others know nothing of it, and exchange no more with this one.
+        done, batches = from_first(lambda: place.position)
         if not (done or batches):
-            is_back = place.withdraw()
+            is_back = from_first(place.withdraw)
             model.set_weights(before)
             kept = "No epoch was finished; there is no model yet, and nothing is kept"
             if is_back:
@@ -83,6 +93,11 @@ def best_in_the_end(
 
 def _set_best(model: KerasModel, place: RunFolder) -> None:
     """Gives a model the best weights, in which LoRA is merged when they are saved."""
+    in_first_alone(_read_best)(model, place)
+    share_variables(model.variables)
+
+
+def _read_best(model: KerasModel, place: RunFolder) -> None:
     best = TextToText.load(place.best).model.get_weights()
     adapters = [x for x in model.weights if x.name.startswith("lora_")]
     adapted = {id(x) for x in adapters}
@@ -105,7 +120,8 @@ def try_mean(
     average: int,
 ) -> None:
     """Keeps the mean of the last epochs' weights, if it is better than the best."""
-    average_weights(checkpoints.paths[-average:], trained)
+    from_first(lambda: average_weights(checkpoints.paths[-average:], trained))
+    share_variables(trained.variables)
     logs = {}
     for judge in judges:
         logs.update(judge.measure(trained))

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import hashlib
 import json
 import os
 import pathlib
@@ -10,22 +9,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-import keras
-import numpy as np
-
-from keras_encdec.annotations import AnyPath, KerasModel, Pairs
-from keras_encdec.files import FORMAT, check_format, new_file, recover
+from keras_encdec.annotations import AnyPath
+from keras_encdec.backend import in_first_alone, process_index
+from keras_encdec.files import check_format, new_file, recover
 from keras_encdec.lock import held
+from keras_encdec.run.record import DEFAULTS, changes_of, other_parts
 from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_of_run
-from keras_encdec.text import Corpus, MixedPairs, PairsOfIds, SentencePieceTokenizer
+from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.adaptation import has_lora, save_adapter
 from keras_encdec.training.checkpoints import checkpoints_in, positions_in
-from keras_encdec.training_options import (
-    FREE_OPTIONS,
-    TrainingOptions,
-    plain_options,
-)
 
 LOG_FILE = "log.csv"
 OPTIONS_FILE = "options.toml"
@@ -43,16 +36,6 @@ _OURS = (
     "checkpoints",
     "tensorboard",
 )
-_COSINE = (
-    ", where a cosine schedule ends (to train longer, begin another folder with the "
-    "best model of this one as `initial`)"
-)
-_OPTIONS = plain_options(TrainingOptions())
-_DIGESTS = {
-    "texts": "the texts",
-    "validation": "the validation texts",
-    "teacher": "the teacher",
-}
 
 
 class RunFolder:
@@ -65,7 +48,8 @@ class RunFolder:
     epochs too, as `RunningLog` writes them; `best/`, the best model so far
     with its tokenizers; `source.model` and `target.model` where these are of
     SentencePiece; and `adapter.safetensors`, what LoRA has learnt, which is merged in
-    the best model, where it was trained so.
+    the best model, where it was trained so. Of processes that share a training the
+    first one alone writes there.
 
     Args:
         path: Its place, `str` or `Path`; it need not be there yet.
@@ -103,11 +87,15 @@ class RunFolder:
     def held(self) -> Iterator[Self]:
         """Keeps other trainings off, and puts in order what a kill left half done.
 
-        The folder is made if it is missing, and removed in the end if it is empty.
+        The folder is made if it is missing, and removed in the end if it is empty. Of
+        processes that share a training the first one holds it.
 
         Raises:
             BlockingIOError: If another process trains in it.
         """
+        if process_index() > 0:
+            yield self
+            return
         recover(self.path)
         missing = [x for x in (self.path, *self.path.parents) if not x.exists()]
         try:
@@ -158,9 +146,9 @@ class RunFolder:
             ValueError: If anything else differs, or a later version began the training.
         """
         before = self._read_record() if self.has_record else record
-        changes = _changes(before, record)
+        changes = changes_of(before, record)
         if text_to_text is not None and self.epochs_done:
-            changes += _other_parts(TextToText.load(self.best), text_to_text)
+            changes += other_parts(TextToText.load(self.best), text_to_text)
         if changes:
             raise ValueError(
                 "A training goes on with the texts and options it was begun with; in "
@@ -168,8 +156,9 @@ class RunFolder:
                 "another folder, or start anew with `overwrite`."
             )
         begun = before if any(self.position) else record
-        return {**_OPTIONS, **begun["options"]}["epochs"]
+        return {**DEFAULTS, **begun["options"]}["epochs"]
 
+    @in_first_alone
     def begin(
         self,
         record: dict[str, Any],
@@ -198,6 +187,7 @@ class RunFolder:
                 with new_file(self.path / f"{side}.model") as file:
                     file.write_bytes(tokenizer.proto)
 
+    @in_first_alone
     def write_options_file(self, text: str) -> None:
         """Writes the options as the command line reads them.
 
@@ -208,6 +198,7 @@ class RunFolder:
             # A path may hold what is no UTF-8, which no TOML can.
             file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
+    @in_first_alone
     def save_best(self, text_to_text: TextToText, as_before: Any) -> None:
         """Writes the best model so far, in which LoRA is merged, and its adapter alone.
 
@@ -220,10 +211,12 @@ class RunFolder:
         if has_lora(text_to_text.model):
             save_adapter(text_to_text.model, self.path / ADAPTER_FILE)
 
+    @in_first_alone
     def let_go(self) -> None:
         """Removes the earlier training, when there is an epoch of the new one."""
         shutil.rmtree(self.path / ASIDE, ignore_errors=True)
 
+    @in_first_alone
     def withdraw(self) -> bool:
         """Removes what a training wrote that ended before its first epoch did.
 
@@ -274,6 +267,7 @@ class RunFolder:
             os.rename(path, self.path / path.name)
         moving.rmdir()
 
+    @in_first_alone
     def write_log(self, history: Sequence[dict[str, Any]]) -> None:
         """Writes the logs of all epochs, those before an interruption too.
 
@@ -303,7 +297,7 @@ class RunFolder:
         record.pop("tensorboard", None)
         digests = {name: record.pop(name, None) for name in ("texts", "validation")}
         return {
-            "options": {name: record.pop(name) for name in {*_OPTIONS} & {*record}},
+            "options": {name: record.pop(name) for name in {*DEFAULTS} & {*record}},
             "recipe": record,
             **digests,
         }
@@ -313,135 +307,4 @@ def _damaged(path: AnyPath, reason: Exception | str) -> ValueError:
     return ValueError(
         f"{str(path)!r} must hold the options of a training; it could not be read: "
         f"{reason}. Choose another folder, or start anew with `overwrite`."
-    )
-
-
-def make_record(
-    options: TrainingOptions,
-    pairs: Any,
-    validation: Pairs | None = None,
-    *,
-    teacher: KerasModel | None = None,
-    recipe: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Returns what a training is begun with, a dict that JSON can hold.
-
-    Args:
-        options: The `TrainingOptions`.
-        pairs: The source texts and the target texts, two lists; or pairs of ids and
-            none.
-        validation: The same to evaluate with, or None.
-        teacher: The model to learn from, or None.
-        recipe: None, or what the `TextToText` was made of, a dict that JSON can hold.
-
-    Example:
-        ```python
-        from keras_encdec.training import TrainingOptions
-        from keras_encdec.run.folder import make_record
-
-        print(make_record(TrainingOptions(), (["one"], ["eno"]))["texts"])
-        ```
-    """
-    return {
-        "format": FORMAT,
-        "keras": keras.version(),
-        "options": plain_options(options),
-        "recipe": recipe,
-        "texts": _digest(pairs),
-        "validation": None if validation is None else _digest(validation),
-        "teacher": None if teacher is None else _digest_of_weights(teacher),
-    }
-
-
-def _digest(pairs: Any) -> str:
-    """That of `json.dumps(pairs)`, which is never there all at once."""
-    if isinstance(pairs[0], PairsOfIds) and not pairs[1]:
-        return _digest_of_ids(pairs[0])
-    digest = hashlib.sha256(b"[")
-    for side, texts in enumerate(pairs):
-        digest.update(b", [" if side else b"[")
-        for place, text in enumerate(texts):
-            if isinstance(text, bytes):
-                text = text.decode("utf-8", "surrogateescape")
-            digest.update(b", " * (place > 0) + json.dumps(text).encode())
-        digest.update(b"]")
-    digest.update(b"]")
-    return digest.hexdigest()
-
-
-def _digest_of_ids(pairs: PairsOfIds) -> str:
-    if isinstance(pairs, Corpus | MixedPairs):
-        return pairs.digest
-    # Of a sequence of somebody's own: to read all of it would take too long.
-    return hashlib.sha256(np.ascontiguousarray(pairs.lengths()).data).hexdigest()
-
-
-def _digest_of_weights(model: KerasModel) -> str:
-    digest = hashlib.sha256()
-    for weights in model.get_weights():
-        digest.update(f"{weights.shape} {weights.dtype}".encode())
-        digest.update(weights.tobytes())
-    return digest.hexdigest()
-
-
-def _changes(before: Any, now: Any) -> list[str]:
-    """What differs between two records, in words."""
-    changes = []
-    for part in ("options", "recipe"):
-        # A training in Python knows no recipe, for it is given a model.
-        if now[part] is None:
-            continue
-        if before[part] is None:
-            changes.append("it was begun in Python, with a model of its own")
-            continue
-        # An option that was not there yet had its default: what was done without it.
-        known = {**_OPTIONS, **before[part]} if part == "options" else before[part]
-        changed = [
-            name
-            for name in sorted({*known, *now[part]})
-            if known.get(name) != now[part].get(name)
-            and name not in FREE_OPTIONS
-            # A model had no such option yet.
-            and (name in known or now[part][name])
-        ]
-        changes += [
-            f"`{name}` was {known.get(name)!r} and is {now[part].get(name)!r}"
-            + (_COSINE if name == "epochs" else "")
-            for name in changed
-            if name != "epochs" or known.get("schedule") == "cosine"
-        ]
-    # What a record does not tell is not compared.
-    changes += [
-        f"{words} are others" if name != "teacher" else f"{words} is another"
-        for name, words in _DIGESTS.items()
-        if name in before and before[name] != now[name]
-    ]
-    return changes
-
-
-def _other_parts(before: Any, now: Any) -> list[str]:
-    """What differs between two `TextToText`, but for their weights."""
-    changes = []
-    for side in ("source", "target"):
-        old, new = (
-            keras.saving.serialize_keras_object(getattr(each, f"{side}_tokenizer"))
-            for each in (before, now)
-        )
-        if _as_json(old) != _as_json(new):
-            changes.append(f"the {side} tokenizer is another")
-    old, new = (_as_json(each.model.get_config()) for each in (before, now))
-    changes += [
-        f"the model's {name} was {old.get(name)!r} and is {new.get(name)!r}"
-        for name in sorted({*old, *new})
-        if name != "name" and old.get(name) != new.get(name)
-    ]
-    return changes
-
-
-def _as_json(config: Any) -> Any:
-    # Where it was not saved yet, a list may still be a tuple; and Keras numbers what it
-    # has loaded anew each time.
-    return json.loads(
-        json.dumps(config),
-        object_hook=lambda x: {k: v for k, v in x.items() if k != "shared_object_id"},
     )

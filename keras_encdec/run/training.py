@@ -10,7 +10,14 @@ from typing import Any
 import keras
 
 from keras_encdec.annotations import AnyPath, KerasModel, Pairs
-from keras_encdec.backend import data_replicas
+from keras_encdec.backend import (
+    data_replica,
+    data_replicas,
+    from_first,
+    gathered,
+    process_count,
+    process_index,
+)
 from keras_encdec.evaluation import evaluate_texts
 from keras_encdec.interrupts import (
     check_interrupt,
@@ -19,8 +26,9 @@ from keras_encdec.interrupts import (
 )
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
-from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder, make_record
+from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder
 from keras_encdec.run.objective import build_metrics, compiled
+from keras_encdec.run.record import make_record, require_same
 from keras_encdec.text import (
     Corpus,
     DeleteTokens,
@@ -79,6 +87,9 @@ def train(
     that was to be overwritten is as it was. What LoRA learned is then merged; with
     `lora`, which begins with it and with which nothing else learns, the model has none
     in the end, and what may learn of it is what might before.
+
+    Processes that have called `use_all_devices` all call this with the same, and train
+    together; the first of them alone writes and prints.
 
     Args:
         text_to_text: The `TextToText` to train: of `recipe.build`, or a trained one.
@@ -150,15 +161,16 @@ def train(
     record = make_record(
         chosen, (sources, targets), validation, teacher=teacher, recipe=recipe
     )
+    require_same(record, text_to_text)
     begun_for = chosen.epochs
     with contextlib.ExitStack() as stack:
         if folder is None:
             place = RunFolder(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             place = stack.enter_context(RunFolder(folder).held())
-            place.check_place()
+            from_first(place.check_place)
             if not overwrite:
-                begun_for = place.check_same(record, text_to_text)
+                begun_for = from_first(lambda: place.check_same(record, text_to_text))
         as_before = stack.enter_context(
             adapted(model, chosen.lora, chosen.lora_targets)
         )
@@ -231,12 +243,14 @@ def train(
                     place.let_go()
                     place.write_log(checkpoints.history)
 
+                first = process_index() == 0
+                board = place.path / "tensorboard" if tensorboard and first else None
                 running = RunningLog(
                     batches.counts(done * steps + begun),
                     chosen.epochs,
                     seconds=chosen.log_seconds,
-                    file=place.path / RUNNING_LOG_FILE,
-                    board=place.path / "tensorboard" if tensorboard else None,
+                    file=place.path / RUNNING_LOG_FILE if first else None,
+                    board=board,
                     printed=fit_verbosity(verbose) == 2,
                     start=(done, begun),
                 )
@@ -248,6 +262,7 @@ def train(
                         first=done * steps + begun,
                         accumulate=chosen.accumulate,
                         replicas=data_replicas(),
+                        replica=data_replica(),
                     ),
                     steps_per_epoch=steps,
                     epochs=chosen.epochs,
@@ -383,11 +398,19 @@ def _judges(
         return scores.values
 
     def generate(texts: Sequence[str]) -> list[str]:
-        return text_to_text(texts, progress=lambda *counts: check_interrupt())
+        if process_count() == 1:
+            return text_to_text(texts, progress=lambda *counts: check_interrupt())
+        # In turn; and an interrupt waits, for no process leaves the others.
+        number = process_count()
+        shares = gathered(text_to_text(texts[process_index() :: number]))
+        return [shares[i % number][i // number] for i in range(len(texts))]
 
     references = text_to_text.target_tokenizer.join(targets)
+    batches = held_out.dataset(
+        count=len(held_out), replicas=data_replicas(), replica=data_replica()
+    )
     return [
-        HeldOutLoss(held_out.dataset(count=len(held_out), replicas=data_replicas())),
+        HeldOutLoss(batches),
         GenerationScores(generate, sources, references, score, examples=examples),
     ]
 

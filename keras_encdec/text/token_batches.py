@@ -191,6 +191,7 @@ class TokenBatches:
         *,
         accumulate: int = 1,
         replicas: int = 1,
+        replica: int | None = None,
     ) -> Any:
         """Returns batches in their order, for `fit` or `evaluate`.
 
@@ -204,22 +205,39 @@ class TokenBatches:
                 have the numbers 0 to n - 1, sum to n.
             replicas: The number of devices among which rows are divided: each batch
                 gets rows of padding until it divides. The pairs in it stay the same.
+            replica: The number of the device whose rows alone are wanted, from 0, as
+                where each has a process; None for all rows.
 
         Returns:
             A `tf.data.Dataset` of `((source, target), labels, weights)`: int32
             `(B, S)`, int32 `(B, T)`, int32 `(B, T)` and float32 `(B, T)`.
 
         Raises:
-            ValueError: If `accumulate` or `replicas` is not a positive integer.
+            ValueError: If `accumulate` or `replicas` is not a positive integer, or
+                there is no such `replica`.
         """
         for name, number in {"accumulate": accumulate, "replicas": replicas}.items():
             if type(number) is not int or number < 1:
                 raise ValueError(
                     f"{name} must be an integer of at least 1; received {number!r}."
                 )
+        if replica is not None and not 0 <= replica < replicas:
+            raise ValueError(
+                f"replica must be one of {replicas}, counted from 0; received "
+                f"{replica!r}."
+            )
+        rows = slice(replica, None, 1 if replica is None else replicas)
+
+        def batches() -> Any:
+            # In turn, for what has no pairs in it are the last rows.
+            for (source, target), labels, weights in itertools.islice(
+                self._shared(first, accumulate, replicas), count
+            ):
+                yield (source[rows], target[rows]), labels[rows], weights[rows]
+
         ids, weights = (tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
         dataset = tf.data.Dataset.from_generator(
-            lambda: itertools.islice(self._shared(first, accumulate, replicas), count),
+            batches,
             output_signature=((ids, ids), ids, weights),
         )
         if count is not None:

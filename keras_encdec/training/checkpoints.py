@@ -15,7 +15,17 @@ import safetensors
 from safetensors.numpy import save_file
 
 from keras_encdec.annotations import AnyPath, KerasModel
-from keras_encdec.backend import inner_optimizer, random_state, set_random_state
+from keras_encdec.backend import (
+    any_process,
+    from_first,
+    in_first_alone,
+    inner_optimizer,
+    own_random_state,
+    process_index,
+    random_state_of_all,
+    set_random_state,
+    share_variables,
+)
 from keras_encdec.files import FORMAT, check_format, new_file, recover
 from keras_encdec.interrupts import Terminated, termination_came
 from keras_encdec.option_checks import require_one_of, require_positive
@@ -38,6 +48,10 @@ class Checkpoints(keras.callbacks.Callback):
     minutes if asked for; and after SIGTERM in a block of `termination_kept`, when the
     batch is done. A training goes on from there likewise, with data that begin
     `batches_done` batches later.
+
+    Of processes that share a training the first one writes and reads, the random
+    numbers of all of them too, and calls `save_best`; SIGTERM in any of them ends all.
+    With another number of processes a training goes on too, but draws other dropout.
 
     It also tells which epoch was the best, calls `save_best` then, and stops the
     training when there was no better one for some time; both are known again after an
@@ -168,18 +182,26 @@ class Checkpoints(keras.callbacks.Callback):
                 version, or none of those that are there can be read.
         """
         self._knows = True
+        found = from_first(lambda: self._restored(model))
+        self.history, self.batches_done, random, self._metrics = found
+        share_variables(_state(model).values())
+        self._random = own_random_state(random)
+        return len(self.history)
+
+    def _restored(self, model: KerasModel) -> Any:
+        """Brings a model to the last checkpoint; returns what else there is in it."""
         damaged = []
-        positions = positions_in(self.folder)
-        for position, path in sorted(positions.items(), reverse=True):
+        positions = sorted(positions_in(self.folder).items(), reverse=True)
+        for position, path in positions:
             try:
                 history, arrays = _read(path)
-                self.batches_done = position[1]
+                batches_done = position[1]
                 break
             except _DamagedError as error:
                 damaged.append(str(error))
         else:
             if not damaged:
-                return 0
+                return [], 0, {}, []
             raise ValueError(
                 f"{' '.join(damaged)} There is none before to go on from. Bring one "
                 "back from a copy, or remove them to begin anew."
@@ -214,9 +236,8 @@ class Checkpoints(keras.callbacks.Callback):
             )
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        self.history, self._random = history, random
-        self._metrics = [metrics[str(i)] for i in range(len(metrics))]
-        return len(self.history)
+        summed = [metrics[str(i)] for i in range(len(metrics))]
+        return history, batches_done, random, summed
 
     def _path(self, epochs: int, batches: int = 0) -> pathlib.Path:
         within = f"-batch-{batches:07d}" if batches else ""
@@ -224,7 +245,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes sure that no other training is written over."""
-        if not self._knows and positions_in(self.folder):
+        if not self._knows and from_first(lambda: positions_in(self.folder)):
             raise ValueError(
                 "A training goes on from the checkpoints in its folder, or has a "
                 f"folder of its own; {str(self.folder)!r} holds some that were not "
@@ -251,17 +272,19 @@ class Checkpoints(keras.callbacks.Callback):
             if self._first:
                 self._restore_metrics()
         done = self._first + batch
-        if termination_came():
-            if batch:
-                self._write(self._epoch, done)
+        ends, is_due = any_process(termination_came(), self._is_due())
+        if batch and (ends or is_due):
+            self._write(self._epoch, done)
+        if ends:
             raise Terminated
-        if batch and self.minutes is not None:
-            if time.monotonic() - self._written_at >= 60 * self.minutes:
-                self._write(self._epoch, done)
         # What is left of an epoch Keras cannot be told; but after its last batch to
         # stop. `on_epoch_end` tells it to go on.
         if self._first and done == self.params["steps"] - 1:
             self.model.stop_training = _REST_IS_DONE
+
+    def _is_due(self) -> bool:
+        waited = time.monotonic() - self._written_at
+        return self.minutes is not None and waited >= 60 * self.minutes
 
     def _restore_metrics(self) -> None:
         variables = self.model.metrics_variables
@@ -287,7 +310,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.history = [*self.history[:epoch], logs]
         # Before the checkpoint: if this is killed in between, the epoch is done again.
         if self.save_best is not None and self.best_epoch == epoch:
-            self.save_best()
+            in_first_alone(self.save_best)()
         self._write(epoch + 1)
         if self._first and self.model.stop_training == _REST_IS_DONE:
             self.model.stop_training = False
@@ -296,6 +319,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _write(self, epochs: int, batches: int = 0) -> None:
         """Writes a checkpoint after some epochs and some batches of the next."""
+        random = random_state_of_all()
+        if process_index() == 0:
+            self._write_file(epochs, batches, random)
+        if not batches:
+            self._random = own_random_state(random)
+        self._knows, self._written_at = True, time.monotonic()
+
+    def _write_file(self, epochs: int, batches: int, random: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         written = self._path(epochs, batches)
         recover(written)  # From what a kill left of it.
@@ -307,14 +338,10 @@ class Checkpoints(keras.callbacks.Callback):
                 name: np.array(keras.ops.convert_to_numpy(variable), order="C")
                 for name, variable in variables.items()
             }
-            random = random_state()
             for name, state in random.items():
                 arrays[_RANDOM + name] = state
             metadata = {"format": str(FORMAT), "history": json.dumps(self.history)}
             save_file(arrays, path, metadata)
-        if not batches:
-            self._random = random
-        self._knows, self._written_at = True, time.monotonic()
         # Later ones are of epochs that are done again, or damaged.
         positions = sorted(positions_in(self.folder).items())
         before = [each for each in positions if each[0] <= (epochs, batches)]

@@ -4,14 +4,16 @@ from typing import Any
 
 import keras
 
-from keras_encdec.interrupts import check_interrupt
+from keras_encdec.backend import any_process
+from keras_encdec.interrupts import interrupt_came
 
 
 class InterruptBetweenBatches(keras.callbacks.Callback):
     """Raises an interrupt that came in a block of `interrupts_kept` between batches.
 
     Of a model that trains every update is then whole. Give it to `fit`, to `evaluate`
-    or to `predict` within such a block.
+    or to `predict` within such a block. Processes that share a training raise it
+    together.
 
     Raises:
         KeyboardInterrupt: Out of them, if an interrupt came.
@@ -39,16 +41,22 @@ class InterruptBetweenBatches(keras.callbacks.Callback):
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Raises it."""
-        check_interrupt()
+        _raise_together()
 
     def on_test_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Raises it."""
-        check_interrupt()
+        _raise_together()
 
     def on_predict_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Raises it."""
-        check_interrupt()
+        _raise_together()
+
+
+def _raise_together() -> None:
+    """Raises an interrupt that came to any process."""
+    if any_process(interrupt_came())[0]:
+        raise KeyboardInterrupt

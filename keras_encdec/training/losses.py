@@ -6,6 +6,8 @@ Shapes: B batch, T target length, V vocabulary.
 import keras
 from keras import ops
 
+from keras_encdec.backend import carried_mask
+
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
 class TokenCrossEntropy(keras.losses.Loss):
@@ -82,6 +84,18 @@ class TokenCrossEntropy(keras.losses.Loss):
         weights = token_weights(y_true, sample_weight, self.ignore_class)
         labels = counted_labels(y_true, weights)
         return super().__call__(labels, y_pred, sample_weight=weights)
+
+    def weight_of(self, y_true, y_pred, sample_weight=None):
+        """Returns the weight of all tokens together, which the mean is taken over.
+
+        Args:
+            y_true: As at a call.
+            y_pred: Likewise.
+            sample_weight: Likewise.
+        """
+        weights = token_weights(y_true, sample_weight, self.ignore_class)
+        mask = carried_mask(y_pred)
+        return ops.sum(weights if mask is None else weights * ops.cast(mask, "float32"))
 
     def call(self, y_true, y_pred):
         """Returns the loss of each token, float32 `(B, T)`."""

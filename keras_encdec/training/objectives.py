@@ -58,7 +58,7 @@ class _Objective(CheckedModel, RestoredModel, keras.Model):
         weights = self._weights(y, sample_weight)
         total = ops.sum(values * weights)
         mean = total / ops.maximum(ops.sum(weights), keras.config.epsilon())
-        self.term.update_state(mean)
+        self.term.update_state(mean, ops.sum(weights))
         return mean
 
 
@@ -139,6 +139,7 @@ class ProjectedLoss(CheckedModel, RestoredModel, keras.Model):
             self.optimizer,
             [*self.model.variables, *self.metrics_variables],
             jit=self.jit_compile,
+            sums=self.weights_are_shares,
         )
         if self._train_step is not step:
             # Keras would compile what records the step, not the step.

@@ -57,28 +57,6 @@ with tf.distribute.OneDeviceStrategy("CPU:0").scope():
 """
 )
 
-TORCH = (
-    """
-import sys
-import torch
-
-torch.distributed.init_process_group(
-    "gloo", init_method=f"file://{sys.argv[1]}", rank=int(sys.argv[2]), world_size=2
-)
-"""
-    + MODEL
-    + """
-refused(lambda model: model)
-refused(ProjectedLoss)
-
-def wrapped(model):
-    return torch.nn.parallel.DistributedDataParallel(model).module
-
-refused(wrapped)
-torch.distributed.destroy_process_group()
-"""
-)
-
 
 def run(script, *arguments):
     return subprocess.Popen(
@@ -98,12 +76,3 @@ def test_several_replicas_are_refused_under_tensorflow():
     output, _ = child.communicate()
     assert child.returncode == 0, output
     assert output.count("MirroredStrategy with 2 replicas. Build and train it") == 6
-
-
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="PyTorch's processes")
-def test_several_processes_are_refused_on_pytorch(tmp_path):
-    children = [run(TORCH, str(tmp_path / "store"), str(rank)) for rank in range(2)]
-    for child in children:
-        output, _ = child.communicate()
-        assert child.returncode == 0, output
-        assert output.count("received a group of 2 processes. Train in one") == 6

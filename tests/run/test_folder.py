@@ -1,21 +1,16 @@
 """The folder of a training."""
 
-import hashlib
-import json
 import os
 import shutil
 
-import keras
 import numpy as np
 import pytest
 
-from keras_encdec.model import Decoder, EncoderDecoder
 from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder
-from keras_encdec.run.folder import _other_parts, make_record
+from keras_encdec.run.record import make_record
 from keras_encdec.saved_parts import ASIDE, CONFIG_FILE, MOVING, saved_folder
 from keras_encdec.text import ByteTokenizer, SentencePieceTokenizer
-from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import TrainingOptions
 
 pytestmark = pytest.mark.once
@@ -54,16 +49,6 @@ def test_something_else_is_left_alone(tmp_path):
     for place in (tmp_path, tmp_path / "mine.txt"):
         with pytest.raises(FileExistsError, match="is something else"):
             RunFolder(place).check_place()
-
-
-def test_digests_are_those_of_version_0_1_0():
-    for pairs in (PAIRS, ([], []), (["a"], ["b"])):
-        expected = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
-        assert record(pairs)["texts"] == record(validation=pairs)["validation"]
-        assert record(pairs)["texts"] == expected
-    as_bytes = [[text.encode() for text in texts] for texts in PAIRS]
-    assert record(as_bytes)["texts"] == record(PAIRS)["texts"]
-    assert record((b"caf\xe9", b""))["texts"] != record((b"caf\xe8", b""))["texts"]
 
 
 def test_what_differs_is_said(tmp_path, text_to_text):
@@ -257,17 +242,3 @@ def test_the_log_has_a_line_for_each_epoch(tmp_path):
     assert (tmp_path / "log.csv").read_text() == (
         "epoch,loss,val_loss\n1,2.0,\n2,1.0,3.0\n"
     )
-
-
-def test_an_encoder_of_another_kind_is_the_same_when_it_is_loaded(tmp_path):
-    encoder = keras.Sequential(
-        [
-            keras.Input((None,), dtype="int32"),
-            keras.layers.Embedding(260, 8, mask_zero=True, dtype="mixed_bfloat16"),
-        ]
-    )
-    model = EncoderDecoder(encoder, Decoder(260, 8, 12, 2, 1))
-    text_to_text = TextToText(ByteTokenizer(), ByteTokenizer(), model)
-    text_to_text.save(tmp_path / "saved")
-    loaded = TextToText.load(tmp_path / "saved")
-    assert _other_parts(text_to_text, loaded) == []

@@ -13,6 +13,7 @@ import keras
 
 from keras_encdec.annotations import Nested, Tensor
 from keras_encdec.backend.shortcuts import switched_once, take
+from keras_encdec.backend.torch import processes
 from keras_encdec.backend.torch.cuda_graphs import FunctionGraph, waiting_is_an_error
 from keras_encdec.backend.torch.graphs import (
     Flattened,
@@ -43,8 +44,10 @@ class TrainStep:
         optimizer: Any,
         variables: Sequence[Any],
         jit: bool,
+        sums: bool,
     ) -> None:
         self._step, self._loss, self._log, self._jit = step, loss, log, jit
+        self._sums = sums
         self._optimizer, self._variables = optimizer, variables
         self._trainable: list[bool] | None = None
         self._pool = None
@@ -55,7 +58,8 @@ class TrainStep:
         """Takes a step; returns what there is to log of it."""
         import torch
 
-        if torch.compiler.is_compiling() or not self._optimizer.built:
+        alone = processes.count() == 1
+        if torch.compiler.is_compiling() or (alone and not self._optimizer.built):
             return self._step(data)
         # What is no tensor would be taken for the same at each step.
         args = keras.tree.map_structure(
@@ -79,7 +83,7 @@ class TrainStep:
     ) -> Logs:
         import torch
 
-        key = off, *((x.shape, x.dtype, x.device) for x in tensors)
+        key = off, processes.count(), *((x.shape, x.dtype, x.device) for x in tensors)
         self._steps[key] = steps = self._steps.get(key, 0) + 1
         if key in self._records:
             with torch.no_grad():
@@ -90,7 +94,41 @@ class TrainStep:
                     self._records[key], logs = self._recorded(*gradients, tensors)
                 return logs
             self._steps[key] = -float("inf")  # Not to be tried again.
+        if processes.count() > 1:
+            return self._shared_step(args, len(tensors[0]))
         return self._step(data)
+
+    def _differentiate(
+        self, x: Nested, y: Nested, sample_weight: Nested
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Returns the loss, with what comes with it, and the gradients."""
+        import torch
+
+        values = [each.value for each in self._variables if each.trainable]
+        loss, *others = self._loss(x, y, sample_weight)
+        scaled = self._optimizer.scale_loss(loss)
+        gradients = torch.autograd.grad(scaled, values, allow_unused=True)
+        return [each.detach() for each in (loss, *others)], list(gradients)
+
+    def _of_all(self, found: Any) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Returns what was found of all rows, of which each process has its share."""
+        if processes.count() == 1:
+            return found
+        return processes.exchanged(*found, sums=self._sums)[:2]
+
+    def _update(
+        self, rows: int, values: Sequence[Tensor], gradients: Sequence[Tensor | None]
+    ) -> Logs:
+        variables = [x for x in self._variables if x.trainable]
+        self._optimizer.apply(gradients, variables)
+        return self._log(rows * processes.count(), *values)
+
+    def _shared_step(self, args: Nested, rows: int) -> Logs:
+        import torch
+
+        found = self._differentiate(*args)
+        with torch.no_grad():
+            return self._update(rows, *self._of_all(found))
 
     def _recorded_gradients(
         self, args: Nested, tensors: Sequence[Tensor]
@@ -98,16 +136,7 @@ class TrainStep:
         """Returns the graph of the gradients, flat, and what gives it structure."""
         import torch
 
-        def differentiate(
-            x: Nested, y: Nested, sample_weight: Nested
-        ) -> tuple[list[Tensor], list[Tensor | None]]:
-            values = [each.value for each in self._variables if each.trainable]
-            loss, *others = self._loss(x, y, sample_weight)
-            scaled = self._optimizer.scale_loss(loss)
-            gradients = torch.autograd.grad(scaled, values, allow_unused=True)
-            return [each.detach() for each in (loss, *others)], list(gradients)
-
-        flat = Flattened(differentiate, args)
+        flat = Flattened(self._differentiate, args)
         # The draws of dropout are the same, whenever this happens.
         with torch.random.fork_rng(_gpus(tensors)), torch.enable_grad():
             graph = graph_of(flat, tensors)
@@ -129,11 +158,10 @@ class TrainStep:
         if waited:
             found, gpus = graph(*tensors), []
 
-        def update(
-            values: Sequence[Tensor], gradients: Sequence[Tensor | None]
-        ) -> Logs:
-            self._optimizer.apply(gradients, variables)
-            return self._log(rows, *values)
+        def shared(found: Sequence[Tensor]) -> Sequence[Tensor]:
+            return tensors_of(self._of_all(flat.restore(found)))
+
+        found = shared(found)
 
         # All variables that a step may change, once each.
         state = {id(x): x for x in (*self._variables, *self._optimizer.variables)}
@@ -143,7 +171,7 @@ class TrainStep:
             # Variables that are no arguments PyTorch would take for constants.
             pairs = list(zip(state.values(), values, strict=True))
             with keras.StatelessScope(state_mapping=pairs) as scope:
-                logs = update(*found)
+                logs = self._update(rows, *found)
                 new = [scope.get_current_value(x) for x in state.values()]
             for old, value in zip(values, new, strict=True):
                 if value is not old:  # Else it was written in place, if at all.
@@ -155,17 +183,31 @@ class TrainStep:
         updates = graph_of(flat_update, [*values, *found])
         if updates is None:
             run = self._captured(graph, tensors) if gpus else graph
-            logs = update(*flat.restore(found))
-            return lambda tensors: update(*flat.restore(run(*tensors))), logs
+            logs = self._update(rows, *flat.restore(found))
+            return lambda tensors: self._update(
+                rows, *flat.restore(shared(run(*tensors)))
+            ), logs
 
         if self._jit:
             updates = _compiled(updates, [*values, *found])
 
-        def whole(*tensors: Tensor) -> Sequence[Tensor]:
-            return updates(*values, *graph(*tensors))
+        def renew(*found: Tensor) -> Sequence[Tensor]:
+            return updates(*values, *found)
 
-        logs = flat_update.restore(updates(*values, *found))
-        run = self._captured(whole, tensors) if gpus else whole
+        def whole(*tensors: Tensor) -> Sequence[Tensor]:
+            return renew(*graph(*tensors))
+
+        logs = flat_update.restore(renew(*found))
+        if processes.count() > 1:
+            # What the processes exchange lies between, and is no part of a capture.
+            run_graph = self._captured(graph, tensors) if gpus else graph
+            run_renew = self._captured(renew, found) if gpus else renew
+
+            def run(*tensors: Tensor) -> Sequence[Tensor]:
+                return run_renew(*shared(run_graph(*tensors)))
+
+        else:
+            run = self._captured(whole, tensors) if gpus else whole
         # Logs are read later, when the next step may have been taken.
         return lambda tensors: flat_update.restore(copies(run(*tensors))), logs
 
