@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run_both(program, *arguments, seconds=240):
+def run_both(program, *arguments):
     """Runs a program twice, with its rank as the last argument.
 
     Returns, for each, its exit status and all that it said.
@@ -32,10 +32,12 @@ def run_both(program, *arguments, seconds=240):
         )
         children.append(child)
     try:
-        said = [child.communicate(timeout=seconds)[0] for child in children]
+        said = [child.communicate()[0] for child in children]
     finally:
         for child in children:
-            child.kill()
+            child.kill()  # What waits for ever is ended with the test.
+            child.wait()
+            child.stdout.close()
     return [(child.returncode, x) for child, x in zip(children, said, strict=True)]
 
 

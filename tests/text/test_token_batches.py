@@ -271,3 +271,20 @@ def test_rows_divide_among_devices_and_hold_the_same_pairs():
             assert not np.any(other[rows:])
     with pytest.raises(ValueError, match="replicas must be .* received 0"):
         batches.dataset(replicas=0)
+
+
+def test_shares_of_replicas_are_the_batches():
+    tokenizer = ByteTokenizer()
+    words = [x * (1 + i % 5) for i, x in enumerate("abcdefghijklmnopqrs")]
+    batches = TokenBatches(words, words, tokenizer, tokenizer, batch_tokens=40)
+    options = {"first": 1, "count": 3, "accumulate": 2, "replicas": 2}
+    whole = batches.dataset(**options)
+    shares = [batches.dataset(**options, replica=replica) for replica in range(2)]
+    for everything, *parts in zip(whole, *shares, strict=True):
+        parts = map(tf.nest.flatten, parts)
+        for one, *rows in zip(tf.nest.flatten(everything), *parts, strict=True):
+            for replica, some in enumerate(rows):
+                np.testing.assert_array_equal(some, one[replica::2])
+    for replica in (-1, 2):
+        with pytest.raises(ValueError, match="replica must be one of 2"):
+            batches.dataset(replicas=2, replica=replica)

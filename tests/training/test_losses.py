@@ -94,6 +94,19 @@ def test_keras_mask_of_the_logits_leaves_tokens_out(logits):
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected.detach(), rtol=1e-5)
 
 
+def test_the_weight_is_what_the_mean_is_taken_over(logits):
+    sources = np.array([[5, 0, 5, 5, 5], [5, 5, 5, 5, 0]])
+    masked = keras.layers.Embedding(6, VOCABULARY, mask_zero=True)(sources)
+    for given in (masked, logits):
+        call = LABELS, given, WEIGHTS
+        mean, total = (
+            TokenCrossEntropy(reduction=reduction)(*call)
+            for reduction in ("mean_with_sample_weight", "sum")
+        )
+        weight = TokenCrossEntropy().weight_of(*call)
+        np.testing.assert_allclose(float(mean * weight), float(total), rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_padding_never_matters(logits):
     loss = TokenCrossEntropy(label_smoothing=0.1)

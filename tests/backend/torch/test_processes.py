@@ -81,7 +81,7 @@ assert raised(Exception, backend.from_first, lambda: fails(Unportable("a"))) == 
 assert backend.in_first_alone(lambda: rank)() == (None if rank else 0)
 
 for kind in ("float32", "bfloat16", "int64"):
-    variable = keras.Variable([rank, 7 - rank], dtype=kind)
+    variable = keras.Variable([rank, 7 - rank], dtype=kind, trainable=False)
     backend.share_variables([variable])
     assert variable.numpy().tolist() == [0, 7]
 

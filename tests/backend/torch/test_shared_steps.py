@@ -63,7 +63,7 @@ def trained(name, rows):
     wrap, optimizer, reduction = WAYS[name]
     keras.utils.set_random_seed(0 if rows.start is None else rank)
     regularizer = None if name == "sum" else keras.regularizers.L2(1e-2)
-    model = EncoderDecoder(20, 16, 32, 2, 1)
+    model = EncoderDecoder(20, 16, 32, 2, 1, dropout=0.0)
     model.trainable_variables[1].regularizer = regularizer
     learner = wrap(model)
     options = {} if reduction == "default" else {"reduction": reduction}
