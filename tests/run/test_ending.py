@@ -7,7 +7,7 @@ from keras_encdec.interrupts import check_interrupt
 from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder
 from keras_encdec.run.ending import best_in_the_end
-from keras_encdec.run.folder import make_record
+from keras_encdec.run.record import make_record
 from keras_encdec.text import ByteTokenizer
 from keras_encdec.training import DivergenceError, TrainingOptions
 
