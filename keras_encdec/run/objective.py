@@ -19,6 +19,37 @@ from keras_encdec.training import (
 from keras_encdec.training_options import TrainingOptions
 
 
+def check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
+    """Checks that a model may learn from a teacher.
+
+    Args:
+        teacher: What it is to learn from, or None.
+        model: The model.
+
+    Raises:
+        TypeError: If the teacher is no model.
+        ValueError: If it is the model itself, or pads with another id.
+    """
+    if teacher is None:
+        return
+    if not isinstance(teacher, keras.Model):
+        raise TypeError(
+            f"`teacher` must be a model, such as the `model` of a TextToText; received "
+            f"{teacher!r:.200}."
+        )
+    if model in [teacher, *getattr(teacher, "models", ())]:
+        raise ValueError(
+            "A model cannot be its own `teacher`, which is not trained; received "
+            "one for both, or among several. Load it twice."
+        )
+    padding = getattr(teacher, "padding_id", model.padding_id)
+    if padding != model.padding_id:
+        raise ValueError(
+            "Model and `teacher` must pad with the same id; received "
+            f"{model.padding_id} and {padding}. Train both with the same tokenizers."
+        )
+
+
 def compiled(
     model: KerasModel,
     teacher: KerasModel | None,

@@ -27,7 +27,7 @@ from keras_encdec.interrupts import (
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder
-from keras_encdec.run.objective import build_metrics, compiled
+from keras_encdec.run.objective import build_metrics, check_teacher, compiled
 from keras_encdec.run.record import make_record, require_same
 from keras_encdec.text import (
     Corpus,
@@ -157,7 +157,7 @@ def train(
         )
     model = text_to_text.model
     _check_validation(validation)
-    _check_teacher(teacher, model)
+    check_teacher(teacher, model)
     record = make_record(
         chosen, (sources, targets), validation, teacher=teacher, recipe=recipe
     )
@@ -307,27 +307,6 @@ def _check_validation(validation: Pairs | None) -> None:
         raise ValueError(
             "`validation` must be a pair of lists, sources and targets, of as many "
             f"texts each and at least one; received {validation!r:.200}."
-        )
-
-
-def _check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
-    if teacher is None:
-        return
-    if not isinstance(teacher, keras.Model):
-        raise TypeError(
-            f"`teacher` must be a model, such as the `model` of a TextToText; received "
-            f"{teacher!r:.200}."
-        )
-    if model in [teacher, *getattr(teacher, "models", ())]:
-        raise ValueError(
-            "A model cannot be its own `teacher`, which is not trained; received "
-            "one for both, or among several. Load it twice."
-        )
-    padding = getattr(teacher, "padding_id", model.padding_id)
-    if padding != model.padding_id:
-        raise ValueError(
-            "Model and `teacher` must pad with the same id; received "
-            f"{model.padding_id} and {padding}. Train both with the same tokenizers."
         )
 
 
