@@ -1,4 +1,4 @@
-"""The model that ships, under every backend."""
+"""The models that ship, under every backend."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 from keras_encdec import BeamSampler, TextToText
 
-FOLDER = Path(__file__).parents[1] / "saved_models" / "multi30k-en-de" / "saved"
+SHIPPED = Path(__file__).parents[1] / "saved_models"
+FOLDER = SHIPPED / "multi30k-en-de" / "saved"
 SOURCES = [
     "a man sleeping in a green room on a couch .",
     "a boy wearing headphones sits on a woman &apos;s shoulders .",
@@ -24,3 +25,10 @@ def test_translates(beams):
     if beams > 1:
         translate = translate.with_sampler(BeamSampler(beams))
     assert translate(SOURCES) == TARGETS
+
+
+@pytest.mark.slow
+def test_pronounces():
+    pronounce = TextToText.load(SHIPPED / "cmudict-g2p" / "saved")
+    wanted = ["K AE T", "S ER EH N D IH P AH T IY"]
+    assert pronounce(["cat", "Serendipity"]) == wanted
