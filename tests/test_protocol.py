@@ -217,7 +217,8 @@ def test_facts_are_what_a_model_says():
     } - {"__doc__"}
     assert set(facts_of(Table())) == {None}
     model = EncoderDecoder(9, 8, 12, 2, 1, padding_id=3, target_vocabulary_size=7)
-    assert facts_of(model) == ModelFacts(3, 9, 7, None, None, None, True)
+    expected = ModelFacts(3, 9, 7, None, None, None, True, model.projection)
+    assert facts_of(model) == expected
 
 
 def test_largest_lengths_are_the_smallest_of_all_models():
