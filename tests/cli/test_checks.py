@@ -323,7 +323,13 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         # One needs no Keras, and has written what it writes.
         called += [words] * (words[0] == "init")
         assert len(called) == number + 1
-    commands = {"README": 4, "training": 19, "recipes": 11, "export": 3, "pretrained": 5}
+    commands = {
+        "README": 4,
+        "training": 19,
+        "recipes": 11,
+        "export": 3,
+        "pretrained": 5,
+    }
     commands |= {"scale": 5, "generation": 10, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 

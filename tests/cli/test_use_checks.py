@@ -17,7 +17,7 @@ def test_candidates_are_as_many_as_a_sampler_gives():
 
 def test_a_pipe_may_be_distilled_but_not_gone_on_with():
     names = ("source_language", "target_language", "sampler", "beams", "k", "p")
-    names += ("length_penalty", "temperature", "samples", "utility")
+    names += ("length_penalty", "temperature", "samples", "utility", "tag")
     options = dict.fromkeys(names)
     check_distill(["saved"], None, "-", "made.tsv", False, **options)
     with pytest.raises(ValueError, match="--resume goes on"):
