@@ -75,24 +75,19 @@ def learn_shortlist(
             "that the model was trained on."
         )
     size = target_vocabulary_size
-    known: np.ndarray = np.zeros(0, "int64")
-    probabilities: np.ndarray = np.zeros(0)
-    for iteration in range(iterations):
-        keys: list[np.ndarray] = []
-        counts: list[np.ndarray] = []
+    known = np.unique(
+        np.concatenate([np.unique(x) for x, _ in _parts(sources, targets, size)])
+    )
+    given = known // size  # The source of each link.
+    probabilities = np.ones(len(known))
+    for _ in range(iterations):
+        counts = np.zeros(len(known))
         for links, places in _parts(sources, targets, size):
-            unique, which = np.unique(links, return_inverse=True)
-            likely = np.ones(len(unique))
-            if iteration:
-                likely = probabilities[np.searchsorted(known, unique)]
-            weights = likely[which]
+            which = np.searchsorted(known, links)
+            weights = probabilities[which]
             weights /= np.bincount(places, weights)[places]
-            keys.append(unique)
-            counts.append(np.bincount(which, weights, len(unique)))
-        known, which = np.unique(np.concatenate(keys), return_inverse=True)
-        summed = np.bincount(which, np.concatenate(counts), len(known))
-        totals = np.bincount(known // size, summed)
-        probabilities = summed / totals[known // size]
+            counts += np.bincount(which, weights, len(known))
+        probabilities = counts / np.bincount(given, counts)[given]
     return Shortlist(
         _likeliest(
             known, probabilities, source_vocabulary_size, size, per_token, least

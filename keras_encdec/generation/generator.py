@@ -356,6 +356,7 @@ class Generator:
             return
         arrays = pad_to_few_sizes(arrays, self.padding_id, **self._sizes)
         arrays = self._with_candidates(arrays)
+        self._see()
         tensors = tuple(arrays.values())
         start = self._compile("start", self._start, arrays, options)
         memory, state = start(*tensors)
@@ -458,6 +459,7 @@ class Generator:
         def of_model(source: Ids, target: Ids, **options: Any) -> Any:
             return function(self.model, source, target, **options)
 
+        self._see()
         run = self._compile(function.__name__, of_model, arrays, options)
         result = run(*arrays.values())
         result = ops.convert_to_numpy(result)[:rows, :targets]
@@ -500,6 +502,7 @@ class Generator:
         }
 
     def _see(self) -> None:
+        """Has programs be those of the model as it is, once in a call."""
         self._programs.see((self.model, self.sampler, self.processors))
 
     def _compile(
@@ -511,7 +514,6 @@ class Generator:
         nested: bool = False,
     ) -> Any:
         sampler, parts = self.sampler, (self.sampler, self._constants())
-        self._see()
         # What a sampler of KerasHub draws for a seed is something else by XLA.
         jit = self.jit_compile is True or (sampler.draws_by_row and self.jit_compile)
         return self._programs.get(name, function, arrays, options, parts, jit, nested)

@@ -159,7 +159,7 @@ class Decoder(Stack):
             table, bias = projection
             hidden = ops.cast(hidden, "float32")
             logits = ops.matmul(hidden, ops.transpose(table))
-            return logits if bias == () else logits + bias
+            return logits if isinstance(bias, tuple) else logits + bias
         if self.logits_dense is None:
             return self.embedding(hidden, reverse=True)
         return self.logits_dense(hidden)

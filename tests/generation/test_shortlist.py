@@ -111,6 +111,21 @@ def test_a_row_does_not_depend_on_its_neighbours(model, candidates, sources):
             )
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_keep_their_bias(candidates, sources, tied):
+    options = {"tie_embeddings": tied, "output_bias": True}
+    model = EncoderDecoder(SIZE, 16, 32, num_heads=2, num_layers=1, **options)
+    random = np.random.default_rng(4)
+    for weight in model.trainable_weights:
+        weight.assign(random.normal(scale=0.5, size=weight.shape))
+    shortlist = Shortlist(candidates, EVERY, SIZE)
+    given = Generator(model, shortlist=shortlist)(sources, 6, return_scores=True)
+    wanted = Generator(model, processors=[Allowed(candidates)])
+    wanted = wanted(sources, 6, return_scores=True)
+    np.testing.assert_array_equal(given.ids, wanted.ids)
+    np.testing.assert_allclose(given.scores, wanted.scores, atol=1e-4)
+
+
 def test_a_stream_keeps_to_it(model, candidates, sources):
     generator = Generator(model, shortlist=Shortlist(candidates, EVERY, SIZE))
     streamed = np.stack([*generator.stream(sources, 4)], axis=1)
