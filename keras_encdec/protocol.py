@@ -29,6 +29,8 @@ class GenerationModel:
             for ids, `(B, S)`, int32.
         masks_padding: Whether padding behind a source changes nothing; if it is False
             none is added, and sources of several lengths are refused.
+        memory_by_source: Whether each tensor that `encode` returns has a row for each
+            source, so that sources whose rows have ended can leave.
         projection: A function that returns the table `(V, D)` and the bias `(V,)`, or
             None, of the logits. `step` is then given `projection=`, a pair of some rows
             of both (or `()`), when the logits of these ids alone are wanted; without
@@ -61,6 +63,7 @@ class GenerationModel:
     max_length = None
     source_features = None
     masks_padding = None
+    memory_by_source = None
     projection = None
 
     def encode(self, source: Tensor) -> Tensor:
@@ -122,6 +125,7 @@ class ModelFacts(NamedTuple):
     max_length: Any
     source_features: Any
     masks_padding: Any
+    memory_by_source: Any
     projection: Any
 
 

@@ -10,6 +10,7 @@ from keras_encdec.backend.compilation import (
     inference_mode,
     traced_call,
     while_loop,
+    while_shapes_change,
 )
 from keras_encdec.backend.dependencies import (
     Structure,
@@ -29,6 +30,7 @@ from keras_encdec.backend.distribution import (
 from keras_encdec.backend.environment import (
     import_tensorflow,
     running_backend,
+    shapes_may_change,
 )
 from keras_encdec.backend.keras_masks import carried_mask
 from keras_encdec.backend.kernels import (

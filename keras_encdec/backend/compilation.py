@@ -229,6 +229,34 @@ def _loop_of_fields(
     )
 
 
+def while_shapes_change(
+    condition: Callable[[Nested], Tensor],
+    step: Callable[[Nested], Nested],
+    state: Nested,
+) -> Nested:
+    """Repeats a step that may change how many rows the tensors of its state have.
+
+    Only where `shapes_may_change`.
+
+    Args:
+        condition: A function `state -> bool scalar`.
+        step: A function `state -> state`, of the same structure, dtypes and shapes, but
+            for the first axis.
+        state: A nested structure of tensors.
+
+    Returns:
+        The last state.
+    """
+    import tensorflow as tf
+
+    shapes = keras.tree.map_structure(
+        lambda x: tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else []), state
+    )
+    return tf.while_loop(
+        condition, lambda state: (step(state),), (state,), shape_invariants=(shapes,)
+    )[0]
+
+
 def traced_call(function: Callable[..., Nested], *args: Nested) -> Nested:
     """Calls a function of tensors, which PyTorch may trace.
 

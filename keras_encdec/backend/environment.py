@@ -74,6 +74,22 @@ def by_tensorflow() -> bool:
     return _COMPILER.get() == "tensorflow"
 
 
+def shapes_may_change() -> bool:
+    """Whether a loop may go on with tensors of other shapes, at no cost.
+
+    Only where TensorFlow alone runs it: XLA, and PyTorch's traces, are made for each
+    set of shapes anew.
+
+    Example:
+        ```python
+        from keras_encdec.backend import shapes_may_change
+
+        print(shapes_may_change())  # False: nothing is traced
+        ```
+    """
+    return by_tensorflow()
+
+
 @contextlib.contextmanager
 def compiled_by(compiler: str) -> Iterator[None]:
     """Says what compiles the functions that TensorFlow traces in this context.

@@ -12,6 +12,7 @@ from keras import ops
 from keras_encdec.annotations import Tensor
 from keras_encdec.backend import while_loop
 from keras_encdec.generation.cache_growth import cache_lengths
+from keras_encdec.generation.leaving import rows_may_leave, run_remaining
 
 if TYPE_CHECKING:
     from keras_encdec.generation.samplers.interface import Sampler
@@ -68,9 +69,19 @@ def run_segment(
     """
     last = length - sampler.extra_positions
 
-    def goes_on(state: LoopState, task: "Task") -> Tensor:
-        return ops.logical_and(sampler.unfinished(task, state), state.index < last)
+    def run(task: "Task", state: LoopState, most: int | Tensor) -> LoopState:
+        def goes_on(state: LoopState, task: "Task") -> Tensor:
+            going = sampler.unfinished(task, state)
+            if isinstance(most, int) and most == 0:
+                more = ops.any(going)
+            else:
+                more = ops.sum(ops.cast(going, "int32")) > most
+            return ops.logical_and(more, state.index < last)
 
-    return while_loop(
-        goes_on, lambda state, task: sampler.step(task, state), state, task
-    )
+        return while_loop(
+            goes_on, lambda state, task: sampler.step(task, state), state, task
+        )
+
+    if rows_may_leave(sampler, task):
+        return run_remaining(sampler, task, state, run, last)
+    return run(task, state, 0)

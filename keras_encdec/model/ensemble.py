@@ -176,6 +176,11 @@ class Ensemble(CheckedModel, RestoredModel, FunctionalModel):
         return self.models[0].padding_id
 
     @property
+    def memory_by_source(self):
+        """Whether that is so of all the models."""
+        return all(model.memory_by_source for model in self.models)
+
+    @property
     def masks_padding(self):
         """Whether padding behind a source changes nothing."""
         return all(model.masks_padding for model in self.models)

@@ -140,6 +140,11 @@ class BeamSampler(Sampler):
         """False: the last step may still change the first token."""
         return False
 
+    @property
+    def rows_may_leave(self) -> bool:
+        """True: all that a state holds is of one source."""
+        return True
+
     def rows_per_source(self, num_return_sequences: int) -> int:
         """Returns K."""
         if num_return_sequences > self.num_beams:
@@ -190,8 +195,8 @@ class BeamSampler(Sampler):
         return ops.reshape(x, (-1, self.num_beams, *last))
 
     def unfinished(self, task: Task, state: BeamState) -> Tensor:
-        """Returns whether there is another step, a bool scalar."""
-        return ops.logical_not(ops.all(state.done))
+        """Returns which sources have rows that go on, `(B,)`, bool."""
+        return ops.logical_not(state.done)
 
     def step(self, task: Task, state: BeamState) -> BeamState:
         """Returns the next state."""

@@ -92,6 +92,16 @@ class Sampler:
         return True
 
     @property
+    def rows_may_leave(self) -> bool:
+        """Whether rows that have ended may leave the loop, and others go on alone.
+
+        Then all tensors of a state but scalars have a row for each source, or as many
+        for each in turn, and the cache those of the model. A sampler that begins with a
+        state of its own says so itself.
+        """
+        return self.draws_by_row and type(self).start is Sampler.start
+
+    @property
     def obeys_limits(self) -> bool:
         """Whether a row stays what it is where others may be longer than it may be.
 
@@ -127,8 +137,11 @@ class Sampler:
         return state._replace(cache=cache)
 
     def unfinished(self, task: Task, state: LoopState) -> Tensor:
-        """Returns whether there is another step, a bool scalar."""
-        return ops.logical_not(ops.all(state.finished))
+        """Returns which sources have rows that go on, `(B,)`, bool."""
+        going = ops.logical_not(state.finished)
+        if task.rows_per_source == 1:
+            return going
+        return ops.any(ops.reshape(going, (-1, task.rows_per_source)), axis=1)
 
     def step(self, task: Task, state: LoopState) -> LoopState:
         """Returns the next state."""
