@@ -121,6 +121,8 @@ __all__ = [
     "use_devices",
     "variables_of",
     "while_loop",
+    "while_shapes_change",
     "without",
     "write_at",
+    "shapes_may_change",
 ]

@@ -160,8 +160,7 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
                 self._states_when_built |= {k or part.name: v for k, v in built}
         self.padding_id = decoder.padding_id
         self.max_length = decoder.max_length
-        self._origin = None
-        self.memory_by_source = True
+        self._origin, self.memory_by_source = None, True
         self.masks_padding = self._has_own_encoder or _masks_padding(
             encoder, decoder.padding_id
         )
