@@ -7,6 +7,7 @@ import keras
 
 from keras_encdec.annotations import Text
 from keras_encdec.model import EncoderDecoder
+from keras_encdec.named_sizes import size_named
 from keras_encdec.printing import tell
 from keras_encdec.tags import tag_symbol
 from keras_encdec.text import (
@@ -155,6 +156,7 @@ def build(
     *,
     max_length: int = 256,
     seed: int = 0,
+    size: str = "small",
     **options: Any,
 ) -> TextToText:
     """Builds an untrained `TextToText` for two tokenizers.
@@ -165,11 +167,15 @@ def build(
             share their embeddings.
         max_length: The largest number of tokens to generate.
         seed: The seed of the weights and of dropout.
-        **options: Arguments of `EncoderDecoder` but for the vocabularies' sizes; by
-            default 3 layers of 256 with 4 heads and 1024 in the middle.
+        size: The name of its sizes, as in `size_named`.
+        **options: Arguments of `EncoderDecoder` but for the vocabularies' sizes, which
+            win over those of `size`; layers of the encoder are the decoder's too.
 
     Returns:
         A greedy `TextToText`.
+
+    Raises:
+        ValueError: If there is no such size, or an option is out of its range.
 
     Example:
         ```python
@@ -183,13 +189,14 @@ def build(
     """
     keras.utils.set_random_seed(seed)
     shared = source_tokenizer is target_tokenizer
-    sizes = {"hidden_dim": 256, "intermediate_dim": 1024, "num_heads": 4}
+    sizes = size_named(size)
+    if "num_layers" in options:
+        del sizes["num_decoder_layers"]
     model = EncoderDecoder(
         source_tokenizer.vocabulary_size,
         target_vocabulary_size=None if shared else target_tokenizer.vocabulary_size,
         **{
             **sizes,
-            "num_layers": 3,
             "padding_id": source_tokenizer.padding_id,
             **options,
         },

@@ -89,10 +89,11 @@ IMPORTS = {
         "text_to_text",
     },
     "reliability": set(),
+    "named_sizes": set(),
     "rescoring": {"confidence", "option_checks", "protocol", "text", "text_to_text"},
     "lexicon": {"generation", "option_checks", "text_checks"},
     "tags": {"text", "text_to_text"},
-    "recipe": {"text", "model", "printing", "tags", "text_to_text"},
+    "recipe": {"text", "model", "named_sizes", "printing", "tags", "text_to_text"},
     "distribution": {"backend"},
     "run": {
         "backend",

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from keras_encdec.annotations import AnyPath
-from keras_encdec.cli.configuration import OPTION, meant, path_in, words_of
+from keras_encdec.cli import configuration
+from keras_encdec.cli.configuration import meant
 from keras_encdec.files import require_file, require_place_of_file
 from keras_encdec.pretrained.hub import is_remote, parts_of, require_downloader
 from keras_encdec.saved_parts import CONFIG_FILE, saved_folder
@@ -88,22 +89,25 @@ class Parser(argparse.ArgumentParser):
                     self._refuse("option", name, options)
             elif self.commands and not name.startswith("-"):
                 self._refuse("command", name, self.commands)
-        if OPTION in self._option_string_actions:
+        if configuration.OPTION in self._option_string_actions:
             # What stands later wins.
             args = [*self._words_of_file(args), *args]
+        if configuration.MODEL_SIZE in self._option_string_actions:
+            args = [*configuration.words_of_model_size(args), *args]
         found, rest = super().parse_known_args(args, namespace)
         if "given" in self._defaults:
-            found.given = {name: getattr(found, name) for name in sorted(self.given)}
+            given = sorted(self.given & vars(found).keys())
+            found.given = {name: getattr(found, name) for name in given}
         return found, rest
 
     def _words_of_file(self, args: list[str]) -> list[str]:
         """Returns the words that stand for the file of options, if one is given."""
-        path = path_in(args)
+        path = configuration.path_in(args)
         words: list[str] = []
         if path is None:
             return words
         try:
-            for action, values, some in words_of(path, self._actions):
+            for action, values, some in configuration.words_of(path, self._actions):
                 if values:
                     # Refused here, where the file can be named.
                     self._get_values(action, values)

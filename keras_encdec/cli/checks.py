@@ -10,7 +10,8 @@ from keras_encdec.cli.arguments import (
     is_empty,
     require_some_line,
 )
-from keras_encdec.cli.training_arguments import MODEL_OPTIONS, VOCABULARY_OPTIONS
+from keras_encdec.cli.model_arguments import MODEL_OPTIONS
+from keras_encdec.cli.training_arguments import VOCABULARY_OPTIONS
 from keras_encdec.files import require_place_of_folder
 from keras_encdec.saved_parts import require_place_of_run
 from keras_encdec.training_options import TrainingOptions

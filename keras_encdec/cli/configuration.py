@@ -10,9 +10,11 @@ from typing import Any
 
 from keras_encdec.annotations import AnyPath
 from keras_encdec.files import require_file
+from keras_encdec.named_sizes import SIZES
 from keras_encdec.training_options import Numbers
 
 OPTION = "--config"
+MODEL_SIZE = "--model-size"
 # What says nothing of a command's own.
 _NO_KEYS = ("config", "help")
 
@@ -48,10 +50,33 @@ def path_in(words: Sequence[str]) -> str | None:
         print(path_in(["--config", "run.toml", "--epochs", "3"]))  # run.toml
         ```
     """
+    return _value_of(OPTION, words)
+
+
+def words_of_model_size(words: Sequence[str]) -> list[str]:
+    """Returns the words of the options that `--model-size` stands for, if it is there.
+
+    Args:
+        words: The words of a command, a list of `str`. A name that is none says
+            nothing here: the command's parser refuses it.
+
+    Example:
+        ```python
+        from keras_encdec.cli.configuration import words_of_model_size
+
+        print(words_of_model_size(["--model-size", "tiny"]))
+        ```
+    """
+    name = _value_of(MODEL_SIZE, words)
+    sizes = SIZES.get(name or "", {})
+    return [f"--{key.replace('_', '-')}={value}" for key, value in sizes.items()]
+
+
+def _value_of(option: str, words: Sequence[str]) -> str | None:
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument(OPTION)
+    parser.add_argument(option, dest="value")
     try:
-        found: str | None = parser.parse_known_args(words)[0].config
+        found: str | None = parser.parse_known_args(words)[0].value
     except argparse.ArgumentError:  # Nothing behind it, which is told with the rest.
         return None
     return found

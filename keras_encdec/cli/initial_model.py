@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_encdec.annotations import KerasModel
 from keras_encdec.cli.checks import refuse_with_initial
-from keras_encdec.cli.training_arguments import MODEL_OPTIONS
+from keras_encdec.cli.model_arguments import MODEL_OPTIONS
 
 if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText

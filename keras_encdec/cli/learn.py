@@ -24,11 +24,11 @@ from keras_encdec.cli.checks import (
     no_lines,
 )
 from keras_encdec.cli.initial_model import check_initial
+from keras_encdec.cli.model_arguments import MODEL_OPTIONS
 from keras_encdec.cli.models import teacher_of, word
 from keras_encdec.cli.process import keep_freed_memory
 from keras_encdec.cli.program import program
 from keras_encdec.cli.training_arguments import (
-    MODEL_OPTIONS,
     VOCABULARY_OPTIONS,
     add_training,
     add_training_option,

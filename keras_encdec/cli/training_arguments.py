@@ -15,10 +15,10 @@ from keras_encdec.cli.arguments import (
     positive,
     saved_model,
     saved_or_checkpoint,
-    share,
     vocabulary_size,
 )
 from keras_encdec.cli.configuration import add_configuration, configuration
+from keras_encdec.cli.model_arguments import add_sizes
 from keras_encdec.cli.models import add_languages, word
 from keras_encdec.training_options import (
     Names,
@@ -28,20 +28,6 @@ from keras_encdec.training_options import (
 )
 
 TOKENIZERS = ("sentencepiece", "byte-level-bpe", "word", "character", "byte")
-MODEL_OPTIONS = (
-    "hidden_dim",
-    "intermediate_dim",
-    "num_heads",
-    "num_layers",
-    "num_decoder_layers",
-    "positions",
-    "activation",
-    "normalize_first",
-    "dropout",
-    "attention_dropout",
-    "remat",
-    "dtype",
-)
 VOCABULARY_OPTIONS = (
     "tokenizer",
     "source_tokenizer",
@@ -213,48 +199,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="LAYER",
     )
-    for option, default, words in (
-        ("--hidden-dim", 256, "size of embeddings and hidden states"),
-        ("--intermediate-dim", 1024, "size in the middle of feed-forward layers"),
-        ("--num-heads", 4, "attention heads"),
-        ("--num-layers", 3, "encoder blocks, and decoder blocks"),
-    ):
-        group.add_argument(option, type=positive, default=default, help=words)
-    group.add_argument(
-        "--num-decoder-layers",
-        type=positive,
-        help="decoder blocks; --num-layers if not given",
-    )
-    group.add_argument(
-        "--positions",
-        choices=("sinusoidal", "rotary", "relative"),
-        default="sinusoidal",
-        help="how a model knows them",
-    )
-    group.add_argument("--activation", default="relu", help="or gelu, silu ...")
-    group.add_argument(
-        "--post-norm",
-        dest="normalize_first",
-        action="store_false",
-        help="normalize after each residual connection, not before each sublayer",
-    )
-    group.add_argument(
-        "--dropout", type=share, default=0.1, help="of embeddings and sublayers"
-    )
-    group.add_argument(
-        "--attention-dropout", type=share, default=0.0, help="of attention weights"
-    )
-    group.add_argument(
-        "--remat",
-        action="store_true",
-        help="compute each block again for the gradient: less memory, more time",
-    )
-    group.add_argument(
-        "--dtype",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
-        default="float32",
-        help="of what is computed; weights are float32",
-    )
+    add_sizes(group)
 
     group = parser.add_argument_group("training")
     for name, words in (

@@ -58,6 +58,20 @@ def test_the_command_line_wins(parse):
     assert found.overwrite is False and found.normalize_first is True
 
 
+def test_a_size_stands_for_options_that_others_win_over(parse):
+    found = parse(PLACES + 'model-size = "tiny-deep-shallow"\nnum-layers = 6\n')
+    assert (found.hidden_dim, found.num_layers, found.num_decoder_layers) == (128, 6, 1)
+    assert "model_size" not in found and found.given["hidden_dim"] == 128
+    typed = parse(PLACES, "--num-layers", "6", "--model-size", "tiny-deep-shallow")
+    assert vars(typed)["given"].keys() == found.given.keys()
+
+
+def test_a_size_that_is_none_names_the_nearest(parse, capsys):
+    with pytest.raises(SystemExit):
+        parse(PLACES, "--model-size", "tiny-deep")
+    assert "did you mean tiny-deep-shallow?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "line, says",
     [

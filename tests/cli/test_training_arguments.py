@@ -6,8 +6,8 @@ import pytest
 
 from keras_encdec.cli import distill, doctor, export, init, learn, rescoring, use
 from keras_encdec.cli.arguments import Parser
+from keras_encdec.cli.model_arguments import MODEL_OPTIONS
 from keras_encdec.cli.training_arguments import (
-    MODEL_OPTIONS,
     VOCABULARY_OPTIONS,
     options_of_run,
 )
