@@ -187,6 +187,11 @@ def check_export(
             "--length-penalty is an option of --beams; received no --beams. Give both, "
             "or leave it out."
         )
+    if beams is not None and format == "ctranslate2":
+        raise ValueError(
+            "ctranslate2 holds a model without its search, and is told its beam_size "
+            f"where it translates; received --beams {beams}. Leave it out."
+        )
     if format != "ctranslate2" and options["quantization"] is not None:
         raise ValueError(
             f"Only ctranslate2 takes --quantization; received --format {format}. Leave "

@@ -223,9 +223,11 @@ def train(
         if begun:
             build_metrics(trained, batches, model.output_shape[-1])
         if verbose and not (done or begun):
+            _print_cut("", batches, chosen.max_length)
             if not isinstance(sources, PairsOfIds):
                 _print_unknown(text_to_text, "", batches, sources, targets)
             if validation is not None:
+                _print_cut("validation ", held_out, chosen.max_length)
                 _print_unknown(text_to_text, "validation ", held_out, *validation)
         # What begins, or puts away, a folder is not left half done.
         stack.enter_context(interrupts_kept(until_checked=True))
@@ -294,6 +296,15 @@ def _print_unknown(
     for side, some, ids in zip(("source", "target"), texts, batches.ids, strict=True):
         tokenizer = getattr(text_to_text, f"{side}_tokenizer")
         tell(unknown_tokens(tokenizer, some, ids=ids).message(kind + side))
+
+
+def _print_cut(kind: str, batches: TokenBatches, max_length: int | None) -> None:
+    for side, number in zip(("source", "target"), batches.cut, strict=True):
+        if number:
+            tell(
+                f"{number:,} of the {len(batches.lengths):,} {kind}{side}s are longer "
+                f"than max_length, {max_length} tokens, and are cut."
+            )
 
 
 def _check_validation(validation: Pairs | None) -> None:

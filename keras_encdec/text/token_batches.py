@@ -70,6 +70,7 @@ class TokenBatches:
     Attributes:
         lengths: The number of tokens of each source and target, cut as `ids` are, an
             array `(N, 2)`; of drawn subwords the most in a few draws.
+        cut: The numbers of sources and of targets that were too long, and are cut.
         shapes: The rows, source and target lengths of the batches of each bucket.
         tokens: The numbers of source and of target tokens in a pass, without noise.
         padding: The share of padding in a pass.
@@ -144,6 +145,7 @@ class TokenBatches:
                 self._sides.append(_StoredSide(pairs, name, *sized))
         lengths = np.stack([side.lengths for side in self._sides], axis=1)  # (B, 2)
         self.lengths = lengths
+        self.cut = tuple(side.cut for side in self._sides)
         if lengths.max() > batch_tokens:
             row, _ = np.unravel_index(lengths.argmax(), lengths.shape)
             raise ValueError(
@@ -331,7 +333,9 @@ class _Side:
         self._max_length = max_length
         self._sampling = sampling
         self._seed = seed
-        self.ids = self._split_rows(tokenizer.encode(texts))
+        ids = tokenizer.encode(texts)
+        self.cut = _number_above(ids.row_lengths().numpy(), max_length)
+        self.ids = self._split_rows(ids)
         self.lengths = np.array([len(row) for row in self.ids])
         if sampling is not None:
             drawn = np.array([
@@ -386,6 +390,7 @@ class _StoredSide:
         self.tokenizer = tokenizer
         self._pairs, self._name, self._max_length = pairs, name, max_length
         whole = np.inf if max_length is None else max_length
+        self.cut = _number_above(lengths, max_length)
         self.lengths = np.minimum(lengths, whole).astype("int32")
         self.ids = _Rows(self)
 
@@ -408,6 +413,10 @@ class _StoredSide:
                 kept = ids[: self._max_length - last]
                 ids = np.concatenate([kept, ids[len(ids) - last :]])
             yield ids
+
+
+def _number_above(lengths: Any, most: int | None) -> int:
+    return 0 if most is None else int(np.count_nonzero(lengths > most))
 
 
 class _Rows(Sequence):

@@ -95,6 +95,13 @@ def test_options_of_another_format_are_refused(saved, tmp_path, error_of, option
     assert not (tmp_path / "models").exists()
 
 
+def test_beams_that_are_not_kept_are_refused(saved, tmp_path, error_of):
+    options = ["--format", "ctranslate2", "--beams", 3]
+    said = error_of("export", saved, tmp_path / "model", *options)
+    assert "is told its beam_size where it translates; received --beams 3" in said
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize("format", EXPORT_FILES)
 def test_something_else_is_not_replaced(saved, tmp_path, error_of, format):
     shutil.copytree(saved, tmp_path / "project" / "1")

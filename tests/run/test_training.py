@@ -405,6 +405,16 @@ def test_no_pairs_are_an_error():
 
 
 @pytest.mark.once
+def test_texts_that_are_cut_are_told(compiled, capsys):
+    options = {**QUICK, "max_length": 4, "validation": VALIDATION, "verbose": 1}
+    compile_only(untrained(), SOURCES, TARGETS, **options)
+    # With the end id.
+    long = sum(len(text) > 3 for text in SOURCES)
+    said = f"{long} of the {len(SOURCES)} sources are longer than max_length, 4 tokens"
+    assert f"{said}, and are cut.\n" in capsys.readouterr().out
+
+
+@pytest.mark.once
 def test_padding_is_the_models(compiled):
     ids = {"padding_id": 5, "start_id": 0, "end_id": 1, "unknown_id": 2}
     letters = CharacterTokenizer.from_texts(SOURCES, **ids)

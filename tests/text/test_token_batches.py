@@ -180,6 +180,7 @@ def test_long_texts_are_cut_and_keep_their_end():
         ["abcdef"], ["abcd"], BYTES, BYTES, 8, max_source_length=3, max_target_length=2
     )
     ((source, _, labels, _),) = as_arrays(batches.dataset(count=1))
+    assert batches.cut == (1, 1)
     np.testing.assert_array_equal(source, [[ord("a") + 4, ord("b") + 4, 2]])
     np.testing.assert_array_equal(labels, [[ord("a") + 4, 2]])
 
