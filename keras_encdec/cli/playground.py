@@ -19,6 +19,8 @@ from keras_encdec.cli.models import add_languages
 from keras_encdec.training_options import Numbers
 
 LOOPBACK = "127.0.0.1"
+# What is waited for, of which there is none but Ctrl-C.
+ended = threading.Event
 _port = Within(Numbers(kind=int, least=1, below=2**16))
 
 
@@ -131,7 +133,7 @@ def playground(
         print(f"Open {page.share_url or page.local_url} ; Ctrl-C ends it.", flush=True)
         if host not in (LOOPBACK, "localhost", "::1"):
             print(f"Whoever reaches {host} can use it.", flush=True)
-        threading.Event().wait()
+        ended().wait()
     finally:
         page.close(verbose=False)
 

@@ -184,7 +184,7 @@ def make_page(*models: TextToText, names: tuple[str, ...] | None = None) -> Page
 
 
 def _options(gr: Any, models: tuple[TextToText, ...], most: int) -> dict[str, Any]:
-    """Returns what can be chosen by its name; what the sampler does not use is hidden."""
+    """Returns what can be chosen, by its name; what has no use is hidden."""
     with gr.Row():
         sampler = gr.Dropdown(
             [_AS_SAVED, *_NAMES], value=_AS_SAVED, label="Sampler", elem_id="sampler"
@@ -234,7 +234,7 @@ def _taken_by(name: str) -> dict[str, Any]:
 
 
 def _default(name: str | None, control: str) -> Any:
-    """Returns what a number is by default: of a sampler, or of the first that has it."""
+    """Returns what a number is by default, of a sampler or the first that has it."""
     for each in [name or "", *_NAMES]:
         if control in _taken_by(each):
             return _taken_by(each)[control]

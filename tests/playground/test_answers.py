@@ -171,7 +171,7 @@ def test_a_model_that_does_not_tell_where_it_looks_answers_all_the_same(text_to_
 def test_refuses_before_anything_is_generated(text_to_text, options, told):
     answers = Answerer(text_to_text)(Request(**{"text": "one", **options}))
     with pytest.raises(ValueError, match=told):
-        [*answers]
+        list(answers)
 
 
 def test_gives_no_more_than_it_may(text_to_text):

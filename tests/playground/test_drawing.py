@@ -1,4 +1,4 @@
-"""An answer as HTML: all of it is told, and nothing that was typed is taken for HTML."""
+"""An answer as HTML: all of it is told, and what was typed is no HTML."""
 
 import html.parser
 
