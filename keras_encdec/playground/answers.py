@@ -290,7 +290,8 @@ def _streamed(
     """Yields the texts so far with each token."""
     (row,) = text_to_text.encode([text])
     seeds = seeds_from_numbers(np.arange(number, dtype="int32"), seed)
-    tokenizer, rows = text_to_text.target_tokenizer, [[] for _ in range(number)]
+    tokenizer = text_to_text.target_tokenizer
+    rows: list[list[int]] = [[] for _ in range(number)]
     steps = text_to_text.generator.stream([row] * number, max_length, seeds)
     for tokens in steps:
         for ids, token in zip(rows, tokens.tolist(), strict=True):

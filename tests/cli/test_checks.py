@@ -166,7 +166,7 @@ WRONG = {
     "playground saved saved saved": "of two side by side; received 'saved', 'saved'",
     "playground saved --port 0": "--port: must be",
     "playground saved --host a..b": "listens at an address of this machine",
-    "playground saved --target-language de": "reads no --target-language",
+    "playground saved --target-language de": "received --target-language de with",
     "playground saved saved": "reached",
     "generate saved --weights 2": "received 2 for 'saved'. Give as many",
     "evaluate saved saved --source pairs.tsv --weights 2 1 1": "received 2 1 1 for",

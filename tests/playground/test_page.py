@@ -24,6 +24,8 @@ from keras_encdec.playground.page import _NAMES, _default, _request, _taken_by
 
 pytestmark = [
     pytest.mark.once,
+    # The process that serves the page imports all that this one has.
+    pytest.mark.timeout(900),
     # Gradio makes loops that it does not close.
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
