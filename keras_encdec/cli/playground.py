@@ -130,7 +130,8 @@ def playground(
         share=share,
     )
     try:
-        print(f"Open {page.share_url or page.local_url} ; Ctrl-C ends it.", flush=True)
+        place = page.share_url or page.local_url
+        print(f"Open {place} in a browser; Ctrl-C ends it.", flush=True)
         if host not in (LOOPBACK, "localhost", "::1"):
             print(f"Whoever reaches {host} can use it.", flush=True)
         ended().wait()

@@ -55,7 +55,7 @@ def test_opens_a_page_until_it_is_interrupted(saved, capsys, monkeypatch):
     assert opened == {**listening, "queue_size": 3, "share": False}
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
-        "Open http://127.0.0.1:7860/ ; Ctrl-C ends it.",
+        "Open http://127.0.0.1:7860/ in a browser; Ctrl-C ends it.",
         "Whoever reaches 0.0.0.0 can use it.",
     ]
 

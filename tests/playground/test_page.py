@@ -87,9 +87,9 @@ def address(tmp_path_factory):
     ):
         try:
             line = process.stdout.readline()
-            assert line == f"Open http://127.0.0.1:{port}/ ; Ctrl-C ends it.\n", (
-                said.read_text()
-            )
+            assert (
+                line == f"Open http://127.0.0.1:{port}/ in a browser; Ctrl-C ends it.\n"
+            ), said.read_text()
             yield f"http://127.0.0.1:{port}/"
         finally:
             process.terminate()
