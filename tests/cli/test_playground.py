@@ -1,5 +1,6 @@
 """The command playground: a page that opens and ends, and what it refuses at once."""
 
+import importlib.util
 import socket
 import sys
 
@@ -10,6 +11,9 @@ from keras_encdec.cli import main
 from keras_encdec.cli.playground import _names
 
 pytestmark = pytest.mark.once
+with_gradio = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="the extra test brings gradio"
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +34,8 @@ class Page:
         self.is_open = False
 
 
+@with_gradio
 def test_opens_a_page_until_it_is_interrupted(saved, capsys, monkeypatch):
-    pytest.importorskip("gradio", reason="the extra test brings it")
     opened, page = {}, Page()
 
     def open_playground(*models, **options):
@@ -66,8 +70,8 @@ def test_refuses_at_once_what_is_no_run(tmp_path, error_of):
     assert "model.keras is missing" in error_of("playground", tmp_path)
 
 
+@with_gradio
 def test_refuses_a_port_that_is_taken_and_an_address_of_another(saved, error_of):
-    pytest.importorskip("gradio", reason="the extra test brings it")
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
