@@ -61,6 +61,7 @@ STYLE = """
   margin-right: .6rem }
 .answer .cut { opacity: .75; font-size: .85em }
 """
+_SCORE = "log-probability; of beams divided by length, as the length penalty says"
 # A token is marked as unsure below it.
 _UNSURE = 0.5
 
@@ -100,7 +101,7 @@ def draw_answer(answer: Answer) -> str:
         items = "".join(_candidate(each, is_open=not place) for place, each in rows)
         can_look = any(each.attention is not None for each in answer.candidates)
         parts.append(
-            '<p class="name">With log-probabilities, the best first'
+            '<p class="name">With scores, the best first'
             f"{'; choose a token to see where the model looked' * can_look}"
             f"</p><ol>{items}</ol>"
         )
@@ -136,7 +137,7 @@ def _candidate(candidate: Candidate, *, is_open: bool) -> str:
     cut = ' <span class="cut">… cut at the largest length</span>'
     return (
         f"<li><details{' open' * is_open}><summary>"
-        f'<span class="score">{score}</span>{_escaped(candidate.text) or "(empty)"}'
+        f'<span class="score" title="{_SCORE}">{score}</span>{_escaped(candidate.text) or "(empty)"}'
         f'{cut * candidate.is_cut}</summary><div class="tokens">{tokens}</div>'
         "</details></li>"
     )
