@@ -137,8 +137,9 @@ def _candidate(candidate: Candidate, *, is_open: bool) -> str:
     cut = ' <span class="cut">… cut at the largest length</span>'
     return (
         f"<li><details{' open' * is_open}><summary>"
-        f'<span class="score" title="{_SCORE}">{score}</span>{_escaped(candidate.text) or "(empty)"}'
-        f'{cut * candidate.is_cut}</summary><div class="tokens">{tokens}</div>'
+        f'<span class="score" title="{_SCORE}">{score}</span>'
+        f"{_escaped(candidate.text) or '(empty)'}{cut * candidate.is_cut}"
+        f'</summary><div class="tokens">{tokens}</div>'
         "</details></li>"
     )
 
