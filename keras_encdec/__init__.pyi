@@ -4,6 +4,7 @@ from keras_encdec import evaluation as evaluation
 from keras_encdec import export as export
 from keras_encdec import generation as generation
 from keras_encdec import layers as layers
+from keras_encdec import playground as playground
 from keras_encdec import plots as plots
 from keras_encdec import recipe as recipe
 from keras_encdec import run as run
@@ -38,6 +39,7 @@ from keras_encdec.model import Decoder as Decoder
 from keras_encdec.model import Encoder as Encoder
 from keras_encdec.model import EncoderDecoder as EncoderDecoder
 from keras_encdec.model import Ensemble as Ensemble
+from keras_encdec.playground import open_playground as open_playground
 from keras_encdec.pretrained.labels import (
     labels_from_hugging_face as labels_from_hugging_face,
 )

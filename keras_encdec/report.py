@@ -1,22 +1,27 @@
-"""A page about a model: options, curves, scores, worst and best texts, attention."""
+"""A page about a model: speed, curves, scores, worst and best texts, attention."""
 
 import base64
 import html
 import io
 import pathlib
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from keras_encdec.annotations import AnyPath
+from keras_encdec.backend import running_backend
+from keras_encdec.backend.environment import on_cpu
 from keras_encdec.evaluation import Evaluation, check_evaluation, evaluate_texts
 from keras_encdec.files import new_file
 from keras_encdec.model_card import sizes_of
+from keras_encdec.option_checks import require_number
 from keras_encdec.plots import (
     Figure,
     plot_attention,
     plot_learning_curves,
     plot_lengths,
 )
+from keras_encdec.saved_parts import saved_folder
 from keras_encdec.text import text_differences, worst_texts
 from keras_encdec.text_to_text import TextToText
 
@@ -68,11 +73,12 @@ def write_report(
     title: str = "Report",
     number: int = 20,
     pictures: int = 3,
+    timed: int = 64,
 ) -> Evaluation:
     """Writes one page of HTML about a model, with all of its pictures within.
 
-    It tells sizes, scores, lengths, the worst and the best texts beside the true ones
-    with what differs marked, and where the model looked in some of the worst; of a
+    It tells sizes, speed, scores, lengths, the worst and the best texts beside the true
+    ones with what differs marked, and where the model looked in some of the worst; of a
     training its curves and options too.
 
     Args:
@@ -81,10 +87,13 @@ def write_report(
         references: The true texts, as many.
         path: The file to write; one that is there is replaced.
         hypotheses: The generated texts, as many; by default they are generated.
-        run: The folder of the training, if its curves and options are to be told.
+        run: The folder of the training, if its curves and options are to be told, and
+            the bytes of its model; or that of a saved model.
         title: What stands above.
         number: How many of the worst, and of the best, to show at most.
         pictures: How many pictures of attention to show at most.
+        timed: How many texts are generated once more, twice, of which the second pass
+            tells the speed; 0 for none.
 
     Returns:
         The `Evaluation` that the page tells.
@@ -93,7 +102,8 @@ def write_report(
         ImportError: If matplotlib is missing.
         OSError: If the file cannot be written.
         TypeError: If texts are a single one.
-        ValueError: If the numbers of texts differ, or there are none.
+        ValueError: If the numbers of texts differ, or there are none, or `timed` is
+            below 0.
 
     Example:
         ```python
@@ -106,13 +116,15 @@ def write_report(
         ```
     """
     check_evaluation(sources, references, hypotheses)
+    require_number(0, float("inf"), timed=timed)
     with new_file(path) as file:
         if hypotheses is None:
             hypotheses = text_to_text(sources)
         scores = evaluate_texts(sources, hypotheses, references)
         worst, best = _worst_and_best(sources, hypotheses, references, number)
         sections = [
-            ("The model", _list(sizes_of(text_to_text))),
+            ("The model", _list([*sizes_of(text_to_text), *_bytes_on_disk(run)])),
+            ("Speed", _list(_speed(text_to_text, sources[:timed]))),
             ("Scores", _code("\n".join(scores.report))),
             ("Curves", _curves(run)),
             ("Lengths", _picture(plot_lengths(hypotheses, references), "lengths")),
@@ -136,6 +148,32 @@ def write_report(
         page = _PAGE.format(title=html.escape(title), body=body)
         file.write_text(page, "utf-8")
     return scores
+
+
+def _bytes_on_disk(run: AnyPath | None) -> list[str]:
+    try:
+        files = [] if run is None else [*saved_folder(run).iterdir()]
+    except FileNotFoundError:  # A checkpoint, or a training of no epoch.
+        return []
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    return [f"{size:,} bytes on disk"] if files else []
+
+
+def _speed(text_to_text: TextToText, sources: Sequence[str]) -> list[str]:
+    """What a second pass takes: the first has compiled."""
+    if not len(sources):
+        return []
+    texts = text_to_text(sources)
+    start = time.perf_counter()
+    texts = text_to_text(sources)
+    seconds = max(time.perf_counter() - start, 1e-9)
+    tokens = sum(map(len, text_to_text.target_tokenizer(texts).to_list()))
+    where = f"{running_backend()} on {'CPUs' if on_cpu() else 'an accelerator'}"
+    return [
+        f"{len(texts) / seconds:,.1f} texts a second",
+        f"{tokens / seconds:,.0f} target tokens a second",
+        f"measured on {len(texts):,} texts in {seconds:.2f} s, by {where}",
+    ]
 
 
 def _worst_and_best(
@@ -198,6 +236,8 @@ def _shown(text: _Text) -> str:
 
 
 def _list(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
     # Backticks are Markdown's.
     items = (html.escape(line.replace("`", "")) for line in lines)
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"

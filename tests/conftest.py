@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import asyncio
 import contextlib
 import fcntl
 import functools
@@ -94,6 +95,16 @@ def eagerly():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def without_leftovers():
+    """Drops the loops that Gradio leaves open, of which Python would warn later."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.set_event_loop(None)
+        gc.collect()
 
 
 def pytest_collection_modifyitems(items):

@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 
 PYTHON_BLOCK = re.compile(
-    r"^(?P<skip><!-- not run -->\n+)?^```python\n(?P<code>.*?)^```$", re.M | re.S
+    r"^(?P<skip><!-- (?:not run|run with what is slow) -->\n+)?"
+    r"^```python\n(?P<code>.*?)^```$",
+    re.M | re.S,
 )
 CODE = re.compile(
     r"^```(?:sh|bash|shell|console)?\n(.*?)^```$|`([^`\n]+)`", re.M | re.S
@@ -52,6 +54,17 @@ def in_a_new_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
 def test_python_blocks_run(page, in_a_new_folder):
     run_python_blocks(page.read_text("utf-8"), str(page))
+
+
+@pytest.mark.slow
+def test_python_blocks_that_are_slow_run(in_a_new_folder):
+    found = [
+        x for page in PAGES for x in PYTHON_BLOCK.finditer(page.read_text("utf-8"))
+    ]
+    codes = [match["code"] for match in found if "slow" in (match["skip"] or "")]
+    assert codes
+    for code in codes:
+        exec(compile(code, "a page", "exec"), {"__name__": "readme"})
 
 
 def test_the_first_block_prints_what_the_page_shows(

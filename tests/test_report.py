@@ -71,6 +71,7 @@ def test_a_page_shows_what_is_so_and_needs_nothing_beside_it(
     assert page.words["h1"] == ["a & b"]
     told, options = page.words["pre"]
     assert told == "\n".join(scores.report)
+    assert "Speed" in page.words["h2"]
     assert options == 'dropout = 0.1\nx = "<"'
     assert list(page.pictures) == [
         "curves of the training",
@@ -88,11 +89,39 @@ def test_a_page_shows_what_is_so_and_needs_nothing_beside_it(
 
 def test_texts_are_generated_where_none_are_given(text_to_text, tmp_path, eagerly):
     path = tmp_path / "report.html"
-    scores = write_report(text_to_text, ["1"], ["one"], path, pictures=0)
+    scores = write_report(text_to_text, ["1"], ["one"], path, pictures=0, timed=0)
     assert scores == evaluate_texts(["1"], text_to_text(["1"]), ["one"])
     page = Page(path.read_text("utf-8"))
     assert list(page.pictures) == ["lengths"]
     assert page.words["h2"][:3] == ["The model", "Scores", "Lengths"]
+
+
+def test_sizes_and_speed_are_those_of_the_model(
+    text_to_text, tmp_path, eagerly, monkeypatch
+):
+    class Clock:
+        """Two seconds go by each time that somebody looks."""
+
+        now = 0.0
+
+        def perf_counter(self):
+            self.now += 2.0
+            return self.now
+
+    monkeypatch.setattr("keras_encdec.report.time", Clock())
+    path, saved = tmp_path / "report.html", tmp_path / "saved"
+    text_to_text.save(saved)
+    options = {"hypotheses": HYPOTHESES, "run": saved, "pictures": 0}
+    write_report(text_to_text, SOURCES, REFERENCES, path, timed=3, **options)
+    lines = Page(path.read_text("utf-8")).words["li"]
+    assert f"{text_to_text.model.count_params():,} parameters" in lines[0]
+    size = sum(file.stat().st_size for file in saved.iterdir())
+    assert f"{size:,} bytes on disk" in lines
+    texts = text_to_text(SOURCES[:3])
+    tokens = len([id for row in text_to_text.target_tokenizer(texts) for id in row])
+    assert lines[-3] == "1.5 texts a second"
+    assert lines[-2] == f"{tokens / 2:,.0f} target tokens a second"
+    assert lines[-1].startswith("measured on 3 texts in 2.00 s, by tensorflow on CPUs")
 
 
 def test_what_cannot_be_told_leaves_the_page_that_was_there(text_to_text, tmp_path):
@@ -100,4 +129,6 @@ def test_what_cannot_be_told_leaves_the_page_that_was_there(text_to_text, tmp_pa
     path.write_text("old")
     with pytest.raises(ValueError, match="one of each"):
         write_report(text_to_text, ["1"], ["one"], path, hypotheses=["x", "y"])
+    with pytest.raises(ValueError, match="timed"):
+        write_report(text_to_text, ["1"], ["one"], path, timed=-1)
     assert path.read_text() == "old"

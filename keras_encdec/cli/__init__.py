@@ -16,6 +16,7 @@ from keras_encdec.cli import (
     export,
     init,
     learn,
+    playground,
     report,
     rescoring,
     shortlist,
@@ -87,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rescoring.add_commands(commands)
     shortlist.add_commands(commands)
     report.add_commands(commands)
+    playground.add_commands(commands)
     export.add_commands(commands)
     doctor.add_commands(commands)
     options = vars(parser.parse_args(arguments))

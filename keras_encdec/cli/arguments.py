@@ -406,6 +406,11 @@ def add_saved(parser: argparse.ArgumentParser) -> None:
         help="how much each of several models counts, in their order; all the same if "
         "not given",
     )
+    add_modules(parser)
+
+
+def add_modules(parser: argparse.ArgumentParser) -> None:
+    """Adds the modules that register what a model is made of."""
     parser.add_argument(
         "--module",
         dest="modules",

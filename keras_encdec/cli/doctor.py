@@ -19,6 +19,7 @@ EXTRAS = {
     "torch": "the backend PyTorch",
     "tensorboard": "train --tensorboard",
     "plots": "the pictures of keras_encdec.plots, and keras-encdec report",
+    "playground": "keras-encdec playground",
     "docs": "make docs, the site of the documentation",
     "ctranslate2": "export --format ctranslate2",
     "onnx": "export --format onnx",

@@ -162,6 +162,12 @@ WRONG = {
     f"{TRAIN} --source-dropout 0.1 --source-infilling 0.3 --simcut 3": "reached",
     f"{TRAIN} --teacher saved other": "is missing in 'other'",
     f"{TRAIN} --teacher saved saved": "reached",
+    "playground other": "is missing in 'other'",
+    "playground saved saved saved": "of two side by side; received 'saved', 'saved'",
+    "playground saved --port 0": "--port: must be",
+    "playground saved --host a..b": "listens at an address of this machine",
+    "playground saved --target-language de": "received --target-language de with",
+    "playground saved saved": "reached",
     "generate saved --weights 2": "received 2 for 'saved'. Give as many",
     "evaluate saved saved --source pairs.tsv --weights 2 1 1": "received 2 1 1 for",
     "generate saved saved --weights 2 0": "--weights: must be",
@@ -247,6 +253,7 @@ def test_missing_packages_are_told_without_keras(tmp_path, monkeypatch, error_of
         ([*train, "--tensorboard"], "tensorboard"),
         ([*train, "--target-tokenizer", "byte-level-bpe"], "byte-level-bpe"),
         ([*train, "--initial", "hf://owner/name"], "hub"),
+        (["playground", tmp_path], "playground"),
         (["export", tmp_path, new, "--warm-up"], "serving"),
         (["export", tmp_path, new, "--format", "onnx"], "onnx"),
         (["export", tmp_path, new, "--format", "openvino"], "openvino"),
@@ -287,7 +294,7 @@ def prepare(words):
             words = [*words, f"--{name}", str(value)]
     folders = []
     commands = "evaluate", "generate", "distill", "tune-rescoring", "shortlist"
-    if command in (*commands, "calibrate", "export"):
+    if command in (*commands, "calibrate", "export", "playground"):
         folders += itertools.takewhile(lambda word: word[0] != "-", words[1:])
         # Behind the models stands what is written.
         del folders[max(len(folders) - 1, 1) if command == "export" else len(folders) :]
@@ -330,7 +337,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         "export": 3,
         "pretrained": 5,
     }
-    commands |= {"scale": 5, "generation": 10, "text_to_text": 1}
+    commands |= {"scale": 5, "generation": 12, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 

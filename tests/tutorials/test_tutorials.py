@@ -30,6 +30,9 @@ SMALL = {
     "05_table_to_serving.ipynb": "TABLE, ROWS, EPOCHS = 'dates.tsv', 100, 1",
     "06_from_hugging_face.ipynb": "STEPS, EPOCHS, HELD_OUT = 2, 1, 10",
     "07_three_backends.ipynb": "NUMBERS, EPOCHS, STEPS = 400, 1, 2",
+    "08_words_to_phonemes.ipynb": (
+        f"FOLDER, WORDS = {str(ROOT / 'saved_models' / 'cmudict-g2p' / 'saved')!r}, 30"
+    ),
 }
 
 for_each_notebook = pytest.mark.parametrize(
