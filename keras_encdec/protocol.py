@@ -29,6 +29,9 @@ class GenerationModel:
             for ids, `(B, S)`, int32.
         masks_padding: Whether padding behind a source changes nothing; if it is False
             none is added, and sources of several lengths are refused.
+        steps_by_row: Whether `step` also takes an index for each row, `(R,)`, int32, by
+            which rows get ahead of others where drafts are checked; if not, all rows
+            advance by as many tokens.
         projection: A function that returns the table `(V, D)` and the bias `(V,)`, or
             None, of the logits. `step` is then given `projection=`, a pair of some rows
             of both (or `()`), when the logits of these ids alone are wanted; without
@@ -61,6 +64,7 @@ class GenerationModel:
     max_length = None
     source_features = None
     masks_padding = None
+    steps_by_row = False
     projection = None
 
     def encode(self, source: Tensor) -> Tensor:
@@ -94,7 +98,8 @@ class GenerationModel:
 
         Args:
             tokens: The last token of each row, `(R,)`, int32.
-            index: How many tokens came before, an int32 scalar.
+            index: How many tokens came before, an int32 scalar; or, of a model that
+                `steps_by_row`, `(R,)`.
             memory: What `encode` returned for B sources.
             cache: What the last step returned, or `new_cache`.
 
@@ -122,6 +127,7 @@ class ModelFacts(NamedTuple):
     max_length: Any
     source_features: Any
     masks_padding: Any
+    steps_by_row: Any
     projection: Any
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from keras import ops
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import while_loop
 from keras_encdec.generation.cache_growth import cache_lengths
 
 if TYPE_CHECKING:
@@ -71,6 +70,4 @@ def run_segment(
     def goes_on(state: LoopState, task: "Task") -> Tensor:
         return ops.logical_and(sampler.unfinished(task, state), state.index < last)
 
-    return while_loop(
-        goes_on, lambda state, task: sampler.step(task, state), state, task
-    )
+    return sampler.repeat(task, state, goes_on)
