@@ -34,7 +34,7 @@ class Drafting(NamedTuple):
     def index(self) -> Tensor:
         """The number of tokens of the longest row that goes on, an int32 scalar."""
         index, finished = self.state.index, self.state.finished
-        return ops.max(ops.where(finished, 0, index)) if index.shape else index
+        return ops.max(ops.where(finished, 0, index)) if len(index.shape) else index
 
     @property
     def finished(self) -> Tensor:
@@ -104,7 +104,7 @@ class DraftSampler(Sampler):
     def number_settled(self, state: Drafting) -> Tensor:
         """Returns how many tokens all rows have, or have ended, an int32 scalar."""
         index, length = state.state.index, state.ids.shape[1]
-        if not index.shape:
+        if not len(index.shape):
             return index
         return ops.min(ops.where(state.finished, length, index))
 
@@ -134,7 +134,7 @@ class DraftSampler(Sampler):
             on = ops.cumprod(ops.cast(on, "int32"), axis=1) > 0
             kept = ops.concatenate([kept, on], axis=1)
         number = ops.cast(ops.sum(ops.cast(kept, "int32"), axis=1), "int32")
-        if not index.shape:
+        if not len(index.shape):
             ends = ops.any(ops.logical_and(kept, found.finished), axis=1)
             ends = ops.logical_or(ends, before)
             number = ops.min(ops.where(ends, steps, number))
@@ -207,7 +207,7 @@ class DraftSampler(Sampler):
 def first_place(state: State) -> Tensor:
     """Returns where a step writes, `(R,)` or a scalar: of an ended row, anywhere."""
     index = state.index
-    return ops.where(state.finished, 0, index) if index.shape else index
+    return ops.where(state.finished, 0, index) if len(index.shape) else index
 
 
 def places_of(state: State, steps: int) -> Tensor:
