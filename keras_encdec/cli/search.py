@@ -61,15 +61,11 @@ def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> N
         choices=tuple(SAMPLERS),
         default=sampler,
         help="how to choose tokens; lookup as greedy, faster where texts copy their "
-        "sources; mbr draws --samples and chooses the text nearest to all" + otherwise * (sampler is None),
+        "sources; mbr draws --samples and chooses the text nearest to all"
+        + otherwise
+        * (sampler is None),
     )
-    parser.add_argument(
-        "--shortlist",
-        type=file_of_shortlist,
-        metavar="FILE",
-        help="what shortlist wrote: only the tokens that each text may become are "
-        "looked at; all if not given",
-    )
+    add_shortlist(parser)
     add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(
         "--temperature",
@@ -100,6 +96,17 @@ def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> N
         "--batch-size",
         type=positive,
         help="texts generated at once; if not given as many as have 2,048 tokens",
+    )
+
+
+def add_shortlist(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of a shortlist."""
+    parser.add_argument(
+        "--shortlist",
+        type=file_of_shortlist,
+        metavar="FILE",
+        help="what shortlist wrote: only the tokens that each text may become are "
+        "looked at; all if not given",
     )
 
 
@@ -158,9 +165,10 @@ def check_n_best(n_best: int, sampler: str | None, beams: int | None) -> None:
         ValueError: If there cannot be as many.
     """
     name = _name_of(sampler, beams)
-    most = {"greedy": 1, "lookup": 1, "mbr": 1, "beam": beams or BEAMS}.get(name or "", n_best)
-    if n_best > most:
-        said = f"--sampler {name}" + (f" --beams {most}" if name == "beam" else "")
+    most = {"greedy": 1, "lookup": 1, "mbr": 1, "beam": beams or BEAMS}
+    most_here = most.get(name or "", n_best)
+    if n_best > most_here:
+        said = f"--sampler {name}" + (f" --beams {most_here}" if name == "beam" else "")
         raise too_many(n_best, said)
 
 

@@ -281,7 +281,6 @@ class Signatures:
             return _in_halves(compiled, number)
         return compiled
 
-
     def _of_candidates(
         self, search: Search, sampler: Sampler | type[PerRowSampler], number: int
     ) -> Search:

@@ -135,9 +135,7 @@ def test_write_at_writes_each_row_at_its_own_place(axis, steps, compiled):
 
     if compiled:
         arrays = cache, index, entry
-        inputs = [
-            keras.KerasTensor((None, *x.shape[1:]), x.dtype.name) for x in arrays
-        ]
+        inputs = [keras.KerasTensor((None, *x.shape[1:]), x.dtype.name) for x in arrays]
         write = compile_function(write, inputs)
     written = write(*map(ops.convert_to_tensor, (cache, index, entry)))
     expected = cache.copy()

@@ -183,9 +183,7 @@ class LookupSampler(DraftSampler):
             length = length + ops.cast(same, "int32")
         size = ops.shape(text)[1]
         in_source = places < offset
-        distance = ops.where(
-            in_source, ops.abs(places + 1 - count), 2 * size - places
-        )
+        distance = ops.where(in_source, ops.abs(places + 1 - count), 2 * size - places)
         rank = length * (4 * size) - distance
         best = first_of_largest(rank, ops.max(rank, axis=-1, keepdims=True))[:, None]
         best = ops.cast(best, "int32")
