@@ -8,23 +8,23 @@ import numpy as np
 
 from keras_encdec.annotations import Tensor
 from keras_encdec.backend import import_tensorflow
-from keras_encdec.generation import Generator
+from keras_encdec.generation import Generator, Shortlist
 from keras_encdec.generation.shortlist import FEWEST, NONE
 from keras_encdec.generation.task import as_tuple
 
 tf = import_tensorflow()
 
 
-class InGraph(tf.Module):
+class InGraph(tf.Module):  # type: ignore[name-defined]
     """The candidates of a generator's `Shortlist`, found by operations of TensorFlow.
 
     Args:
-        generator: A `Generator` that has a shortlist.
+        generator: A `Generator`.
+        shortlist: Its shortlist.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, shortlist: Shortlist) -> None:
         super().__init__()
-        shortlist = generator.shortlist
         self._size = shortlist.target_vocabulary_size
         self._padding_id = generator.padding_id
         of_all = np.zeros(self._size + 1, "bool")

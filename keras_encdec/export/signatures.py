@@ -108,7 +108,7 @@ class Signatures:
         self._tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
         self._shortlist = None
         if self._generator.shortlist is not None:
-            self._shortlist = InGraph(self._generator)
+            self._shortlist = InGraph(self._generator, self._generator.shortlist)
         self.module = tf.Module()
         self.module.shortlist = self._shortlist
         self.module.tokenizers = self._tokenizers
@@ -275,14 +275,20 @@ class Signatures:
             ]
         compiled = compile_function(search, inputs, jit=self._jit)
         if self._shortlist is not None:
-            compiled = self._of_candidates(compiled, sampler, number)
+            compiled = self._of_candidates(
+                compiled, self._shortlist, sampler, number
+            )
         by_row = sampler is PerRowSampler or sampler.draws_by_row
         if self._jit and by_row and calls_at_a_time(self._model.variables) > 1:
             return _in_halves(compiled, number)
         return compiled
 
     def _of_candidates(
-        self, search: Search, sampler: Sampler | type[PerRowSampler], number: int
+        self,
+        search: Search,
+        shortlist: InGraph,
+        sampler: Sampler | type[PerRowSampler],
+        number: int,
     ) -> Search:
         """A search that is given the candidates of its sources."""
         ends = len(as_tuple(self._generator.end_id))
@@ -292,7 +298,7 @@ class Signatures:
             least = 1
 
         def search_candidates(source: Tensor, *others: Tensor) -> Any:
-            found = self._shortlist.of_sources(source, least, self._jit)
+            found = shortlist.of_sources(source, least, self._jit)
             return search(source, *others, *found)
 
         return search_candidates

@@ -219,7 +219,7 @@ class Task:
             last = ops.shape(self.prefix)[1] - 1
             if len(logits.shape) == 3:
                 forced = take_of_each(self.prefix, ops.minimum(index, last))[..., None]
-                index = index[..., None]
+                index = ops.expand_dims(index, -1)
             else:
                 places = ops.minimum(index, last)
                 forced = ops.take(self.prefix, places, axis=1)[:, None]

@@ -115,7 +115,7 @@ def test_a_graph_finds_the_candidates_that_python_finds(shortlist, rows, width, 
     source[0, 1:] = 0
     model = EncoderDecoder(40, 16, 32, 2, 1, target_vocabulary_size=2000)
     generator = Generator(model, shortlist=shortlist, end_id=(2, 12))
-    found = InGraph(generator).of_sources(tf.constant(source), 1, bool(few))
+    found = InGraph(generator, shortlist).of_sources(tf.constant(source), 1, bool(few))
     expected = shortlist.of_sources(source, 0, [np.array([[2, 12]] * rows)])
     ids, allowed = map(np.asarray, found)
     assert ids.tolist() == sorted({*ids.tolist()}) and (np.sum(allowed) > 40)

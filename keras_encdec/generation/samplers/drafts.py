@@ -189,7 +189,7 @@ class DraftSampler(Sampler):
         Returns:
             `(R, T)`, int32.
         """
-        rows = ops.reshape(logits, (-1, logits.shape[-1]))
+        rows = ops.reshape(logits, (-1, ops.shape(logits)[-1]))
         numbers = ops.reshape(uniform(task.seeds[:, None], places), (-1,))
         return ops.reshape(self.sampler(rows, numbers), (-1, logits.shape[1]))
 

@@ -173,7 +173,8 @@ class Sampler:
         picked = settled(task, index, task.limits, state.finished, tokens, logits)
         token_scores = state.token_scores
         if task.return_scores:
-            token_scores = write_at(token_scores, index, picked.scores[:, None])
+            scores = ops.expand_dims(picked.scores, 1)
+            token_scores = write_at(token_scores, index, scores)
         return State(
             index=index + 1,
             tokens=picked.tokens,
