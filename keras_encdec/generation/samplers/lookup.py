@@ -16,7 +16,7 @@ from keras_encdec.backend import first_of_largest, take_of_each, while_loop
 from keras_encdec.generation.samplers.drafts import Drafting, DraftSampler
 from keras_encdec.generation.samplers.interface import Sampler, State
 from keras_encdec.generation.samplers.token_samplers import GreedySampler
-from keras_encdec.generation.task import Task
+from keras_encdec.generation.task import Generated, Task
 from keras_encdec.option_checks import require_positive
 from keras_encdec.protocol import facts_of
 
@@ -48,6 +48,9 @@ class LookupSampler(DraftSampler):
     Args:
         num_draft_tokens: The largest number d of tokens proposed at a time.
         ngram: The largest number of last tokens that are looked up.
+        max_rows: The largest number of target rows of a batch for which drafts are
+            checked. With more, a CPU takes longer for a step of several tokens than it
+            saves, and the sampler within goes on by itself.
         sampler: A `Sampler` that picks row by row, greedily by default.
 
     Raises:
@@ -71,23 +74,30 @@ class LookupSampler(DraftSampler):
 
     num_draft_tokens: int = 8
     ngram: int = 3
+    max_rows: int = 8
     sampler: Sampler = dataclasses.field(default_factory=GreedySampler)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(ngram=self.ngram)
+        require_positive(ngram=self.ngram, max_rows=self.max_rows)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the options."""
         sampler = keras.saving.serialize_keras_object(self.sampler)
-        numbers = {"num_draft_tokens": self.num_draft_tokens, "ngram": self.ngram}
-        return {**numbers, "sampler": sampler}
+        names = "num_draft_tokens", "ngram", "max_rows"
+        return {**{name: getattr(self, name) for name in names}, "sampler": sampler}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Builds a sampler from its options."""
         sampler = keras.saving.deserialize_keras_object(config["sampler"])
         return cls(**{**config, "sampler": sampler})
+
+    def run(self, task: Task) -> Generated:
+        """Returns what the whole loop generates, a `Generated`."""
+        if isinstance(task.rows, int) and task.rows > self.max_rows:
+            return self.sampler.run(task)
+        return super().run(task)
 
     def start(self, task: Task) -> Drafting:
         """Returns the state before the first step."""
@@ -152,6 +162,7 @@ class LookupSampler(DraftSampler):
             for x in (ops.logical_and(hopeful, going), going)
         )
         wanted = ops.logical_and(number > 0, 2 * number >= all_rows)
+        wanted = ops.logical_and(wanted, task.rows <= self.max_rows)
         return Drafting(state, Lookup(drafts, trusted, wanted))
 
     def drafts(self, task: Task, state: State) -> Tensor:

@@ -102,6 +102,15 @@ def test_where_most_rows_have_no_draft_steps_are_of_one_token(counted, edits):
     assert {*widths} == {1, 4}
 
 
+def test_large_batches_are_left_to_the_sampler(counted, edits):
+    for most, drafted in ((5, False), (6, True)):
+        sampler = LookupSampler(max_rows=most)
+        ids, steps = counted(edits(11), sampler, SOURCE * 3)
+        assert (steps < len(SOURCE[0])) == drafted
+        expected, _ = counted(edits(11), GreedySampler(), SOURCE * 3)
+        np.testing.assert_array_equal(ids, expected)
+
+
 def best_follower(text, offset, count, ngram, number, padding_id):
     """What the documentation says, place by place."""
     last, found = offset + count - 1, []
@@ -170,6 +179,7 @@ def test_is_saved_with_its_sampler():
     [
         ({"num_draft_tokens": 0}, "num_draft_tokens must be a positive integer"),
         ({"ngram": 1.0}, "ngram must be a positive integer"),
+        ({"max_rows": 0}, "max_rows must be a positive integer"),
         ({"sampler": BeamSampler(2)}, "a sampler that picks token by token"),
         ({"sampler": LookupSampler()}, "a sampler that picks token by token"),
     ],
