@@ -35,15 +35,12 @@ class InGraph(tf.Module):  # type: ignore[name-defined]
         self._table = tf.Variable(table.astype("int32"), trainable=False)
         self._of_all = tf.Variable(of_all, trainable=False)
 
-    def of_sources(
-        self, source: Tensor, least: int, few_sizes: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Returns what `Shortlist.of_sources` returns.
+    def of_sources(self, source: Tensor, least: int) -> tuple[Tensor, Tensor]:
+        """Returns what `Shortlist.of_sources` returns, of as many as there are.
 
         Args:
             source: Source ids `(B, S)`, int32.
             least: The smallest number of candidates, if there are as many target ids.
-            few_sizes: Whether their number is one of few, each of which XLA compiles.
 
         Returns:
             The candidates `(N,)`, int32, and which each row may have, `(B, N)`, bool.
@@ -64,10 +61,6 @@ class InGraph(tf.Module):  # type: ignore[name-defined]
         wanted = tf.reduce_any(allowed, axis=0)
         number = tf.reduce_sum(tf.cast(wanted, tf.int32))
         smallest = tf.maximum(number, least)
-        if few_sizes:
-            sizes = [x * 2**i for i in range(24) for x in (least, least + least // 2)]
-            sizes = tf.constant([x for x in sizes if x < size] + [size])
-            smallest = tf.reduce_min(tf.where(sizes >= smallest, sizes, size))
         # What fills it up no row may have.
         others = tf.cumsum(tf.cast(~wanted, tf.int32))
         wanted = tf.logical_or(wanted, others <= smallest - number)

@@ -275,9 +275,7 @@ class Signatures:
             ]
         compiled = compile_function(search, inputs, jit=self._jit)
         if self._shortlist is not None:
-            compiled = self._of_candidates(
-                compiled, self._shortlist, sampler, number
-            )
+            compiled = self._of_candidates(compiled, self._shortlist, sampler, number)
         by_row = sampler is PerRowSampler or sampler.draws_by_row
         if self._jit and by_row and calls_at_a_time(self._model.variables) > 1:
             return _in_halves(compiled, number)
@@ -298,7 +296,7 @@ class Signatures:
             least = 1
 
         def search_candidates(source: Tensor, *others: Tensor) -> Any:
-            found = shortlist.of_sources(source, least, self._jit)
+            found = shortlist.of_sources(source, least)
             return search(source, *others, *found)
 
         return search_candidates

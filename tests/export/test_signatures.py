@@ -108,27 +108,23 @@ def shortlist():
     return Shortlist(table, [9, 11], 2000)
 
 
-@pytest.mark.parametrize("rows, width, few", [(2, 4, True), (16, 9, True), (16, 9, 0)])
-def test_a_graph_finds_the_candidates_that_python_finds(shortlist, rows, width, few):
+@pytest.mark.parametrize("rows, width", [(2, 4), (16, 9)])
+def test_a_graph_finds_the_candidates_that_python_finds(shortlist, rows, width):
     random = np.random.default_rng(rows)
     source = random.integers(0, 40, (rows, width)).astype("int32")
     source[0, 1:] = 0
     model = EncoderDecoder(40, 16, 32, 2, 1, target_vocabulary_size=2000)
     generator = Generator(model, shortlist=shortlist, end_id=(2, 12))
-    found = InGraph(generator, shortlist).of_sources(tf.constant(source), 1, bool(few))
+    found = InGraph(generator, shortlist).of_sources(tf.constant(source), 1)
     expected = shortlist.of_sources(source, 0, [np.array([[2, 12]] * rows)])
     ids, allowed = map(np.asarray, found)
     assert ids.tolist() == sorted({*ids.tolist()}) and (np.sum(allowed) > 40)
-    if few:
-        np.testing.assert_array_equal(ids, expected["candidates"])
-        np.testing.assert_array_equal(allowed, expected["allowed"])
     for row, others in zip(allowed, expected["allowed"], strict=True):
         np.testing.assert_array_equal(ids[row], expected["candidates"][others])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jit", [False, True])
-def test_a_shortlist_is_in_the_graph(tmp_path, jit):
+def test_a_shortlist_is_in_the_graph(tmp_path):
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 700)))
     tokenizer = CharacterTokenizer.from_texts([letters])
     size = tokenizer.vocabulary_size
@@ -142,9 +138,11 @@ def test_a_shortlist_is_in_the_graph(tmp_path, jit):
     # Which proves that answers are those of Python.
     path = export_saved_model(
         *(text_to_text, tmp_path / "1"),
-        **{"signatures": names, "jit": jit, "num_beams": 2, "proof_texts": texts},
+        **{"signatures": names, "num_beams": 2, "proof_texts": texts},
     )
     answers = _ask(path, example_requests(text_to_text, names, 6, texts))[1]
+    with pytest.raises(ValueError, match="jit=True and a shortlist"):
+        export_saved_model(text_to_text, tmp_path / "2", jit=True)
     without = TextToText(tokenizer, tokenizer, model, max_length=6)(texts)
     assert [x.decode() for x in answers[0]["text"]] != without
 
