@@ -22,6 +22,7 @@ from keras_encdec.generation import BeamSampler as BeamSampler
 from keras_encdec.generation import ContrastiveSampler as ContrastiveSampler
 from keras_encdec.generation import Generator as Generator
 from keras_encdec.generation import GreedySampler as GreedySampler
+from keras_encdec.generation import LookupSampler as LookupSampler
 from keras_encdec.generation import MinPSampler as MinPSampler
 from keras_encdec.generation import RandomSampler as RandomSampler
 from keras_encdec.generation import Sampler as Sampler

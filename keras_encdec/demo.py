@@ -19,7 +19,7 @@ from keras_encdec.text import sequence_error_rate, token_error_rate
 
 # What it writes: for Python, and for TF Serving.
 FOLDERS = ("saved", "1")
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "hidden_dim": 64,
         "intermediate_dim": 128,

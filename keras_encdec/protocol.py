@@ -31,6 +31,9 @@ class GenerationModel:
             none is added, and sources of several lengths are refused.
         memory_by_source: Whether each tensor that `encode` returns has a row for each
             source, so that sources whose rows have ended can leave.
+        steps_by_row: Whether `step` also takes an index for each row, `(R,)`, int32, by
+            which rows get ahead of others where drafts are checked; if not, all rows
+            advance by as many tokens.
         projection: A function that returns the table `(V, D)` and the bias `(V,)`, or
             None, of the logits. `step` is then given `projection=`, a pair of some rows
             of both (or `()`), when the logits of these ids alone are wanted; without
@@ -64,6 +67,7 @@ class GenerationModel:
     source_features = None
     masks_padding = None
     memory_by_source = None
+    steps_by_row = None
     projection = None
 
     def encode(self, source: Tensor) -> Tensor:
@@ -97,7 +101,8 @@ class GenerationModel:
 
         Args:
             tokens: The last token of each row, `(R,)`, int32.
-            index: How many tokens came before, an int32 scalar.
+            index: How many tokens came before, an int32 scalar; or, of a model that
+                `steps_by_row`, `(R,)`.
             memory: What `encode` returned for B sources.
             cache: What the last step returned, or `new_cache`.
 
@@ -126,6 +131,7 @@ class ModelFacts(NamedTuple):
     source_features: Any
     masks_padding: Any
     memory_by_source: Any
+    steps_by_row: Any
     projection: Any
 
 

@@ -115,6 +115,13 @@ def check_steps(model, beams):
         tokens = ops.convert_to_tensor(target[:, index])
         logits, cache = model.step(tokens, index, memory, cache)
         np.testing.assert_allclose(to_numpy(logits), expected[:, index], atol=1e-4)
+    # Some rows a place behind where they were, others at it, two positions at once.
+    index, here = 1 + np.arange(len(target), dtype="int32") % 2, np.arange(2)
+    assert model.steps_by_row
+    places = np.arange(len(target))[:, None], index[:, None] + here
+    tokens = ops.convert_to_tensor(target[places])
+    logits, _ = model.step(tokens, ops.convert_to_tensor(index), memory, cache)
+    np.testing.assert_allclose(to_numpy(logits), expected[places], atol=1e-4)
 
 
 @pytest.mark.slow

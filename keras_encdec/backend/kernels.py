@@ -22,7 +22,7 @@ def write_at(
     Args:
         cache: Of any shape and dtype, L long along the axis.
         index: The first time step to write, an int or an int32 scalar,
-            `0 <= index <= L - T`.
+            `0 <= index <= L - T`; or of each row `(R,)`, int32.
         entry: As the cache, but T long along the axis, or broadcasts to it.
         axis: The axis of time, positive.
 
@@ -39,6 +39,8 @@ def write_at(
     """
     entry = ops.cast(entry, cache.dtype)
     steps = ops.shape(entry)[axis]
+    if len(getattr(index, "shape", ())):
+        return _written_by_row(cache, index, entry, axis, steps)
     if by_xla() or by_tensorflow() or keras.config.backend() == "torch":
         shape = ops.shape(cache)
         shape = (*shape[:axis], steps, *shape[axis + 1 :])
@@ -64,6 +66,33 @@ def write_at(
             lambda: _written_anew(cache, index, entry, axis, steps),
         )
     return _written_anew(cache, index, entry, axis, steps)
+
+
+def _written_by_row(
+    cache: Tensor, index: Tensor, entry: Tensor, axis: int, steps: int
+) -> Tensor:
+    if keras.config.backend() == "jax":
+        import jax
+
+        def write(cache: Tensor, index: Tensor, entry: Tensor) -> Tensor:
+            return jax.lax.dynamic_update_slice_in_dim(cache, entry, index, axis - 1)
+
+        return jax.vmap(write)(cache, index, entry)
+    places = index[:, None] + ops.arange(steps, dtype="int32")  # (R, T)
+    if keras.config.backend() == "torch":
+        wide = (-1, *[1] * (axis - 1), steps, *[1] * (len(cache.shape) - axis - 1))
+        places = places.long().reshape(wide).expand(entry.shape)
+        return cache.contiguous().scatter_(axis, places, entry)
+    step = ops.arange(ops.shape(cache)[axis], dtype="int32") - index[:, None]  # (R, L)
+    here = ops.logical_and(step >= 0, step < steps)
+    if entry.shape[axis] != 1:
+        # Heads stand between rows and steps.
+        entry = ops.moveaxis(entry, axis, 1)
+        entry = take_of_each(entry, ops.clip(step, 0, steps - 1))
+        entry = ops.moveaxis(entry, 1, axis)
+    wide = (-1, *[1] * (axis - 1), ops.shape(step)[1])
+    here = ops.reshape(here, (*wide, *[1] * (len(cache.shape) - axis - 1)))
+    return ops.where(here, entry, cache)
 
 
 def _written_in_place(

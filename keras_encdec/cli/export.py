@@ -17,7 +17,7 @@ from keras_encdec.cli.arguments import (
 )
 from keras_encdec.cli.checks import check_models, require_packages
 from keras_encdec.cli.models import add_languages, load_models
-from keras_encdec.cli.search import add_beams, make_sampler
+from keras_encdec.cli.search import add_beams, add_shortlist, make_sampler
 from keras_encdec.files import require_place_of_folder
 from keras_encdec.saved_parts import EXPORT_FILES, saved_folder
 
@@ -51,6 +51,8 @@ QUANTIZATIONS = (
     "bfloat16",
     "float32",
 )
+# Those that hold a shortlist.
+WITH_SHORTLIST = "saved-model", "ctranslate2"
 OF_SAVED_MODELS = ("version", "signatures", "jit", "warm_up", "texts")
 
 
@@ -85,6 +87,7 @@ def add_commands(commands: Commands) -> None:
         "the largest",
     )
     add_beams(added, "answer by beam search, of so many; as saved if not given")
+    add_shortlist(added)
     added.add_argument(
         "--max-length",
         type=positive,
@@ -133,6 +136,7 @@ def export(
     beams: int | None,
     length_penalty: float | None,
     licence: str | None,
+    shortlist: str | None,
     **options: Any,
 ) -> None:
     """Writes a SavedModel for TF Serving, and proves it; or another format.
@@ -147,6 +151,12 @@ def export(
     text_to_text = text_to_text.with_sampler(
         text_to_text.sampler if sampler is None else sampler, max_length=max_length
     )
+    if shortlist is not None:
+        from keras_encdec.generation import Shortlist
+
+        text_to_text.generator.shortlist = Shortlist.load(shortlist)
+        # With no source a call checks its options, and no more.
+        text_to_text.generator([], text_to_text.max_length)
     tell_licence(text_to_text, licence)
     if format == "saved-model":
         del options["quantization"]
@@ -191,6 +201,11 @@ def check_export(
         raise ValueError(
             "ctranslate2 holds a model without its search, and is told its beam_size "
             f"where it translates; received --beams {beams}. Leave it out."
+        )
+    if options["shortlist"] is not None and format not in WITH_SHORTLIST:
+        raise ValueError(
+            f"Only {' and '.join(WITH_SHORTLIST)} hold a shortlist; received "
+            f"--shortlist {options['shortlist']} and --format {format}. Leave it out."
         )
     if format != "ctranslate2" and options["quantization"] is not None:
         raise ValueError(

@@ -28,6 +28,7 @@ _TEMPERATURE = {"temperature": "temperature"}
 _OF_RISK = {"samples": "num_samples", "utility": "utility"}
 SAMPLERS: dict[str, dict[str, str]] = {
     "greedy": {},
+    "lookup": {},
     "beam": {"beams": "num_beams", "length_penalty": "length_penalty"},
     "random": _TEMPERATURE,
     "top-k": {**_TEMPERATURE, "k": "k"},
@@ -59,16 +60,12 @@ def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> N
         "--sampler",
         choices=tuple(SAMPLERS),
         default=sampler,
-        help="how to choose tokens; mbr draws --samples and chooses the text nearest "
-        "to all" + otherwise * (sampler is None),
+        help="how to choose tokens; lookup as greedy, faster where texts copy their "
+        "sources; mbr draws --samples and chooses the text nearest to all"
+        + otherwise
+        * (sampler is None),
     )
-    parser.add_argument(
-        "--shortlist",
-        type=file_of_shortlist,
-        metavar="FILE",
-        help="what shortlist wrote: only the tokens that each text may become are "
-        "looked at; all if not given",
-    )
+    add_shortlist(parser)
     add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(
         "--temperature",
@@ -99,6 +96,17 @@ def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> N
         "--batch-size",
         type=positive,
         help="texts generated at once; if not given as many as have 2,048 tokens",
+    )
+
+
+def add_shortlist(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of a shortlist."""
+    parser.add_argument(
+        "--shortlist",
+        type=file_of_shortlist,
+        metavar="FILE",
+        help="what shortlist wrote: only the tokens that each text may become are "
+        "looked at; all if not given",
     )
 
 
@@ -157,9 +165,10 @@ def check_n_best(n_best: int, sampler: str | None, beams: int | None) -> None:
         ValueError: If there cannot be as many.
     """
     name = _name_of(sampler, beams)
-    most = {"greedy": 1, "mbr": 1, "beam": beams or BEAMS}.get(name or "", n_best)
-    if n_best > most:
-        said = f"--sampler {name}" + (f" --beams {most}" if name == "beam" else "")
+    most = {"greedy": 1, "lookup": 1, "mbr": 1, "beam": beams or BEAMS}
+    most_here = most.get(name or "", n_best)
+    if n_best > most_here:
+        said = f"--sampler {name}" + (f" --beams {most_here}" if name == "beam" else "")
         raise too_many(n_best, said)
 
 

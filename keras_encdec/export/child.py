@@ -20,13 +20,14 @@ import keras
 
 from keras_encdec.annotations import AnyPath
 from keras_encdec.export.weights import refuse_nan
-from keras_encdec.generation import Generator
+from keras_encdec.generation import Generator, Shortlist
 from keras_encdec.generation.samplers.keras_hub import KerasHubSampler
 from keras_encdec.saved_parts import MODEL_FILE, search_config, take_search_from_config
 from keras_encdec.text_to_text import TextToText
 
 # What is saved of a generator beside its model, for the child process alone.
 _GENERATOR_FILE = "generator.json"
+_SHORTLIST_FILE = "shortlist.safetensors"
 _IDS = "start_id", "end_id", "padding_id"
 
 # The path first, so that all the rest is imported as in the parent.
@@ -153,6 +154,9 @@ def run_under_tensorflow(
             _save_generator(text_to_text, pathlib.Path(saved))
         else:
             text_to_text.save(saved, overwrite=True)
+            shortlist = text_to_text.generator.shortlist
+            if shortlist is not None:
+                shortlist.save(pathlib.Path(saved, _SHORTLIST_FILE))
         run_python(
             "What is exported must load and run under the TensorFlow backend.",
             _CHILD,
@@ -178,7 +182,10 @@ def _save_generator(generator: Generator, folder: pathlib.Path) -> None:
 def _load(folder: pathlib.Path, modules: Iterable[str]) -> TextToText | Generator:
     file = folder / _GENERATOR_FILE
     if not file.exists():
-        return TextToText.load(folder, modules)
+        text_to_text = TextToText.load(folder, modules)
+        if (shortlist := folder / _SHORTLIST_FILE).exists():
+            text_to_text.generator.shortlist = Shortlist.load(shortlist)
+        return text_to_text
     for module in modules:
         importlib.import_module(module)
     config = json.loads(file.read_text("utf-8"))

@@ -85,7 +85,8 @@ def export_saved_model(
         FileExistsError: If the folder is there and `overwrite` is False, or holds
             something else.
         ValueError: If the folder's name is no number, a signature is unknown, there are
-            no texts for the proof, or a length or the sampler cannot be exported;
+            no texts for the proof, there are a jit and a shortlist, or a length or the
+            sampler cannot be exported;
             before anything is written.
         RuntimeError: If the child process fails, the graph holds an op that TF Serving
             cannot run, or the SavedModel does not answer what Python answers.
@@ -124,6 +125,11 @@ def export_saved_model(
         raise ValueError(
             "A proof needs at least one text; received none. Give some, or None for no "
             "proof."
+        )
+    if jit and text_to_text.generator.shortlist is not None:
+        raise ValueError(
+            "The number of a shortlist's candidates is another for each batch, which "
+            "XLA cannot compile; received jit=True and a shortlist. Leave one out."
         )
     if warm_up:
         import_serving_api()

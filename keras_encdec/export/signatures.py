@@ -19,6 +19,7 @@ from keras_encdec.backend import (
     key_of,
 )
 from keras_encdec.export.id_functions import never_empty
+from keras_encdec.export.shortlist import InGraph
 from keras_encdec.generation import (
     BeamSampler,
     PerRowSampler,
@@ -27,6 +28,7 @@ from keras_encdec.generation import (
     score,
 )
 from keras_encdec.generation.side_by_side import FEWEST
+from keras_encdec.generation.task import as_tuple
 from keras_encdec.text import Tokenizer
 from keras_encdec.text_to_text import TextToText
 
@@ -104,7 +106,11 @@ class Signatures:
         self._jit = jit
         self._searches: dict[Any, Search] = {}
         self._tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+        self._shortlist = None
+        if self._generator.shortlist is not None:
+            self._shortlist = InGraph(self._generator, self._generator.shortlist)
         self.module = tf.Module()
+        self.module.shortlist = self._shortlist
         self.module.tokenizers = self._tokenizers
         self.module.parameters = [variable.value for variable in self._model.variables]
 
@@ -246,12 +252,14 @@ class Signatures:
         inputs += [keras.KerasTensor((None,), dtype) for dtype in dtypes]
 
         def search(
-            source: Tensor, limits: Tensor, seeds: Tensor, *options: Tensor
+            source: Tensor, limits: Tensor, seeds: Tensor, *others: Tensor
         ) -> tuple[Tensor, Tensor]:
+            options, shortlist = others[:num_options], others[num_options:]
             found = self._generator.search(
                 source,
                 limits,
                 seeds,
+                **dict(zip(("candidates", "allowed"), shortlist, strict=False)),
                 sampler=sampler(*options) if isinstance(sampler, type) else sampler,
                 max_length=self._max_length,
                 num_return_sequences=number,
@@ -260,11 +268,38 @@ class Signatures:
             scores = found.scores if number > 1 else tf.zeros_like(found.ids[:, :, 0])
             return found.ids, scores
 
+        if self._shortlist is not None:
+            inputs += [
+                keras.KerasTensor((None,), "int32"),
+                keras.KerasTensor((None, None), "bool"),
+            ]
         compiled = compile_function(search, inputs, jit=self._jit)
+        if self._shortlist is not None:
+            compiled = self._of_candidates(compiled, self._shortlist, sampler, number)
         by_row = sampler is PerRowSampler or sampler.draws_by_row
         if self._jit and by_row and calls_at_a_time(self._model.variables) > 1:
             return _in_halves(compiled, number)
         return compiled
+
+    def _of_candidates(
+        self,
+        search: Search,
+        shortlist: InGraph,
+        sampler: Sampler | type[PerRowSampler],
+        number: int,
+    ) -> Search:
+        """A search that is given the candidates of its sources."""
+        ends = len(as_tuple(self._generator.end_id))
+        # So many ids are looked at in one step, and have to be there.
+        least = max(getattr(sampler, "k", None) or 1, (1 + ends) * number)
+        if isinstance(sampler, type):
+            least = 1
+
+        def search_candidates(source: Tensor, *others: Tensor) -> Any:
+            found = shortlist.of_sources(source, least)
+            return search(source, *others, *found)
+
+        return search_candidates
 
 
 def _input_signature(method: Callable[..., dict[str, Tensor]]) -> list[Any]:

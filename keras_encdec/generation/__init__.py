@@ -21,6 +21,7 @@ from keras_encdec.generation.samplers.beam_search import BeamSampler
 from keras_encdec.generation.samplers.combined import CombinedSampler
 from keras_encdec.generation.samplers.contrastive import ContrastiveSampler
 from keras_encdec.generation.samplers.interface import Sampler
+from keras_encdec.generation.samplers.lookup import LookupSampler
 from keras_encdec.generation.samplers.token_samplers import (
     GreedySampler,
     MinPSampler,
@@ -46,6 +47,7 @@ __all__ = [
     "Generator",
     "GreedySampler",
     "LogProbabilities",
+    "LookupSampler",
     "MaximumLength",
     "MinPSampler",
     "MinimumLength",

@@ -364,7 +364,7 @@ class Generator:
         done = 0
         while not np.all(ops.convert_to_numpy(state.finished)[:rows]):
             state = step(memory, state, *tensors)
-            index = int(state.index)
+            index = int(self.sampler.number_settled(state))
             ids = ops.convert_to_numpy(state.ids)[:rows]
             require_generated(ids[:, None], self.model)
             for place in range(done, min(index, longest)):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from keras import ops
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import while_loop
 from keras_encdec.generation.cache_growth import cache_lengths
 from keras_encdec.generation.leaving import rows_may_leave, run_remaining
 
@@ -78,9 +77,7 @@ def run_segment(
                 more = ops.sum(ops.cast(going, "int32")) > most
             return ops.logical_and(more, state.index < last)
 
-        return while_loop(
-            goes_on, lambda state, task: sampler.step(task, state), state, task
-        )
+        return sampler.repeat(task, state, goes_on)
 
     if rows_may_leave(sampler, task):
         return run_remaining(sampler, task, state, run, last)

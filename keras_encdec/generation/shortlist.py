@@ -200,7 +200,7 @@ class Candidates(NamedTuple):
     projection: Any  # The table (N, D) and the bias (N,) or (); or () if unknown.
 
     def logits_of(self, model: KerasModel, *args: Any, **options: Any) -> Any:
-        """Returns what a model's `step` returns, with logits `(R, N)`.
+        """Returns what a model's `step` returns, with logits `(R, N)` or `(R, T, N)`.
 
         Args:
             model: The model.
@@ -212,7 +212,10 @@ class Candidates(NamedTuple):
         logits, *others = model.step(*args, **options)
         if not self.projection:
             logits = ops.take(logits, self.ids, axis=-1)
-        return ops.where(self.allowed, logits, NEVER), *others
+        # Of several positions at once.
+        several = len(logits.shape) == 3
+        allowed = self.allowed[:, None] if several else self.allowed
+        return ops.where(allowed, logits, NEVER), *others
 
     def of_vocabulary(self, logits: Tensor, size: int) -> Tensor:
         """Returns logits `(R, V)`, -inf where there is no candidate, of `(R, N)`."""

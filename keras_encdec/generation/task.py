@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_encdec.annotations import KerasModel, Tensor
-from keras_encdec.backend import traced_call
+from keras_encdec.backend import take_of_each, traced_call
 from keras_encdec.generation.checks import BROKEN
 from keras_encdec.generation.processors.constraints import constrain
 from keras_encdec.generation.processors.tokens import allow_only, forbid
@@ -196,7 +196,8 @@ class Task:
         Args:
             ids: The rows so far, `(R, L)`, int32.
             logits: The logits that `step` returned.
-            index: The number of tokens of the rows, an int32 scalar.
+            index: The number of tokens of the rows, an int32 scalar; or, of logits
+                `(R, T, V)` without processors and phrases, that before each, `(R, T)`.
 
         Returns:
             The logits `(R, V)`, or of a shortlist alone where nothing else is asked.
@@ -216,7 +217,12 @@ class Task:
             logits = constrain(ids, logits, step, self.phrases)
         if self.prefix is not None:
             last = ops.shape(self.prefix)[1] - 1
-            forced = ops.take(self.prefix, ops.minimum(index, last), axis=1)[:, None]
+            if len(logits.shape) == 3:
+                forced = take_of_each(self.prefix, ops.minimum(index, last))[..., None]
+                index = ops.expand_dims(index, -1)
+            else:
+                places = ops.minimum(index, last)
+                forced = ops.take(self.prefix, places, axis=1)[:, None]
             inside = ops.logical_and(forced != self.padding_id, index <= last)
             # A forced token has a probability of 1.
             logits = ops.where(inside, allow_only(vocabulary == forced), logits)

@@ -17,6 +17,7 @@ from keras_encdec.layers.positions import (
     LearnedPosition,
     RelativePositionBias,
     SinusoidalPosition,
+    positions_from,
     rotate,
     sinusoidal_positions,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "look_ahead_mask",
     "make_normalization",
     "padding_mask",
+    "positions_from",
     "rotate",
     "sinusoidal_positions",
     "step_mask",

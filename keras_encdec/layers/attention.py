@@ -13,7 +13,7 @@ from keras_encdec.layers.masks import (
     look_ahead_mask,
     tokens_mask,
 )
-from keras_encdec.layers.positions import rotate
+from keras_encdec.layers.positions import positions_from, rotate
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -139,7 +139,7 @@ class Attention(keras.layers.Layer):
         x = ops.cast(dense(ops.cast(x, self.compute_dtype)), self.compute_dtype)
         x = ops.reshape(x, (batch_size, length, num_heads, self._head_dim))
         if self.rotary and start is not None:
-            x = rotate(x, start + ops.arange(length, dtype="int32"))
+            x = rotate(x, positions_from(start, length))
         # Heads first, as matrix products want them, so that a cache is never reordered.
         return ops.transpose(x, (0, 2, 1, 3))
 
@@ -148,7 +148,8 @@ class Attention(keras.layers.Layer):
 
         Args:
             memory: `(B, S, D')`, float.
-            start: The position of `memory[:, 0]`, for rotary positions.
+            start: The position of `memory[:, 0]`, for rotary positions; or `(B,)`,
+                that of each row.
 
         Returns:
             A pair `(keys, values)`, each `(B, num_key_value_heads, S, H)`.
@@ -189,7 +190,7 @@ class Attention(keras.layers.Layer):
             memory: The pair `(keys, values)` of `remember`.
             mask: Bool, True = attend, broadcasts to `(B, N, T, S)`, or None.
             bias: Added to the scores, broadcasts to `(B, N, T, S)`, or None.
-            start: The position of `x[:, 0]`, for rotary positions.
+            start: The position of `x[:, 0]`, for rotary positions, or `(B,)`.
             return_attention_weights: Whether to return the weights as well.
             training: Whether to drop weights.
 

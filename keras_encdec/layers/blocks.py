@@ -362,11 +362,13 @@ class DecoderBlock(_Block):
         Args:
             x: The hidden states of the positions, `(B * K, T, D)`: K target rows in
                 turn (beams) share the keys and values of a source.
-            index: The first position, an int or an int32 scalar.
+            index: The first position, an int or an int32 scalar; or `(B * K,)`, that
+                of each row.
             cache: What `new_cache` returned, filled by earlier steps.
             memory: What `remember` returned for B sources.
             memory_mask: `(B, 1, 1, S)`, bool, or None.
-            bias: Added to the scores of self-attention, `(1, N, T, L)`, or None.
+            bias: Added to the scores of self-attention, `(1, N, T, L)`, or with rows of
+                its own, or None.
             return_attention_weights: Whether to return those to the source as well.
 
         Returns:

@@ -51,7 +51,8 @@ class TokenEmbedding(keras.layers.Layer):
     Call arguments:
         ids: Token ids `(B, L)`, integer; with `reverse=True` hidden states
             `(B, L, D)`, float.
-        start: The position of `ids[:, 0]`, an int or an int32 scalar.
+        start: The position of `ids[:, 0]`, an int or an int32 scalar; or `(B,)`, that
+            of each row, for positions of ours.
         reverse: Whether to project hidden states on the table.
         training: Whether to drop out.
         known: Whether all ids are known to be in the vocabulary, a bool: what others

@@ -5,6 +5,8 @@ Legend of shapes: B batch, T target, S source, L any length.
 
 from keras import ops
 
+from keras_encdec.layers.positions import positions_from
+
 
 def padding_mask(ids, padding_id=0):
     """Returns the mask that lets every query attend to the tokens, not the padding.
@@ -78,12 +80,14 @@ def step_mask(index, length, steps=1):
     """Returns the look-ahead mask's rows for a step of cached decoding.
 
     Args:
-        index: The step's first position, an int or an int32 scalar.
+        index: The step's first position, an int or an int32 scalar; or `(B,)`, that of
+            each row.
         length: The length L of the cache, an int or an int32 scalar.
         steps: The number of positions T decoded at once, an int or an int32 scalar.
 
     Returns:
-        `(1, 1, T, L)`, bool: row t is True up to and including `index + t`.
+        `(1, 1, T, L)`, or `(B, 1, T, L)`, bool: row t is True up to and including
+        `index + t`.
 
     Example:
         ```python
@@ -92,10 +96,9 @@ def step_mask(index, length, steps=1):
         print(step_mask(1, 4)[0, 0, 0])
         ```
     """
-    positions = index + ops.arange(steps, dtype="int32")
-    return ops.expand_dims(
-        ops.arange(length, dtype="int32")[None, :] <= positions[:, None], (0, 1)
-    )
+    positions = ops.expand_dims(positions_from(index, steps), -1)
+    mask = ops.arange(length, dtype="int32") <= positions
+    return ops.expand_dims(mask, 1 if len(mask.shape) == 3 else (0, 1))
 
 
 def combine_masks(*masks):

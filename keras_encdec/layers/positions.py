@@ -11,18 +11,42 @@ from keras import ops
 from keras_encdec.layers.checks import require_positive
 
 
+def positions_from(start, length):
+    """Returns the positions of a part of a sequence, or of each of several.
+
+    Args:
+        start: The first position, an int or an int32 scalar; or one for each row,
+            `(B,)`, int32.
+        length: The number of positions L, an int or an int32 scalar.
+
+    Returns:
+        `(L,)`, int32; or `(B, L)`.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.layers.positions import positions_from
+
+        print(positions_from(2, 3), positions_from(ops.array([2, 5]), 3))
+        ```
+    """
+    if len(getattr(start, "shape", ())):
+        start = ops.expand_dims(start, -1)
+    return start + ops.arange(length, dtype="int32")
+
+
 def _angles(positions, dim, endpoint=False):
     # float32 whatever the policy: float16 cannot even count beyond 2,048.
     frequencies = np.geomspace(1, 1 / 10000, dim // 2, endpoint=endpoint)
-    positions = ops.cast(positions, "float32")
-    return positions[:, None] * ops.cast(frequencies, "float32")[None, :]
+    positions = ops.expand_dims(ops.cast(positions, "float32"), -1)
+    return positions * ops.cast(frequencies, "float32")
 
 
 def sinusoidal_positions(positions, hidden_dim, *, interleaved=True, endpoint=False):
     """Returns sines at the even and cosines at the odd features of each position.
 
     Args:
-        positions: `(L,)`, integer.
+        positions: `(L,)`, integer; or of each row `(B, L)`.
         hidden_dim: The model's width D, an even int.
         interleaved: Whether sines and cosines take turns; if not, all sines come
             before all cosines, as in Tensor2Tensor and Marian.
@@ -30,7 +54,7 @@ def sinusoidal_positions(positions, hidden_dim, *, interleaved=True, endpoint=Fa
             in the paper, the one that would come next.
 
     Returns:
-        `(L, D)`, float32.
+        `(L, D)`, or `(B, L, D)`, float32.
 
     Raises:
         ValueError: If `hidden_dim` is odd.
@@ -55,7 +79,7 @@ def sinusoidal_positions(positions, hidden_dim, *, interleaved=True, endpoint=Fa
     if not interleaved:
         return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
     waves = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)
-    return ops.reshape(waves, (-1, hidden_dim))
+    return ops.reshape(waves, (*ops.shape(angles)[:-1], hidden_dim))
 
 
 def rotate(x, positions):
@@ -65,7 +89,7 @@ def rotate(x, positions):
 
     Args:
         x: `(B, L, N, H)`, float, H even.
-        positions: `(L,)`, integer.
+        positions: `(L,)`, integer; or of each row `(B, L)`.
 
     Returns:
         `(B, L, N, H)`, the dtype of `x`; feature i is paired with feature i + H/2.
@@ -90,7 +114,7 @@ def rotate(x, positions):
             "Rotary positions need an even size of the heads; received "
             f"head_dim={head_dim}. Choose head_dim, or hidden_dim / num_heads, even."
         )
-    angles = _angles(positions, head_dim)[None, :, None, :]
+    angles = ops.expand_dims(_angles(positions, head_dim), -2)
     cosines, sines = ops.cos(angles), ops.sin(angles)
     first, second = ops.split(ops.cast(x, "float32"), 2, axis=-1)
     turned = ops.concatenate(
@@ -113,7 +137,8 @@ class SinusoidalPosition(keras.layers.Layer):
 
     Call arguments:
         x: `(B, L, D)`, float.
-        start: The position of `x[:, 0]`, an int or an int32 scalar.
+        start: The position of `x[:, 0]`, an int or an int32 scalar; or `(B,)`, that of
+            each row.
 
     Returns:
         `(B, L, D)`, in the compute dtype.
@@ -146,7 +171,7 @@ class SinusoidalPosition(keras.layers.Layer):
 
     def call(self, x, start=0):
         """Adds the positions."""
-        positions = start + self.first + ops.arange(ops.shape(x)[1], dtype="int32")
+        positions = positions_from(start + self.first, ops.shape(x)[1])
         waves = sinusoidal_positions(
             positions,
             x.shape[-1],
@@ -181,7 +206,8 @@ class LearnedPosition(keras.layers.Layer):
 
     Call arguments:
         x: `(B, L, D)`, float, L at most `max_length`.
-        start: The position of `x[:, 0]`, an int or an int32 scalar.
+        start: The position of `x[:, 0]`, an int or an int32 scalar; or `(B,)`, that of
+            each row.
 
     Returns:
         `(B, L, D)`, in the compute dtype.
@@ -220,8 +246,7 @@ class LearnedPosition(keras.layers.Layer):
         """Adds the vectors of the positions."""
         length = x.shape[1]
         self._check_end(length + start if length and isinstance(start, int) else length)
-        first = start + self.offset
-        positions = first + ops.arange(ops.shape(x)[1], dtype="int32")
+        positions = positions_from(start + self.offset, ops.shape(x)[1])
         return x + ops.take(self.position_vectors, positions, axis=0)
 
     def _check_end(self, end):
@@ -345,13 +370,13 @@ class RelativePositionBias(keras.layers.Layer):
         """Returns the bias between positions of queries and of keys.
 
         Args:
-            queries: Positions `(T,)`, int32.
+            queries: Positions `(T,)`, int32; or of each row `(B, T)`.
             keys: Positions `(S,)`, int32.
 
         Returns:
-            `(1, N, T, S)`, in the compute dtype.
+            `(1, N, T, S)`, or `(B, N, T, S)`, in the compute dtype.
         """
-        distances = queries[:, None] - keys[None, :]
+        distances = ops.expand_dims(queries, -1) - keys
         ahead = ops.less(distances, 0)
         if self.bidirectional:
             offset = ops.cast(ahead, "int32") * (self.num_buckets // 2)
@@ -362,7 +387,9 @@ class RelativePositionBias(keras.layers.Layer):
         near = ops.minimum(distances, self.max_distance)
         buckets = offset + ops.take(self._bucket_of_distance, near, axis=0)
         biases = ops.cast(self.bucket_biases, self.compute_dtype)
-        biases = ops.take(biases, buckets, axis=0)  # (T, S, N)
+        biases = ops.take(biases, buckets, axis=0)  # (T, S, N), or (B, T, S, N)
+        if len(biases.shape) == 4:
+            return ops.transpose(biases, (0, 3, 1, 2))
         return ops.expand_dims(ops.transpose(biases, (2, 0, 1)), 0)
 
     def compute_mask(self, inputs, previous_mask=None):

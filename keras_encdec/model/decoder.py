@@ -7,7 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_encdec.layers import DecoderBlock, checks
+from keras_encdec.layers import (
+    DecoderBlock,
+    LearnedPosition,
+    SinusoidalPosition,
+    checks,
+    positions_from,
+)
 from keras_encdec.model.stack import Stack, shows_options
 
 
@@ -179,6 +185,13 @@ class Decoder(Stack):
             kernel = kernel if bias is None else kernel - bias
         return ops.transpose(kernel), bias
 
+    @property
+    def steps_by_row(self):
+        """Whether `step` takes an index for each row: not by layers of others."""
+        positions = self.embedding.position_layer
+        ours = SinusoidalPosition, LearnedPosition, type(None)
+        return type(positions) in ours
+
     def remember(self, memory):
         """Returns what every step attends to of the encoder's output `(B, S, D')`.
 
@@ -205,7 +218,8 @@ class Decoder(Stack):
         Args:
             tokens: The target ids at T positions in turn, `(B * K, T)`, int32, all of
                 the vocabulary: K rows in turn share a source.
-            index: The first position, an int or an int32 scalar, counted from 0.
+            index: The first position, an int or an int32 scalar, counted from 0; or
+                `(B * K,)`, that of each row, if `steps_by_row`.
             remembered: What `remember` returned for B sources.
             mask: The mask of the sources `(B, 1, 1, S)`, bool, or None.
             cache: What `new_cache` returned, filled by the earlier steps.
@@ -218,7 +232,7 @@ class Decoder(Stack):
         # A generator's ids are checked when it has them all, and not at each step.
         x = self.embedding(tokens, start=index, known=True)
         positions = ops.arange(ops.shape(cache[0][0])[2], dtype="int32")
-        here = index + ops.arange(ops.shape(x)[1], dtype="int32")
+        here = positions_from(index, ops.shape(x)[1])
         biases = self._biases(lambda layer: layer.between(here, positions))
         depth = len(self.blocks)
         if attention_layer is not None:

@@ -277,7 +277,8 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
         Args:
             tokens: The target ids at the position, `(B * K,)`, int32: K rows in turn
                 share a source; or at T positions in turn, `(B * K, T)`.
-            index: The (first) position, an int or an int32 scalar, counted from 0.
+            index: The (first) position, an int or an int32 scalar, counted from 0; or
+                `(B * K,)`, that of each row, if `steps_by_row`.
             memory: What `encode` returned for B sources.
             cache: What `new_cache` returned, filled by the earlier steps.
             return_hidden: Whether to return the decoder's output as well.
@@ -386,6 +387,11 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
     def target_vocabulary_size(self):
         """The number of target ids."""
         return self.decoder.vocabulary_size
+
+    @property
+    def steps_by_row(self):
+        """Whether `step` takes an index for each row."""
+        return self.decoder.steps_by_row
 
     @property
     def max_source_length(self):

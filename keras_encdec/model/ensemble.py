@@ -128,7 +128,7 @@ class Ensemble(CheckedModel, RestoredModel, FunctionalModel):
 
         Args:
             tokens: As in `EncoderDecoder.step`, `(R,)` or `(R, T)`, int32.
-            index: The (first) position, an int or an int32 scalar, counted from 0.
+            index: As there.
             memory: What `encode` returned.
             cache: What `new_cache` returned, filled by the earlier steps.
             return_hidden: Whether to return the decoders' outputs, side by side.
@@ -184,6 +184,11 @@ class Ensemble(CheckedModel, RestoredModel, FunctionalModel):
     def masks_padding(self):
         """Whether padding behind a source changes nothing."""
         return all(model.masks_padding for model in self.models)
+
+    @property
+    def steps_by_row(self):
+        """Whether `step` takes an index for each row."""
+        return all(model.steps_by_row for model in self.models)
 
     @property
     def source_vocabulary_size(self):

@@ -119,6 +119,32 @@ def test_write_at_writes_along_an_axis_and_broadcasts(axis, steps):
     np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("axis, steps", [(1, 1), (1, 2), (2, 2), (2, 1)])
+def test_write_at_writes_each_row_at_its_own_place(axis, steps, compiled):
+    rng = np.random.default_rng(0)
+    shape = [3, 2, 2, 5]
+    shape[axis] = 6
+    cache = rng.normal(size=shape).astype("float32")
+    shape[axis] = steps
+    entry = rng.normal(size=shape).astype("float32")
+    index = np.array([4, 0, 3], "int32")
+
+    def write(cache, index, entry):
+        return write_at(cache + 0.0, index, entry, axis)
+
+    if compiled:
+        arrays = cache, index, entry
+        inputs = [keras.KerasTensor((None, *x.shape[1:]), x.dtype.name) for x in arrays]
+        write = compile_function(write, inputs)
+    written = write(*map(ops.convert_to_tensor, (cache, index, entry)))
+    expected = cache.copy()
+    for row, start in enumerate(index):
+        place = [row, *[slice(None)] * (axis - 1), slice(start, start + steps)]
+        expected[tuple(place)] = entry[row]
+    np.testing.assert_array_equal(ops.convert_to_numpy(written), expected)
+
+
 @pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize(
     "rows, queries, keys", [(2, 5, 6), (2, 8, 66), (2, 8, 67), (200, 1, 60)]

@@ -9,6 +9,7 @@ from keras_encdec import (
     ContrastiveSampler,
     Generator,
     GreedySampler,
+    LookupSampler,
     RandomSampler,
 )
 from keras_encdec.generation import loop
@@ -67,8 +68,9 @@ def test_a_cache_of_another_kind_stays_as_it_is():
         (BeamSampler(4, num_groups=2, coverage_penalty=0.2), "sinusoidal", {}),
         (ContrastiveSampler(k=3), "sinusoidal", {}),
         (GreedySampler(), "sinusoidal", {"num_draft_tokens": 2}),
+        (LookupSampler(2), "sinusoidal", {}),
     ],
-    ids=["greedy", "random", "beams", "groups", "contrastive", "speculative"],
+    ids=["greedy", "random", "beams", "groups", "contrastive", "speculative", "lookup"],
 )
 def test_growing_changes_nothing(small_model, monkeypatch, sampler, positions, options):
     model = small_model(positions=positions)

@@ -11,6 +11,7 @@ from keras_encdec import (
     ContrastiveSampler,
     Generator,
     GreedySampler,
+    LookupSampler,
     Sampler,
     TopKSampler,
 )
@@ -56,6 +57,7 @@ SAMPLERS = {
     "groups": {"sampler": BeamSampler(4, num_groups=2)},
     "contrastive": {"sampler": ContrastiveSampler(3)},
     "speculative": {"num_draft_tokens": 2},
+    "lookup": {"sampler": LookupSampler(2)},
 }
 
 

@@ -216,7 +216,8 @@ class BeamSampler(Sampler):
             seen = self._by_source(ops.mean(weights, axis=1))
         else:
             seen = ()
-        logits = ops.reshape(logits, (-1, self.num_beams, logits.shape[-1]))
+        vocabulary = ops.shape(logits)[-1]
+        logits = ops.reshape(logits, (-1, self.num_beams, vocabulary))
         log_probabilities = ops.log_softmax(logits) if self.renormalize else logits
         size = self.num_beams // self.num_groups
         groups, taken = [], None
@@ -229,7 +230,7 @@ class BeamSampler(Sampler):
             *found, picked = self._advance(task, index, done, taken, *of_group)
             groups.append(found)
             if start + size < self.num_beams:
-                picked = ops.one_hot(picked, logits.shape[-1], dtype="float32")
+                picked = ops.one_hot(picked, vocabulary, dtype="float32")
                 picked = self.diversity_penalty * ops.sum(picked, axis=1)
                 taken = picked if taken is None else taken + picked
         live, ended, origins, sound = groups[0]
@@ -267,7 +268,8 @@ class BeamSampler(Sampler):
         """Returns a group's live and ended ones, parents, which were sound, picks."""
         beams, vocabulary = logits.shape[1:]
         wanted = (1 + max(1, len(task.end_ids))) * beams
-        each = min(wanted, vocabulary)
+        # Where it is not known, a shortlist has as many.
+        each = min(wanted, vocabulary or wanted)
         wanted = min(wanted, beams * each)
         if taken is not None:
             logits = logits - taken[:, None]

@@ -4,12 +4,18 @@ Legend of shapes: B batch, V vocabulary, L largest length, R target rows.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 from keras import ops
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import replace_nan, take_of_each, write_at
+from keras_encdec.backend import (
+    replace_nan,
+    take_of_each,
+    while_loop,
+    write_at,
+)
 from keras_encdec.generation.cache_growth import extended_cache
 from keras_encdec.generation.loop import LoopState, run_loop
 from keras_encdec.generation.random_numbers import uniform
@@ -143,6 +149,27 @@ class Sampler:
             return going
         return ops.any(ops.reshape(going, (-1, task.rows_per_source)), axis=1)
 
+    def repeat(
+        self,
+        task: Task,
+        state: LoopState,
+        goes_on: Callable[[LoopState, Task], Tensor],
+    ) -> LoopState:
+        """Returns the state after steps.
+
+        Args:
+            task: A `Task`.
+            state: The state before.
+            goes_on: A function of a state and the task: whether there is another step.
+        """
+        return while_loop(
+            goes_on, lambda state, task: self.step(task, state), state, task
+        )
+
+    def number_settled(self, state: LoopState) -> Tensor:
+        """Returns how many tokens all rows have, or have ended, an int32 scalar."""
+        return state.index
+
     def step(self, task: Task, state: LoopState) -> LoopState:
         """Returns the next state."""
         index = state.index
@@ -155,26 +182,17 @@ class Sampler:
         self, task: Task, state: State, tokens: Tensor, logits: Tensor, cache: Any
     ) -> State:
         """Returns the next state, given the tokens picked from logits `without_nan`."""
-        index, before = state.index, state.finished
-        highest = largest(logits)
-        sound = highest < BEYOND
-        # A row that no token may follow ends where it is, as one does without logits.
-        nothing = ops.where(sound, highest, -float("inf")) == -float("inf")
-        finished = ops.logical_or(before, nothing)
+        index = state.index
+        picked = settled(task, index, task.limits, state.finished, tokens, logits)
         token_scores = state.token_scores
         if task.return_scores:
-            scores = log_probabilities(logits, tokens)
-            scores = ops.where(nothing, -float("inf"), scores)
-            scores = ops.where(before, 0.0, scores)
-            token_scores = write_at(token_scores, index, scores[:, None])
-        tokens = ops.where(finished, task.padding_id, task.ids_of(tokens))
-        written = ops.where(ops.logical_or(sound, before), tokens, BROKEN)
-        ended = ops.logical_or(task.is_end(tokens), index + 1 >= task.limits)
+            scores = ops.expand_dims(picked.scores, 1)
+            token_scores = write_at(token_scores, index, scores)
         return State(
             index=index + 1,
-            tokens=tokens,
-            finished=ops.logical_or(finished, ended),
-            ids=write_at(state.ids, index, written[:, None]),
+            tokens=picked.tokens,
+            finished=picked.finished,
+            ids=write_at(state.ids, index, picked.written[:, None]),
             token_scores=token_scores,
             cache=cache,
         )
@@ -200,6 +218,49 @@ class Sampler:
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Builds a sampler from its options."""
         return cls(**config)
+
+
+class Settled(NamedTuple):
+    """What becomes of tokens that were picked; all of the tokens' shape."""
+
+    tokens: Tensor  # The ids, padding after the end of a row.
+    written: Tensor  # The same, BROKEN where the logits were nan.
+    finished: Tensor  # Whether the row ends with it, or has ended before.
+    scores: Tensor | tuple[()]
+
+
+def settled(
+    task: Task,
+    index: Tensor,
+    limits: Tensor,
+    before: Tensor,
+    tokens: Tensor,
+    logits: Tensor,
+) -> Settled:
+    """Returns what becomes of tokens that were picked, one of each row or several.
+
+    Args:
+        task: A `Task`.
+        index: The number of tokens before each, broadcasts to theirs.
+        limits: The largest number of tokens, likewise.
+        before: Whether the row has ended before, likewise, bool.
+        tokens: What was picked, `(R,)` or `(R, T)`, int32.
+        logits: What from, `without_nan`, with an axis more, float32.
+    """
+    highest = largest(logits)
+    sound = highest < BEYOND
+    # A row that no token may follow ends where it is, as one does without logits.
+    nothing = ops.where(sound, highest, -float("inf")) == -float("inf")
+    finished = ops.logical_or(before, nothing)
+    scores: Tensor | tuple[()] = ()
+    if task.return_scores:
+        scores = log_probabilities(logits, tokens)
+        scores = ops.where(nothing, -float("inf"), scores)
+        scores = ops.where(before, 0.0, scores)
+    tokens = ops.where(finished, task.padding_id, task.ids_of(tokens))
+    written = ops.where(ops.logical_or(sound, before), tokens, BROKEN)
+    ended = ops.logical_or(task.is_end(tokens), index + 1 >= limits)
+    return Settled(tokens, written, ops.logical_or(finished, ended), scores)
 
 
 def without_nan(logits: Tensor) -> Tensor:

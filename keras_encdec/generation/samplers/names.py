@@ -7,6 +7,7 @@ from keras_encdec.generation.samplers.beam_search import BeamSampler
 from keras_encdec.generation.samplers.contrastive import ContrastiveSampler
 from keras_encdec.generation.samplers.interface import Sampler
 from keras_encdec.generation.samplers.keras_hub import KerasHubSampler, is_keras_hub
+from keras_encdec.generation.samplers.lookup import LookupSampler
 from keras_encdec.generation.samplers.token_samplers import (
     GreedySampler,
     MinPSampler,
@@ -25,6 +26,7 @@ SAMPLERS = {
     "min_p": MinPSampler,
     "typical": TypicalSampler,
     "contrastive": ContrastiveSampler,
+    "lookup": LookupSampler,
 }
 
 

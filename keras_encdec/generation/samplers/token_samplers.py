@@ -131,7 +131,9 @@ class TopKSampler(RandomSampler):
 
     def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf below the kth largest."""
-        largest = top_k(logits, min(self.k, logits.shape[-1]))[0]
+        # Where it is not known, a shortlist has as many.
+        size = logits.shape[-1] or self.k
+        largest = top_k(logits, min(self.k, size))[0]
         return ops.where(logits < largest[:, -1:], -float("inf"), logits)
 
 
@@ -291,7 +293,7 @@ class PerRowSampler(Sampler):
         likely = argmax(logits)
         logits = logits - ops.max(logits, axis=-1, keepdims=True)
         logits = logits / ops.where(hot, temperature, 1.0)
-        size = logits.shape[-1]
+        size = ops.shape(logits)[-1]
         ordered = ops.flip(ops.sort(logits, axis=-1), axis=-1)
         places = ops.where(k > 0, ops.minimum(k, size), size) - 1
         kth = take_of_each(ordered, places)

@@ -32,11 +32,11 @@ def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         print(top_k(ops.array([[0.1, 0.7, 0.2]]), 2)[1])
         ```
     """
-    size = x.shape[-1]
-    width = _width(size, k)
-    if size < 1000 or size <= k * width:
+    size = x.shape[-1]  # None of a shortlist within a graph.
+    if size is None or size < 1000 or size <= k * _width(size, k):
         values, places = ops.top_k(x, k)
         return values, ops.cast(places, "int32")
+    width = _width(size, k)
     outer = tuple(ops.shape(x))[:-1]
     x = _in_groups(x, width)
     best = ops.top_k(ops.max(x, axis=-1), k)[1]
@@ -69,7 +69,7 @@ def largest(x: Tensor) -> Tensor:
         ```
     """
     size = x.shape[-1]
-    if size < 1000:
+    if size is None or size < 1000:
         return ops.max(x, axis=-1)
     # The operations of `argmax`, each of which is then done once.
     maxima = ops.max(_in_groups(x, _width(size, 1)), axis=-1)
@@ -95,7 +95,7 @@ def argmax(logits: Tensor) -> Tensor:
         ```
     """
     size = logits.shape[-1]
-    if size < 1000:
+    if size is None or size < 1000:
         tokens = first_of_largest(logits, largest(logits)[..., None])
         return ops.cast(tokens, "int32")
     outer = tuple(ops.shape(logits))[:-1]
