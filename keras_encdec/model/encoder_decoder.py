@@ -158,9 +158,9 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
             if isinstance(part, FunctionalModel):
                 built = part._states_when_built.items()
                 self._states_when_built |= {k or part.name: v for k, v in built}
-        self.padding_id = decoder.padding_id
-        self.max_length = decoder.max_length
-        self._origin, self.memory_by_source = None, True
+        self.padding_id, self.max_length = decoder.padding_id, decoder.max_length
+        self.steps_by_row, self.memory_by_source = decoder.steps_by_row, True
+        self._origin = None
         self.masks_padding = self._has_own_encoder or _masks_padding(
             encoder, decoder.padding_id
         )
@@ -387,11 +387,6 @@ class EncoderDecoder(CheckedModel, RestoredModel, FunctionalModel):
     def target_vocabulary_size(self):
         """The number of target ids."""
         return self.decoder.vocabulary_size
-
-    @property
-    def steps_by_row(self):
-        """Whether `step` takes an index for each row."""
-        return self.decoder.steps_by_row
 
     @property
     def max_source_length(self):
