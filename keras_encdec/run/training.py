@@ -236,7 +236,8 @@ def train(
         if folder is not None:
             stack.enter_context(termination_kept())
         named = folder is not None
-        with best_in_the_end(place, model, chosen, named=named, overwrite=overwrite):
+        ending = best_in_the_end(place, model, chosen, named=named, overwrite=overwrite)
+        with ending, checkpoints.settled():
             if not over:
 
                 def write_log(epoch: int, logs: dict[str, Any]) -> None:
