@@ -73,22 +73,29 @@ def layout_map(mesh: Any, *, vocabulary: bool = True) -> Any:
 def use_all_devices(model_parallel: int = 1, *, vocabulary: bool = True) -> None:
     """Has models that are built and trained from now on use all devices.
 
-    Under JAX these are those of the process: the rows of a batch are divided among
-    them, or among groups of them that share the weights of a model, as `layout_map`
-    says. On PyTorch each device has a process, of those that `torchrun` started or of
-    a group of `torch.distributed` that is there, and all of them call this: from then
-    on the rows of a batch are divided among them in `train`, and a `fit` or `evaluate`
-    of your own takes in each process its own rows, `TokenBatches.dataset(replicas=N,
-    replica=i)`, and has the losses and weights of one device for all of them. What the
-    first process writes the others do not, and they print nothing.
+    Under JAX these are those of the process, or of all processes that the variables
+    `KERAS_DISTRIBUTION_NUM_PROCESSES`, `KERAS_DISTRIBUTION_PROCESS_ID` and
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES` tell of, or that have called
+    `jax.distributed.initialize`: the rows of a batch are divided among them, or, in one
+    process, among groups of them that share the weights of a model, as `layout_map`
+    says. Under TensorFlow models are mirrored on the GPUs of the process, or its
+    logical CPUs, by `tf.distribute.MirroredStrategy`. On PyTorch each device has a
+    process, of those that `torchrun` started or of a group of `torch.distributed` that
+    is there.
+
+    All processes call this: from then on the rows of a batch are divided among them in
+    `train`, and a `fit` or `evaluate` of your own takes in each process its own rows,
+    `TokenBatches.dataset(replicas=N, replica=i)`, and has the losses and weights of one
+    device for all of them. What the first process writes the others do not, and they
+    print nothing.
 
     Args:
         model_parallel: The number of devices that share the weights of a model.
         vocabulary: As in `layout_map`.
 
     Raises:
-        RuntimeError: Under TensorFlow; on PyTorch, if there is no other process, or
-            `model_parallel` is not 1.
+        RuntimeError: On PyTorch, if there is no other process; if `model_parallel` is
+            not 1 and the backend is not JAX, or there are several processes.
         ValueError: If the number of devices is not divisible by `model_parallel`.
 
     Example:
@@ -115,5 +122,6 @@ def use_all_devices(model_parallel: int = 1, *, vocabulary: bool = True) -> None
     keras.distribution.set_distribution(
         keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
         if model_parallel > 1
-        else keras.distribution.DataParallel(devices=devices)
+        # Each process gives its rows.
+        else keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     )

@@ -189,8 +189,18 @@ WAYS = {
     "teacher": {"teacher": built(5).model, "average": 2},
 }
 one = {name: trained(**options) for name, options in WAYS.items()}
+keras.config.set_dtype_policy("mixed_bfloat16")
+rounded = trained()
 use_all_devices()
 assert (process_count(), process_index()) == (2, rank)
+# Each process rounds gradients of its rows: as far as that, and not as float32.
+found = trained()
+for name in ("loss", "val_loss"):
+    losses, others = ([x[name] for x in each] for each in (found[0], rounded[0]))
+    np.testing.assert_allclose(losses, others, 2e-3)
+for left, right in zip(found[1], rounded[1], strict=True):
+    assert np.abs(left - right).mean() < 2e-3
+keras.config.set_dtype_policy("float32")
 for name, options in WAYS.items():
     check_same(trained(**options), one[name], name)
 
@@ -232,18 +242,19 @@ def test_two_processes_train_as_one_does(load_test_module, tmp_path):
 
 
 SAID = {
-    "tensorflow": "the backend is tensorflow. Set KERAS_BACKEND=jax",
-    "torch": "received one process alone. Start them by `torchrun",
+    "tensorflow": ("--model-parallel 2", "model_parallel is 2. Set KERAS_BACKEND=jax"),
+    "torch": ("--data-parallel", "received one process alone. Start them by `torchrun"),
 }
 
 
 @pytest.mark.skipif(keras.config.backend() == "jax", reason="one process is enough")
 def test_the_command_line_tells_where_devices_can_be_shared(tmp_path, capsys):
+    option, said = SAID[keras.config.backend()]
     (tmp_path / "pairs.tsv").write_text("a\tb\n")
     command = ["train", "--source", str(tmp_path / "pairs.tsv"), "--tokenizer", "byte"]
-    command += ["--output", str(tmp_path / "run"), "--data-parallel"]
+    command += ["--output", str(tmp_path / "run"), *option.split()]
     assert main(command) == 2
-    assert SAID[keras.config.backend()] in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""Runs a program in two processes, as torchrun does, or in a group of its own."""
+"""Runs a program in two processes, as torchrun does, or with the variables of Keras."""
 
 import os
 import socket
@@ -22,6 +22,11 @@ def run_both(program, *arguments):
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
         variables = {name: str(value) for name, value in place.items()}
         variables |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+        variables |= {
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+            "KERAS_DISTRIBUTION_PROCESS_ID": str(rank),
+        }
         child = subprocess.Popen(
             [sys.executable, "-c", program, *map(str, arguments), str(rank)],
             cwd=ROOT,
@@ -47,3 +52,14 @@ def check_both(program, *arguments):
     for status, said in results:
         assert status == 0, said
     return [said for _, said in results]
+
+
+def run_alone(program, *arguments):
+    """Runs a program once, which is to succeed."""
+    child = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 0, child.stderr[-3000:]

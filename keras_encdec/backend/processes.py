@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import keras
 
+from keras_encdec.backend.jax import processes as jax_processes
 from keras_encdec.backend.torch import processes as torch_processes
 
 T = TypeVar("T")
@@ -17,18 +18,19 @@ T = TypeVar("T")
 
 def _engine() -> Any:
     """What exchanges, or None where a process is alone."""
-    if keras.config.backend() == "torch" and torch_processes.count() > 1:
-        return torch_processes
-    return None
+    engines = {"jax": jax_processes, "torch": torch_processes}
+    engine: Any = engines.get(keras.config.backend())
+    return engine if engine is not None and engine.count() > 1 else None
 
 
 def join_processes() -> None:
-    """Has trainings from now on be shared with the other processes, on PyTorch.
+    """Has trainings from now on be shared with the other processes.
 
-    In all processes but the first nothing is printed any more.
+    In all processes but the first nothing is printed any more. Under JAX there need be
+    no others.
 
     Raises:
-        RuntimeError: If there are no others, nor anything that tells of them.
+        RuntimeError: On PyTorch, if there are none, nor anything that tells of them.
 
     Example:
         ```python
@@ -41,7 +43,7 @@ def join_processes() -> None:
                 print(error)  # Start them by torchrun.
         ```
     """
-    torch_processes.join()
+    (jax_processes if keras.config.backend() == "jax" else torch_processes).join()
 
 
 def process_count() -> int:
@@ -96,7 +98,8 @@ def from_first(function: Callable[[], T]) -> T:
             raise error
         return result
     try:
-        result = function()
+        with engine.alone():
+            result = function()
     except Exception as error:
         engine.of_first((None, _portable(error)))
         raise
@@ -129,7 +132,13 @@ def in_first_alone(method: Callable[..., T]) -> Callable[..., T | None]:
 
     @functools.wraps(method)
     def called(*args: Any, **kwargs: Any) -> T | None:
-        return None if process_index() else method(*args, **kwargs)
+        engine = _engine()
+        if engine is None:
+            return method(*args, **kwargs)
+        if engine.index() > 0:
+            return None
+        with engine.alone():
+            return method(*args, **kwargs)
 
     return called
 
@@ -187,16 +196,32 @@ def share_variables(variables: Iterable[Any]) -> None:
         engine.share_variables(variables)
 
 
-def part_random_numbers() -> None:
-    """Has each process draw its own random numbers from now on, as for dropout.
+def assign(variable: Any, value: Any) -> None:
+    """Gives a Keras variable a value, in this process alone.
+
+    Under JAX `variable.assign` needs all processes that share it.
+
+    Args:
+        variable: The variable.
+        value: An array.
 
     Example:
         ```python
-        from keras_encdec.backend import part_random_numbers
+        import keras
+        from keras_encdec.backend import assign
 
-        part_random_numbers()
+        assign(keras.Variable([1.0, 2.0]), [3.0, 4.0])
         ```
     """
+    engine = _engine()
+    if engine is None:
+        variable.assign(value)
+    else:
+        engine.assign(variable, value)
+
+
+def part_random_numbers() -> None:
+    """Has each process draw its own random numbers from now on, as for dropout."""
     engine = _engine()
     if engine is not None:
         engine.part_random_numbers()

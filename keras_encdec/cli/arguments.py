@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from keras_encdec.annotations import AnyPath
 from keras_encdec.cli import configuration
-from keras_encdec.cli.configuration import meant
 from keras_encdec.files import require_file, require_place_of_file
 from keras_encdec.pretrained.hub import is_remote, parts_of, require_downloader
 from keras_encdec.saved_parts import CONFIG_FILE, saved_folder
@@ -92,12 +91,10 @@ class Parser(argparse.ArgumentParser):
         if configuration.OPTION in self._option_string_actions:
             # What stands later wins.
             args = [*self._words_of_file(args), *args]
-        if configuration.MODEL_SIZE in self._option_string_actions:
             args = [*configuration.words_of_model_size(args), *args]
         found, rest = super().parse_known_args(args, namespace)
         if "given" in self._defaults:
-            given = sorted(self.given & vars(found).keys())
-            found.given = {name: getattr(found, name) for name in given}
+            found.given = {k: v for k, v in vars(found).items() if k in self.given}
         return found, rest
 
     def _words_of_file(self, args: list[str]) -> list[str]:
@@ -123,13 +120,13 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, kind: str, name: str, known: Iterable[str]) -> NoReturn:
         if any(name in each._option_string_actions for each in self.commands.values()):
             self.error(f"{name} is an option of a command; it stands behind its name")
-        self.error(f"there is no {kind} {name}{meant(name, known)}")
+        self.error(f"there is no {kind} {name}{configuration.meant(name, known)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            error.message += meant(value, action.choices or ())
+            error.message += configuration.meant(value, action.choices or ())
             raise
 
     def error(self, message: str) -> NoReturn:

@@ -272,8 +272,10 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data-parallel",
         action="store_true",
-        help="divide each batch among all devices: under JAX those of the process, on "
-        "PyTorch those of the processes that torchrun started",
+        help="divide each batch among all devices: under TensorFlow and JAX those of "
+        "the process, under JAX with KERAS_DISTRIBUTION_NUM_PROCESSES, ..._PROCESS_ID "
+        "and ..._JOB_ADDRESSES those of several, on PyTorch those of the processes "
+        "that torchrun started",
     )
     group.add_argument(
         "--model-parallel",

@@ -9,12 +9,15 @@ import numpy as np
 
 from keras_encdec.backend import (
     divides_steps,
+    no_strategy,
     part_averages,
     part_random_numbers,
     refuse_replicas,
     share_variables,
+    shared_step_function,
     shared_test_step,
     shared_train_step,
+    whole_loss,
 )
 from keras_encdec.keras_model.data import (
     as_array,
@@ -81,15 +84,18 @@ class CheckedModel:
         if not isinstance(given.get("x"), np.ndarray | dict | list | tuple):
             # A dataset shuffles itself; at Keras's default of True, Keras warns of it.
             given.setdefault("shuffle", False)
-        self._begin_together()
-        try:
-            return super().fit(**given)
-        finally:
-            part_averages(self)
+        with no_strategy():
+            self._begin_together()
+            try:
+                return super().fit(**given)
+            finally:
+                part_averages(self)
 
     def evaluate(self, *args, **kwargs):
         """Evaluates as `keras.Model.evaluate` does; arrays are checked first."""
-        return super().evaluate(**self._checked(super().evaluate, args, kwargs))
+        given = self._checked(super().evaluate, args, kwargs)
+        with no_strategy():
+            return super().evaluate(**given)
 
     def predict(self, *args, **kwargs):
         """Predicts as `keras.Model.predict` does; arrays are checked first."""
@@ -98,14 +104,16 @@ class CheckedModel:
     def train_on_batch(self, *args, **kwargs):
         """Trains as `keras.Model.train_on_batch` does; arrays are checked first."""
         given = self._checked_to_train(super().train_on_batch, args, kwargs)
-        if not self._is_together:
-            self._begin_together()
-        return super().train_on_batch(**given)
+        with no_strategy():
+            if not self._is_together:
+                self._begin_together()
+            return super().train_on_batch(**given)
 
     def test_on_batch(self, *args, **kwargs):
         """Tests as `keras.Model.test_on_batch` does; arrays are checked first."""
         given = self._checked(super().test_on_batch, args, kwargs)
-        return super().test_on_batch(**given)
+        with no_strategy():
+            return super().test_on_batch(**given)
 
     def predict_on_batch(self, *args, **kwargs):
         """Predicts as `keras.Model.predict_on_batch` does; arrays are checked first."""
@@ -114,22 +122,46 @@ class CheckedModel:
 
     def train_step(self, *args, **kwargs):
         """Takes a step as `keras.Model.train_step` does, with the other replicas."""
-        if divides_steps():
+        if divides_steps(self):
             return shared_train_step(self, *args, **kwargs)
         return super().train_step(*args, **kwargs)
 
     def test_step(self, *args, **kwargs):
         """Takes a step as `keras.Model.test_step` does, with the other replicas."""
-        if divides_steps():
+        if divides_steps(self):
             return shared_test_step(self, *args, **kwargs)
         return super().test_step(*args, **kwargs)
+
+    def make_train_function(self, force=False):
+        """Makes what `fit` calls for each step, with the other replicas."""
+        if not force and self.train_function is not None:
+            return
+        self.train_function = shared_step_function(self, self.train_step, training=True)
+        if self.train_function is None:
+            super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        """Makes what `evaluate` calls for each step, with the other replicas."""
+        if not force and self.test_function is not None:
+            return
+        self.test_function = shared_step_function(self, self.test_step, training=False)
+        if self.test_function is None:
+            super().make_test_function(force)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Returns the loss as `keras.Model.compute_loss` does, for any replica."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        reduction = getattr(getattr(self, "loss", None), "reduction", None)
+        return whole_loss(loss, is_mean=reduction != "sum")
 
     # Whether all processes have begun with the weights of the first.
     _is_together = False
 
     def _begin_together(self):
         share_variables([*self.variables, *self.optimizer.variables])
-        part_random_numbers()
+        part_random_numbers(self)
         self._is_together = True
 
     def weight_of(self, y, y_pred, sample_weight):
@@ -158,7 +190,7 @@ class CheckedModel:
             is_plain=self._of_ids() is self,
             weights_are_shares=getattr(self, "weights_are_shares", False),
         )
-        if divides_steps():
+        if divides_steps(self):
             check_shares(self)
         given = self._checked(verb, args, kwargs)
         build_optimizer(self)

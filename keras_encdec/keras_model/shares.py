@@ -47,3 +47,8 @@ def check_shares(model: KerasModel) -> None:
             "jit_compile=True. Leave it out, or train by ProjectedLoss, whose own part "
             "it compiles."
         )
+    if model.steps_per_execution != 1:
+        raise ValueError(
+            "Replicas exchange what they found after each step; received "
+            f"steps_per_execution={model.steps_per_execution}. Leave it out."
+        )

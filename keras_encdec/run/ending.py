@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_encdec.annotations import KerasModel
 from keras_encdec.backend import (
+    assign,
     from_first,
     in_first_alone,
     process_count,
@@ -103,10 +105,10 @@ def _read_best(model: KerasModel, place: RunFolder) -> None:
     adapted = {id(x) for x in adapters}
     others = [x for x in model.weights if id(x) not in adapted]
     for variable, weights in zip(others, best, strict=True):
-        variable.assign(weights)
+        assign(variable, weights)
     for variable in adapters:
         if variable.name.endswith("_b"):  # The other factor of their product.
-            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+            assign(variable, np.zeros(variable.shape, variable.dtype))
 
 
 def try_mean(

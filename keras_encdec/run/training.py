@@ -238,7 +238,8 @@ def train(
         if folder is not None:
             stack.enter_context(termination_kept())
         named = folder is not None
-        with best_in_the_end(place, model, chosen, named=named, overwrite=overwrite):
+        ending = best_in_the_end(place, model, chosen, named=named, overwrite=overwrite)
+        with ending, checkpoints.settled():
             if not over:
 
                 def write_log(epoch: int, logs: dict[str, Any]) -> None:
@@ -300,11 +301,9 @@ def _print_unknown(
 
 def _print_cut(kind: str, batches: TokenBatches, max_length: int | None) -> None:
     for side, number in zip(("source", "target"), batches.cut, strict=True):
+        of_all = f"{number:,} of the {len(batches.lengths):,} {kind}{side}s"
         if number:
-            tell(
-                f"{number:,} of the {len(batches.lengths):,} {kind}{side}s are longer "
-                f"than max_length, {max_length} tokens, and are cut."
-            )
+            tell(f"{of_all} are longer than max_length, {max_length} tokens, and cut.")
 
 
 def _check_validation(validation: Pairs | None) -> None:

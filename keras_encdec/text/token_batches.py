@@ -193,7 +193,7 @@ class TokenBatches:
         *,
         accumulate: int = 1,
         replicas: int = 1,
-        replica: int | None = None,
+        replica: int | Sequence[int] | None = None,
     ) -> Any:
         """Returns batches in their order, for `fit` or `evaluate`.
 
@@ -208,7 +208,7 @@ class TokenBatches:
             replicas: The number of devices among which rows are divided: each batch
                 gets rows of padding until it divides. The pairs in it stay the same.
             replica: The number of the device whose rows alone are wanted, from 0, as
-                where each has a process; None for all rows.
+                where each has a process, or the numbers of several; None for all rows.
 
         Returns:
             A `tf.data.Dataset` of `((source, target), labels, weights)`: int32
@@ -223,19 +223,25 @@ class TokenBatches:
                 raise ValueError(
                     f"{name} must be an integer of at least 1; received {number!r}."
                 )
-        if replica is not None and not 0 <= replica < replicas:
+        wanted = range(replicas) if replica is None else np.atleast_1d(replica)
+        if not all(0 <= each < replicas for each in wanted):
             raise ValueError(
                 f"replica must be one of {replicas}, counted from 0; received "
                 f"{replica!r}."
             )
-        rows = slice(replica, None, 1 if replica is None else replicas)
+
+        def rows_of(x: Any) -> Any:
+            return np.concatenate([x[each::replicas] for each in wanted])
 
         def batches() -> Any:
             # In turn, for what has no pairs in it are the last rows.
             for (source, target), labels, weights in itertools.islice(
                 self._shared(first, accumulate, replicas), count
             ):
-                yield (source[rows], target[rows]), labels[rows], weights[rows]
+                if replica is not None:
+                    of_replica = map(rows_of, (source, target, labels, weights))
+                    source, target, labels, weights = of_replica
+                yield (source, target), labels, weights
 
         ids, weights = (tf.TensorSpec((None, None), t) for t in (tf.int32, tf.float32))
         dataset = tf.data.Dataset.from_generator(

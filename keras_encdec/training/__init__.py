@@ -6,9 +6,9 @@ from keras_encdec.training.adaptation import (
     merge_lora,
     save_adapter,
 )
-from keras_encdec.training.averaging import averaged_weights
+from keras_encdec.training.averaging import average_weights, averaged_weights
 from keras_encdec.training.callbacks import GenerationScores, HeldOutLoss
-from keras_encdec.training.checkpoints import Checkpoints, average_weights
+from keras_encdec.training.checkpoints import Checkpoints
 from keras_encdec.training.divergence import DivergenceError, StopDivergence
 from keras_encdec.training.interruption import InterruptBetweenBatches
 from keras_encdec.training.losses import TokenCrossEntropy

@@ -1,12 +1,13 @@
 """All of a training's state on disk, so that it goes on exactly where it was."""
 
+import contextlib
 import json
 import math
 import pathlib
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import keras
@@ -17,6 +18,7 @@ from safetensors.numpy import save_file
 from keras_encdec.annotations import AnyPath, KerasModel
 from keras_encdec.backend import (
     any_process,
+    assign,
     from_first,
     in_first_alone,
     inner_optimizer,
@@ -29,6 +31,7 @@ from keras_encdec.backend import (
 from keras_encdec.files import FORMAT, check_format, new_file, recover
 from keras_encdec.interrupts import Terminated, termination_came
 from keras_encdec.option_checks import require_one_of, require_positive
+from keras_encdec.training.background import Background
 
 _RANDOM, _METRIC = "random/", "metric/"
 # What `stop_training` is where an epoch ends that was begun before an interruption.
@@ -47,7 +50,9 @@ class Checkpoints(keras.callbacks.Callback):
     Within an epoch it writes one too, with what the metrics have summed: every so many
     minutes if asked for; and after SIGTERM in a block of `termination_kept`, when the
     batch is done. A training goes on from there likewise, with data that begin
-    `batches_done` batches later.
+    `batches_done` batches later. For those by time it does not wait: their state is
+    copied, and written while it goes on. If that fails, the next checkpoint, or the
+    end, raises the error.
 
     Of processes that share a training the first one writes and reads, the random
     numbers of all of them too, and calls `save_best`; SIGTERM in any of them ends all.
@@ -135,6 +140,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._metrics: list[np.ndarray] = []
         self._written_at = time.monotonic()
         self._knows = False  # What is in the folder.
+        self._background = Background()
 
     @property
     def paths(self) -> list[pathlib.Path]:
@@ -182,19 +188,20 @@ class Checkpoints(keras.callbacks.Callback):
                 version, or none of those that are there can be read.
         """
         self._knows = True
-        found = from_first(lambda: self._restored(model))
+        variables = _state(model)
+        found = from_first(lambda: self._restored(variables))
         self.history, self.batches_done, random, self._metrics = found
-        share_variables(_state(model).values())
+        share_variables(variables.values())
         self._random = own_random_state(random)
         return len(self.history)
 
-    def _restored(self, model: KerasModel) -> Any:
-        """Brings a model to the last checkpoint; returns what else there is in it."""
+    def _restored(self, variables: dict[str, Any]) -> Any:
+        """Brings variables to the last checkpoint; returns what else there is in it."""
         damaged = []
         positions = sorted(positions_in(self.folder).items(), reverse=True)
         for position, path in positions:
             try:
-                history, arrays = _read(path)
+                history, arrays = read_checkpoint(path)
                 batches_done = position[1]
                 break
             except _DamagedError as error:
@@ -220,7 +227,6 @@ class Checkpoints(keras.callbacks.Callback):
             }
             for kind in (_RANDOM, _METRIC)
         )
-        variables = _state(model)
         found = {name: list(array.shape) for name, array in arrays.items()}
         expected = {name: list(v.shape) for name, v in variables.items()}
         if found != expected:
@@ -235,7 +241,7 @@ class Checkpoints(keras.callbacks.Callback):
                 f"{expected.get(name)}. Give the same options, or another folder."
             )
         for name, variable in variables.items():
-            variable.assign(arrays[name])
+            assign(variable, arrays[name])
         summed = [metrics[str(i)] for i in range(len(metrics))]
         return history, batches_done, random, summed
 
@@ -274,7 +280,7 @@ class Checkpoints(keras.callbacks.Callback):
         done = self._first + batch
         ends, is_due = any_process(termination_came(), self._is_due())
         if batch and (ends or is_due):
-            self._write(self._epoch, done)
+            self._write(self._epoch, done, waits=ends)
         if ends:
             raise Terminated
         # What is left of an epoch Keras cannot be told; but after its last batch to
@@ -317,34 +323,62 @@ class Checkpoints(keras.callbacks.Callback):
         if self.is_over:
             self.model.stop_training = True
 
-    def _write(self, epochs: int, batches: int = 0) -> None:
-        """Writes a checkpoint after some epochs and some batches of the next."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Waits for what is still being written."""
+        self._background.wait()
+
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Waits for what is still being written, however a block ends."""
+        try:
+            yield
+        finally:
+            self._background.settle()
+
+    def _write(self, epochs: int, batches: int = 0, *, waits: bool = True) -> None:
+        """Writes a checkpoint after some epochs and some batches of the next.
+
+        Args:
+            epochs: The number of epochs.
+            batches: The number of batches.
+            waits: Whether the training waits until it is on the disk, and not only
+                until its state is copied.
+        """
         random = random_state_of_all()
         if process_index() == 0:
-            self._write_file(epochs, batches, random)
+            self._background.wait()
+            written = self._path(epochs, batches), *self._copied(batches, random)
+            if waits:
+                self._write_file(*written)
+            else:
+                self._background.begin(lambda: self._write_file(*written))
         if not batches:
             self._random = own_random_state(random)
         self._knows, self._written_at = True, time.monotonic()
 
-    def _write_file(self, epochs: int, batches: int, random: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        written = self._path(epochs, batches)
-        recover(written)  # From what a kill left of it.
+    def _copied(self, batches: int, random: dict[str, Any]) -> Any:
+        """All that is written, which the training then changes no more."""
         variables = _state(self.model)
         if batches:
-            variables |= _numbered("metric", self.model.metrics_variables)
-        with new_file(written) as path:
-            arrays = {
-                name: np.array(keras.ops.convert_to_numpy(variable), order="C")
-                for name, variable in variables.items()
-            }
-            for name, state in random.items():
-                arrays[_RANDOM + name] = state
-            metadata = {"format": str(FORMAT), "history": json.dumps(self.history)}
-            save_file(arrays, path, metadata)
+            variables |= numbered("metric", self.model.metrics_variables)
+        arrays = {
+            name: np.array(keras.ops.convert_to_numpy(variable), order="C")
+            for name, variable in variables.items()
+        }
+        for name, state in random.items():
+            arrays[_RANDOM + name] = state
+        return arrays, {"format": str(FORMAT), "history": json.dumps(self.history)}
+
+    def _write_file(
+        self, path: pathlib.Path, arrays: dict[str, Any], metadata: dict[str, str]
+    ) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        recover(path)  # From what a kill left of it.
+        with new_file(path) as file:
+            save_file(arrays, file, metadata)
         # Later ones are of epochs that are done again, or damaged.
         positions = sorted(positions_in(self.folder).items())
-        before = [each for each in positions if each[0] <= (epochs, batches)]
+        before = positions[: [each for _, each in positions].index(path) + 1]
         ends = [each for each in before if each[0][1] == 0]
         kept = [*before[-self.keep :], *ends[-self.keep :]]
         for each in positions:
@@ -397,65 +431,31 @@ def checkpoints_in(folder: pathlib.Path) -> dict[int, pathlib.Path]:
     return {epochs: path for (epochs, batches), path in positions if not batches}
 
 
-def average_weights(paths: Sequence[AnyPath], model: KerasModel) -> None:
-    """Sets what a model learned to its mean over some checkpoints.
-
-    Args:
-        paths: Checkpoints of `Checkpoints`, of the training of this model.
-        model: The model that was trained with `fit`, or one built alike.
-
-    Raises:
-        ValueError: If there is no checkpoint, or one is damaged, or of another model.
-
-    Example:
-        ```python
-        import tempfile
-        import numpy as np
-        from keras_encdec import EncoderDecoder, TokenCrossEntropy
-        from keras_encdec.training import Checkpoints, average_weights
-
-        model = EncoderDecoder(20, 16, 32, num_heads=2, num_layers=1)
-        model.compile("adam", TokenCrossEntropy())
-        checkpoints = Checkpoints(tempfile.mkdtemp(), keep=2, monitor="loss")
-        ids, shifted = np.array([[5, 7, 2]]), np.array([[1, 5, 7]])
-        options = {"callbacks": [checkpoints], "verbose": 0}
-        model.fit((ids, shifted), ids, epochs=3, **options)
-        average_weights(checkpoints.paths, model)
-        ```
-
-    Reference:
-        Vaswani et al. 2017, Attention Is All You Need, section 6.1.
-    """
-    trained = {id(variable) for variable in model.trainable_variables}
-    state = _numbered("model", model.variables)
-    names = {name: v for name, v in state.items() if id(v) in trained}
-    paths = list(paths)
-    if not paths:
-        raise ValueError(
-            "A mean needs at least one checkpoint; received none. Train first."
-        )
-    sums: dict[str, Any] = dict.fromkeys(names, 0.0)
-    for path in paths:
-        _, arrays = _read(path)
-        for name, variable in names.items():
-            if name not in arrays or arrays[name].shape != tuple(variable.shape):
-                raise ValueError(
-                    "Checkpoints must be of the training of this model; "
-                    f"{str(path)!r} has no {name} of shape {tuple(variable.shape)}. "
-                    "Build the model as it was trained."
-                )
-            sums[name] = sums[name] + arrays[name].astype("float64")
-    for name, variable in names.items():
-        # Summed in float64, which JAX has not.
-        variable.assign((sums[name] / len(paths)).astype(arrays[name].dtype))
-
-
 class _DamagedError(ValueError):
     """A checkpoint that cannot be read."""
 
 
-def _read(path: AnyPath) -> Any:
-    """The logs of all epochs and the arrays of a checkpoint."""
+def read_checkpoint(path: AnyPath) -> Any:
+    """Returns the logs of all epochs and the arrays of a checkpoint.
+
+    Args:
+        path: The checkpoint.
+
+    Raises:
+        ValueError: If it cannot be read.
+
+    Example:
+        ```python
+        import numpy as np
+        import tempfile
+        from safetensors.numpy import save_file
+        from keras_encdec.training.checkpoints import read_checkpoint
+
+        path = tempfile.mkdtemp() + "/epoch-00001.safetensors"
+        save_file({"model/0": np.ones(2)}, path, {"history": "[{}]"})
+        print(read_checkpoint(path))
+        ```
+    """
     try:
         with safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
@@ -478,11 +478,25 @@ def _state(model: KerasModel) -> dict[str, Any]:
     # Of the last batch, and of none before.
     norm = getattr(inner_optimizer(optimizer), "gradient_norm", None)
     return {
-        **_numbered("model", model.variables),
-        **_numbered("optimizer", [x for x in optimizer.variables if x is not norm]),
+        **numbered("model", model.variables),
+        **numbered("optimizer", [x for x in optimizer.variables if x is not norm]),
     }
 
 
-def _numbered(part: Any, variables: Sequence[Any]) -> dict[str, Any]:
+def numbered(part: str, variables: Sequence[Any]) -> dict[str, Any]:
+    """Returns variables by the names that they have in a checkpoint.
+
+    Args:
+        part: What they are of: "model", "optimizer" or "metric".
+        variables: The variables, a list.
+
+    Example:
+        ```python
+        import keras
+        from keras_encdec.training.checkpoints import numbered
+
+        print(list(numbered("model", [keras.Variable([1.0])])))  # ["model/0"]
+        ```
+    """
     # Not by their paths, which tell how many layers there were in the process before.
     return {f"{part}/{i}": variable for i, variable in enumerate(variables)}

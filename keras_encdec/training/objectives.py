@@ -167,6 +167,12 @@ class ProjectedLoss(CheckedModel, RestoredModel, keras.Model):
         self.accuracy.update_state(accuracy, count)
         return loss
 
+    def weight_of(self, y, y_pred, sample_weight):
+        """Returns the weight of all tokens, which the loss is a mean over."""
+        if keras.tree.is_nested(y_pred):  # The ids of training.
+            return ops.sum(token_weights(y, sample_weight, self.loss.ignore_class))
+        return super().weight_of(y, y_pred, sample_weight)
+
     def _weights(self, labels, sample_weight):
         weights = token_weights(labels, sample_weight, self.loss.ignore_class)
         return weights, ops.maximum(ops.sum(weights), keras.config.epsilon())

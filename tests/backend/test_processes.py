@@ -17,7 +17,7 @@ def test_a_process_alone_is_the_first_and_asks_nobody():
     backend.share_variables([variable])
     assert np.array(variable).tolist() == [1.0]
     state = backend.random_state()
-    backend.part_random_numbers()
+    backend.part_random_numbers(None)
     for name, value in backend.random_state().items():
         np.testing.assert_array_equal(value, state[name])
     with pytest.raises(OSError, match="full"):

@@ -411,7 +411,7 @@ def test_texts_that_are_cut_are_told(compiled, capsys):
     # With the end id.
     long = sum(len(text) > 3 for text in SOURCES)
     said = f"{long} of the {len(SOURCES)} sources are longer than max_length, 4 tokens"
-    assert f"{said}, and are cut.\n" in capsys.readouterr().out
+    assert f"{said}, and cut.\n" in capsys.readouterr().out
 
 
 @pytest.mark.once

@@ -286,6 +286,12 @@ def test_shares_of_replicas_are_the_batches():
         for one, *rows in zip(tf.nest.flatten(everything), *parts, strict=True):
             for replica, some in enumerate(rows):
                 np.testing.assert_array_equal(some, one[replica::2])
-    for replica in (-1, 2):
+    of_two = batches.dataset(**{**options, "replicas": 4}, replica=[1, 2])
+    for everything, part in zip(
+        batches.dataset(**{**options, "replicas": 4}), of_two, strict=True
+    ):
+        for one, rows in zip(*map(tf.nest.flatten, (everything, part)), strict=True):
+            np.testing.assert_array_equal(rows, np.concatenate([one[1::4], one[2::4]]))
+    for replica in (-1, 2, [0, 2]):
         with pytest.raises(ValueError, match="replica must be one of 2"):
             batches.dataset(replicas=2, replica=replica)

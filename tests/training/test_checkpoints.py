@@ -1,9 +1,12 @@
 """Going on exactly after an interruption, the best epoch, and means of weights."""
 
+import functools
 import itertools
 import json
 import operator
 import re
+import resource
+import threading
 
 import keras
 import numpy as np
@@ -211,6 +214,78 @@ def test_writes_by_time_and_passes_over_what_is_cut(tmp_path, terminate):
     with pytest.warns(match=f"{names[1]}.*is empty.*{names[0]}"):
         assert checkpoints.restore(dense()[0]) == 1
     assert checkpoints.batches_done == 1
+
+
+class AtBatch(keras.callbacks.Callback):
+    """Calls a function after a batch of the first epoch."""
+
+    def __init__(self, batch, function):
+        super().__init__()
+        self.batch, self.function = batch, function
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (0, self.batch):
+            self.function()
+
+
+def fit_eagerly(checkpoints, callbacks):
+    """An epoch of four batches, each of which is over when callbacks are called."""
+    model, data = dense()
+    model.run_eagerly = True
+    model.fit(*data, batch_size=1, shuffle=False, verbose=0, callbacks=callbacks)
+    return model
+
+
+def test_the_training_goes_on_while_a_checkpoint_by_time_is_written(
+    tmp_path, monkeypatch
+):
+    checkpoints = Checkpoints(tmp_path, monitor="loss", minutes=1e-9, keep=9)
+    may_write = threading.Event()
+    weights, seen = [], []
+    save_file = safetensors.numpy.save_file
+
+    def saved_later(*args):
+        assert may_write.wait(60)
+        save_file(*args)
+
+    def look():
+        weights.append(checkpoints.model.get_weights())
+        seen.append(len(checkpoints_within(tmp_path)))
+        if len(weights) == 2:
+            may_write.set()
+
+    monkeypatch.setattr("keras_encdec.training.checkpoints.save_file", saved_later)
+    looks = [AtBatch(batch, look) for batch in (0, 1)]
+    fit_eagerly(checkpoints, [*looks, checkpoints])
+    assert seen == [0, 0], "a batch is trained before the file is there"
+    written = safetensors.numpy.load_file(checkpoints_within(tmp_path)[0])
+    # What was when it was begun, whatever was trained meanwhile.
+    np.testing.assert_array_equal(written["model/0"], weights[0][0])
+    assert not np.array_equal(weights[0][0], weights[1][0])
+
+
+def checkpoints_within(folder):
+    return sorted(folder.glob("*-batch-*.safetensors"))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("last", [False, True])
+def test_a_checkpoint_by_time_that_fails_is_told_by_the_next(tmp_path, last):
+    checkpoints = Checkpoints(tmp_path, monitor="loss", minutes=1e-9)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (64, limits[1]))
+    callbacks = [AtBatch(0, full), checkpoints]
+    if last:  # Another callback ends the epoch, and the training.
+        callbacks.insert(1, AtBatch(1, lambda: checkpoints.on_train_end()))
+    try:
+        with pytest.raises(Exception, match="File too large"):
+            fit_eagerly(checkpoints, callbacks)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.once

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_encdec.annotations import Nested, Tensor
+from keras_encdec.backend.jax.processes import own
 from keras_encdec.backend.recently_used import RecentlyUsed
 from keras_encdec.backend.shortcuts import first_run
 
@@ -27,7 +28,7 @@ def jax_function(
         kinds = (jax.typeof(leaf) for leaf in leaves)
         key = structure, *((x.shape, x.dtype) for x in kinds)
         program = programs.get(key, lambda: _Program(function, variables))
-        return program([variable.value for variable in variables], *args)
+        return program([own(variable.value) for variable in variables], *args)
 
     return call
 

@@ -1,6 +1,7 @@
 """What processes of PyTorch that share a training exchange, by torch.distributed."""
 
 import atexit
+import contextlib
 import datetime
 import os
 import zlib
@@ -120,6 +121,16 @@ def share_variables(variables: Iterable[Any]) -> None:
             value = variable.value.contiguous()
             torch.distributed.broadcast(value, src=0)
             variable.assign(value)
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Gives a variable a value, in this process alone."""
+    variable.assign(value)
+
+
+def alone() -> contextlib.AbstractContextManager[None]:
+    """Has what is made within be this process's own, as all is."""
+    return contextlib.nullcontext()
 
 
 def part_random_numbers() -> None:

@@ -12,10 +12,7 @@ from keras import ops, tree
 
 from keras_encdec.annotations import Tensor
 from keras_encdec.backend import move_rows, take_of_each, write_at
-from keras_encdec.generation.processors.constraints import (
-    phrase_progress,
-    ranks_in_banks,
-)
+from keras_encdec.generation.processors import constraints
 from keras_encdec.generation.samplers.hypotheses import (
     NEVER,
     BeamState,
@@ -320,7 +317,8 @@ class BeamSampler(Sampler):
         order = live_scores
         if task.phrases is not None:
             missing = self._progress(task, index + 1, new.ids)[0]
-            order = -ops.cast(ranks_in_banks(live_scores, missing), "float32")
+            ranks = constraints.ranks_in_banks(live_scores, missing)
+            order = -ops.cast(ranks, "float32")
             order = ops.where(live_scores == NEVER, NEVER, order)
         places = top_indices(order, beams)
         turn = in_parents_places(take_of_each(origins, places))
@@ -399,7 +397,7 @@ class BeamSampler(Sampler):
         number = ids.shape[1]
         flat = ops.reshape(ids, (-1, task.max_length))
         phrases = repeat_rows(task.phrases, number // self.num_beams)
-        found = phrase_progress(flat, index, phrases)
+        found = constraints.phrase_progress(flat, index, phrases)
         return tree.map_structure(lambda x: ops.reshape(x, (-1, number)), found)
 
     def finish(self, task: Task, state: BeamState) -> Generated:

@@ -60,7 +60,7 @@ assert "JAX alone" in raised(RuntimeError, use_all_devices, 2)
 use_all_devices()
 use_all_devices()
 assert (backend.process_count(), backend.process_index()) == (2, rank)
-assert (backend.data_replicas(), backend.data_replica()) == (2, rank)
+assert (backend.data_replicas(), backend.data_replica()) == (2, [rank])
 assert keras.config.is_interactive_logging_enabled() == (rank == 0)
 assert backend.gathered(rank * 10) == [0, 10]
 assert backend.any_process(rank == 1, False) == [True, False]
@@ -86,7 +86,7 @@ for kind in ("float32", "bfloat16", "int64"):
     assert variable.numpy().tolist() == [0, 7]
 
 keras.utils.set_random_seed(3)
-backend.part_random_numbers()
+backend.part_random_numbers(None)
 drawn = backend.gathered(torch.rand(2).tolist())
 assert drawn[0] != drawn[1]
 keras.utils.set_random_seed(3)

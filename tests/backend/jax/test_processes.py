@@ -1,0 +1,174 @@
+"""Two processes of JAX: what they exchange, and a training of both against one's."""
+
+import os
+
+import keras
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        keras.config.backend() != "jax", reason="the processes are JAX's"
+    ),
+]
+
+BEGIN = """
+import os
+import signal
+import sys
+
+import keras
+import numpy as np
+
+from keras_encdec import ByteTokenizer, TextToText, backend, build, train
+from keras_encdec.backend.jax import processes
+from keras_encdec.distribution import use_all_devices
+from keras_encdec.interrupts import Terminated
+
+folder, rank = sys.argv[1], int(sys.argv[2])
+words = [x * (1 + i % 5) for i, x in enumerate("abcdefghijklmnopqrstuvwxyzabc")]
+sizes = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
+tokenizer = ByteTokenizer()
+
+
+def built(seed=0, dropout=0.0):
+    keras.utils.set_random_seed(seed)
+    return build(tokenizer, tokenizer, max_length=8, dropout=dropout, **sizes)
+
+
+def trained(name=None, callbacks=(), dropout=0.0, **options):
+    text_to_text = built(dropout=dropout)
+    options = {"epochs": 2, "batch_tokens": 48, "num_shapes": 1, **options}
+    logs = train(
+        *(text_to_text, words, words),
+        validation=(words[:3], words[:3]),
+        folder=None if name is None else f"{folder}/{name}",
+        callbacks=callbacks,
+        verbose=0,
+        learning_rate=1e-2,
+        **options,
+    )
+    assert text_to_text(words[:2], max_length=4)
+    # A key's bias changes no attention: what moves it is rounding.
+    weights = [
+        keras.ops.convert_to_numpy(x)
+        for x in text_to_text.model.weights
+        if not x.path.endswith("key/bias")
+    ]
+    return logs, weights
+
+
+def check_same(found, expected, name):
+    for logs, others in zip(found[0], expected[0], strict=True):
+        assert logs.keys() == others.keys()
+        for key, value in others.items():
+            np.testing.assert_allclose(logs[key], value, 1e-5, 1e-5, err_msg=key)
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(one, other, 1e-5, 1e-5, err_msg=name)
+
+
+ALL = {"accumulate": 2, "clip_norm": 0.1, "ema": 0.9, "weight_decay": 0.1}
+"""
+
+EXCHANGE = """
+
+def raised(kind, function, *args):
+    try:
+        function(*args)
+    except kind as error:
+        return str(error)
+    raise AssertionError("nothing was raised")
+
+
+assert backend.process_count() == 1
+use_all_devices()
+use_all_devices()
+assert (backend.process_count(), backend.process_index()) == (2, rank)
+assert (backend.data_replicas(), backend.data_replica()) == (2, [rank])
+assert keras.config.is_interactive_logging_enabled() == (rank == 0)
+assert "received model_parallel=2 and 2" in raised(RuntimeError, use_all_devices, 2)
+assert backend.gathered("x" * 2000 * rank) == ["", "x" * 2000]
+assert backend.any_process(rank == 1, False) == [True, False]
+assert backend.from_first(lambda: rank) == 0
+assert backend.in_first_alone(lambda: rank)() == (None if rank else 0)
+
+
+class Unportable(ValueError):
+    pass
+
+
+def fails(error):
+    raise error
+
+
+assert raised(OSError, backend.from_first, lambda: fails(OSError("full"))) == "full"
+Unportable.__reduce__ = None
+assert raised(Exception, backend.from_first, lambda: fails(Unportable("a"))) == "a"
+for kind in ("float32", "bfloat16", "uint32"):
+    variable = keras.Variable([1, 2], dtype=kind, trainable=False)
+    assert not variable.value.is_fully_addressable
+    if rank == 0:
+        backend.assign(variable, [0, 7])  # By one process alone.
+    backend.share_variables([variable])
+    assert keras.ops.convert_to_numpy(variable).tolist() == [0, 7]
+
+
+class Terminating(keras.callbacks.Callback):
+    # The second process is sent SIGTERM within the second epoch.
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (rank, self.epoch, batch) == (1, 1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def terminated(*args, **options):
+    try:
+        trained(*args, [Terminating()], **options)
+    except Terminated as error:
+        assert error.code == 143 and "up to batch 2 of epoch 2" in str(error), error
+        return
+    raise AssertionError("SIGTERM did not come")
+
+
+WAYS = {"all": ALL, "r_drop": {"r_drop": 5.0, "average": 2}}
+several = {name: trained(**options) for name, options in WAYS.items()}
+dropping = {"dropout": 0.3, "ema": 0.9}
+whole = trained("whole", **dropping)
+terminated("again", **dropping)
+again = trained("again", **dropping)
+assert again[0] == whole[0]
+for left, right in zip(again[1], whole[1], strict=True):
+    np.testing.assert_array_equal(left, right)
+terminated("fewer", **ALL)
+
+processes.leave()
+assert backend.process_count() == 1
+for name, options in WAYS.items():
+    check_same(several[name], trained(**options), name)
+"""
+
+# In a process that no other shares a training with.
+ALONE = """
+check_same(trained("fewer", **ALL), trained(**ALL), "fewer")
+assert TextToText.load(folder + "/whole/best")(words[:2], max_length=4)
+"""
+
+
+def test_two_processes_train_as_one_does(load_test_module, tmp_path, monkeypatch):
+    # Each training compiles the same.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    two_processes = load_test_module("two_processes.py")
+    two_processes.check_both(BEGIN + EXCHANGE, tmp_path)
+    names = {"whole", "again", "fewer"}
+    assert {x.name for x in tmp_path.iterdir()} == {*names, "compiled"}
+    two_processes.run_alone(BEGIN + ALONE, tmp_path, 0)
+    for name in names:
+        lines = (tmp_path / name / "log.csv").read_text().splitlines()
+        assert [x.split(",")[0] for x in lines] == ["epoch", "1", "2"]
+        assert os.listdir(tmp_path / name / "checkpoints") == [
+            "epoch-00002.safetensors"
+        ]
