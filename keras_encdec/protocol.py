@@ -64,7 +64,7 @@ class GenerationModel:
     max_length = None
     source_features = None
     masks_padding = None
-    steps_by_row = False
+    steps_by_row = None
     projection = None
 
     def encode(self, source: Tensor) -> Tensor:

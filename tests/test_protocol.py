@@ -217,7 +217,7 @@ def test_facts_are_what_a_model_says():
     } - {"__doc__"}
     assert set(facts_of(Table())) == {None}
     model = EncoderDecoder(9, 8, 12, 2, 1, padding_id=3, target_vocabulary_size=7)
-    expected = ModelFacts(3, 9, 7, None, None, None, True, model.projection)
+    expected = ModelFacts(3, 9, 7, None, None, None, True, True, model.projection)
     assert facts_of(model) == expected
 
 
