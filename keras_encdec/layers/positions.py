@@ -376,7 +376,9 @@ class RelativePositionBias(keras.layers.Layer):
         Returns:
             `(1, N, T, S)`, or `(B, N, T, S)`, in the compute dtype.
         """
-        distances = ops.expand_dims(queries, -1) - keys
+        by_row = len(queries.shape) == 2
+        distances = queries[:, :, None] if by_row else queries[:, None]
+        distances = distances - keys[None, :]
         ahead = ops.less(distances, 0)
         if self.bidirectional:
             offset = ops.cast(ahead, "int32") * (self.num_buckets // 2)
