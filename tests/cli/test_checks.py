@@ -336,11 +336,11 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
     commands = {
         "README": 4,
         "training": 19,
-        "recipes": 11,
+        "recipes": 13,
         "export": 3,
         "pretrained": 5,
     }
-    commands |= {"scale": 5, "generation": 12, "text_to_text": 1}
+    commands |= {"scale": 5, "generation": 13, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 
