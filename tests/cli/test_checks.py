@@ -311,7 +311,7 @@ def prepare(words):
             pathlib.Path(word).write_text(weights_of("runs/of-weights"))
             folders.append("runs/of-weights")
         if option == "--corpus" and word != option:
-            pathlib.Path(word.partition(":")[0]).mkdir()
+            pathlib.Path(word.partition(":")[0]).mkdir(parents=True)
             pathlib.Path(word.partition(":")[0], "corpus.json").touch()
     for folder in folders:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
@@ -340,7 +340,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         "export": 3,
         "pretrained": 5,
     }
-    commands |= {"scale": 5, "generation": 13, "text_to_text": 1}
+    commands |= {"scale": 6, "generation": 13, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 
