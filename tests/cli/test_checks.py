@@ -340,7 +340,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         "export": 3,
         "pretrained": 5,
     }
-    commands |= {"scale": 6, "generation": 13, "text_to_text": 1}
+    commands |= {"scale": 7, "generation": 13, "text_to_text": 1}
     assert page.stem == "README" or len(called) == commands.get(page.stem, 0)
 
 
