@@ -242,7 +242,7 @@ def test_two_processes_train_as_one_does(load_test_module, tmp_path):
 
 
 SAID = {
-    "tensorflow": ("--model-parallel 2", "model_parallel is 2. Set KERAS_BACKEND=jax"),
+    "tensorflow": ("--model-parallel 2", "parallel is 2. Set KERAS_BACKEND=jax"),
     "torch": ("--data-parallel", "received one process alone. Start them by `torchrun"),
 }
 

@@ -90,8 +90,7 @@ class Parser(argparse.ArgumentParser):
                 self._refuse("command", name, self.commands)
         if configuration.OPTION in self._option_string_actions:
             # What stands later wins.
-            args = [*self._words_of_file(args), *args]
-            args = [*configuration.words_of_model_size(args), *args]
+            args = configuration.with_model_sizes(self._words_of_file(args), args)
         found, rest = super().parse_known_args(args, namespace)
         if "given" in self._defaults:
             found.given = {k: v for k, v in vars(found).items() if k in self.given}

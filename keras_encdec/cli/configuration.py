@@ -53,23 +53,30 @@ def path_in(words: Sequence[str]) -> str | None:
     return _value_of(OPTION, words)
 
 
-def words_of_model_size(words: Sequence[str]) -> list[str]:
-    """Returns the words of the options that `--model-size` stands for, if it is there.
+def with_model_sizes(*given: Sequence[str]) -> list[str]:
+    """Returns words with those of the options that `--model-size` stands for.
 
     Args:
-        words: The words of a command, a list of `str`. A name that is none says
-            nothing here: the command's parser refuses it.
+        *given: The words of a file and of a command, each a list of `str`; what stands
+            later wins. The size of each has its options before its other words. A name
+            that is none says nothing here: the command's parser refuses it.
 
     Example:
         ```python
-        from keras_encdec.cli.configuration import words_of_model_size
+        from keras_encdec.cli.configuration import with_model_sizes
 
-        print(words_of_model_size(["--model-size", "tiny"]))
+        print(with_model_sizes([], ["--model-size", "tiny"]))
         ```
     """
-    name = _value_of(MODEL_SIZE, words)
-    sizes = SIZES.get(name or "", {})
-    return [f"--{key.replace('_', '-')}={value}" for key, value in sizes.items()]
+    found: list[str] = []
+    for words in given:
+        sizes = dict(SIZES.get(_value_of(MODEL_SIZE, words) or "", {}))
+        if _value_of("--num-layers", words) is not None:
+            # Those of the decoder are as many, as they are without a size.
+            sizes.pop("num_decoder_layers", None)
+        found += [f"--{key.replace('_', '-')}={value}" for key, value in sizes.items()]
+        found += words
+    return found
 
 
 def _value_of(option: str, words: Sequence[str]) -> str | None:

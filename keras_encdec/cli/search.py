@@ -60,8 +60,8 @@ def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> N
         "--sampler",
         choices=tuple(SAMPLERS),
         default=sampler,
-        help="how to choose tokens; lookup as greedy, faster where texts copy their "
-        "sources; mbr draws --samples and chooses the text nearest to all"
+        help="how to choose tokens; lookup as greedy, in fewer steps where texts copy "
+        "their sources; mbr draws --samples and chooses the text nearest to all"
         + otherwise
         * (sampler is None),
     )

@@ -40,7 +40,8 @@ class InGraph(tf.Module):  # type: ignore[name-defined]
 
         Args:
             source: Source ids `(B, S)`, int32.
-            least: The smallest number of candidates, if there are as many target ids.
+            least: The smallest number of candidates; where there are not as many target
+                ids, the last one stands there again, for no row to have.
 
         Returns:
             The candidates `(N,)`, int32, and which each row may have, `(B, N)`, bool.
@@ -55,9 +56,11 @@ class InGraph(tf.Module):  # type: ignore[name-defined]
             places, tf.ones(tf.shape(places)[0], tf.int32), (rows, size + 1)
         )
         allowed = tf.logical_or(counts > 0, self._of_all)[:, :size]
+        if max(least, FEWEST) >= size:
+            more = max(least - size, 0)
+            ids = tf.minimum(tf.range(size + more), size - 1)
+            return ids, tf.pad(allowed, [[0, 0], [0, more]])
         least = max(least, FEWEST)
-        if least >= size:
-            return tf.range(size), allowed
         wanted = tf.reduce_any(allowed, axis=0)
         number = tf.reduce_sum(tf.cast(wanted, tf.int32))
         smallest = tf.maximum(number, least)

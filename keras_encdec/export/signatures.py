@@ -275,7 +275,7 @@ class Signatures:
             ]
         compiled = compile_function(search, inputs, jit=self._jit)
         if self._shortlist is not None:
-            compiled = self._of_candidates(compiled, self._shortlist, sampler, number)
+            compiled = self._of_candidates(compiled, self._shortlist, number)
         by_row = sampler is PerRowSampler or sampler.draws_by_row
         if self._jit and by_row and calls_at_a_time(self._model.variables) > 1:
             return _in_halves(compiled, number)
@@ -285,15 +285,12 @@ class Signatures:
         self,
         search: Search,
         shortlist: InGraph,
-        sampler: Sampler | type[PerRowSampler],
         number: int,
     ) -> Search:
         """A search that is given the candidates of its sources."""
         ends = len(as_tuple(self._generator.end_id))
-        # So many ids are looked at in one step, and have to be there.
-        least = max(getattr(sampler, "k", None) or 1, (1 + ends) * number)
-        if isinstance(sampler, type):
-            least = 1
+        # So many ids beams look at in one step, and have to be there.
+        least = (1 + ends) * number
 
         def search_candidates(source: Tensor, *others: Tensor) -> Any:
             found = shortlist.of_sources(source, least)

@@ -59,11 +59,22 @@ def test_the_command_line_wins(parse):
 
 
 def test_a_size_stands_for_options_that_others_win_over(parse):
-    found = parse(PLACES + 'model-size = "tiny-deep-shallow"\nnum-layers = 6\n')
-    assert (found.hidden_dim, found.num_layers, found.num_decoder_layers) == (128, 6, 1)
+    found = parse(PLACES + 'model-size = "tiny-deep-shallow"\nnum-heads = 2\n')
+    assert (found.hidden_dim, found.num_layers, found.num_decoder_layers) == (128, 8, 1)
+    assert found.num_heads == 2
     assert "model_size" not in found and found.given["hidden_dim"] == 128
-    typed = parse(PLACES, "--num-layers", "6", "--model-size", "tiny-deep-shallow")
+    typed = parse(PLACES, "--num-heads", "2", "--model-size", "tiny-deep-shallow")
     assert vars(typed)["given"].keys() == found.given.keys()
+
+
+def test_layers_of_a_size_are_those_of_both_sides(parse):
+    found = parse(PLACES, "--model-size", "base", "--num-layers", "4")
+    assert (found.num_layers, found.num_decoder_layers) == (4, None)
+
+
+def test_a_size_that_is_typed_wins_over_the_options_of_a_file(parse):
+    found = parse(PLACES + "hidden-dim = 64\nnum-heads = 2\n", "--model-size", "base")
+    assert (found.hidden_dim, found.num_heads) == (512, 8)
 
 
 def test_a_size_that_is_none_names_the_nearest(parse, capsys):

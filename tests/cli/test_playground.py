@@ -49,13 +49,16 @@ def test_opens_a_page_until_it_is_interrupted(saved, capsys, monkeypatch):
 
     monkeypatch.setattr("keras_encdec.playground.open_playground", open_playground)
     monkeypatch.setattr("keras_encdec.cli.playground.ended", Ended)
-    options = ["--port", "7861", "--queue", "3", "--host", "0.0.0.0"]
+    with socket.socket() as free:
+        free.bind(("0.0.0.0", 0))
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--queue", "3", "--host", "0.0.0.0"]
     assert main(["playground", str(saved), *options]) == 130
     assert not page.is_open
     (model,) = opened.pop("models")
     assert model.max_length == 4
     assert opened.pop("names") == (f"{saved.parent.name}/saved",)
-    listening = {"host": "0.0.0.0", "port": 7861}
+    listening = {"host": "0.0.0.0", "port": port}
     assert opened == {**listening, "queue_size": 3, "share": False}
     printed = capsys.readouterr().out.splitlines()
     assert printed == [

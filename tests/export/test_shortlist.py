@@ -43,6 +43,15 @@ def test_a_graph_finds_the_candidates_that_python_finds(shortlist, rows, width):
         np.testing.assert_array_equal(ids[row], expected["candidates"][others])
 
 
+def test_a_search_that_wants_more_ids_than_there_are_has_the_last_one_again():
+    shortlist = Shortlist(np.array([[3], [4], [5], [-1], [3], [4]]), [2], 6)
+    model = EncoderDecoder(6, 16, 32, 2, 1)
+    graph = InGraph(Generator(model, shortlist=shortlist), shortlist)
+    ids, allowed = graph.of_sources(tf.constant([[0, 1]]), 8)
+    assert ids.numpy().tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
+    assert allowed.numpy().tolist() == [[False, False, True, False, True, *[False] * 3]]
+
+
 @pytest.mark.slow
 def test_a_shortlist_is_in_the_graph(tmp_path):
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 700)))

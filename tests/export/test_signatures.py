@@ -53,6 +53,21 @@ def test_those_that_search_alike_share_a_function(text_to_text):
     assert len(signatures._searches) == 1
 
 
+def test_rows_have_options_of_their_own_however_many_they_are(text_to_text):
+    signatures = Signatures(text_to_text, 6, BeamSampler(2), jit=False)
+    sample = signatures.functions(["sample"])["sample"]
+    rows = 40  # So many that rows would leave the loop.
+    answers = sample(
+        tf.constant(["abc"] * rows),
+        tf.range(rows),
+        tf.constant([0.0, 1.0] * (rows // 2)),
+        tf.zeros(rows, "int32"),
+        tf.ones(rows),
+    )["text"].numpy()
+    assert {*answers[::2]} == {text_to_text(["abc"])[0].encode()}
+    assert len({*answers[1::2]}) > 5
+
+
 @dataclasses.dataclass(frozen=True)
 class Unlikely(Sampler):
     """Takes a token that is not the likeliest, of which its name says nothing."""

@@ -102,8 +102,8 @@ class Sampler:
         """Whether rows that have ended may leave the loop, and others go on alone.
 
         Then all tensors of a state but scalars have a row for each source, or as many
-        for each in turn, and the cache those of the model. A sampler that begins with a
-        state of its own says so itself.
+        for each in turn, and the cache those of the model; the sampler itself has no
+        tensors of rows. One that begins with a state of its own says so itself.
         """
         return self.draws_by_row and type(self).start is Sampler.start
 

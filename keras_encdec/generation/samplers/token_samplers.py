@@ -131,9 +131,9 @@ class TopKSampler(RandomSampler):
 
     def truncate(self, logits: Tensor) -> Tensor:
         """Returns the logits with -inf below the kth largest."""
-        # Where it is not known, a shortlist has as many.
-        size = logits.shape[-1] or self.k
-        largest = top_k(logits, min(self.k, size))[0]
+        size = logits.shape[-1]  # None of a shortlist within a graph.
+        k = ops.minimum(self.k, ops.shape(logits)[-1]) if size is None else self.k
+        largest = top_k(logits, k if size is None else min(k, size))[0]
         return ops.where(logits < largest[:, -1:], -float("inf"), logits)
 
 
@@ -285,6 +285,11 @@ class PerRowSampler(Sampler):
     temperature: Tensor
     k: Tensor
     p: Tensor
+
+    @property
+    def rows_may_leave(self) -> bool:
+        """False: the options are those of all rows."""
+        return False
 
     def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """Returns the ids picked, `(R,)`, int32."""
