@@ -138,6 +138,11 @@ def learn_subwords(
         print(learn_subwords(["one", "two"], 1000).vocabulary_size)
         ```
     """
+    if texts and not any(text.strip() for text in texts):
+        raise ValueError(
+            f"Subwords are learned from texts; received {len(texts):,}, all of them "
+            "blank. Give others."
+        )
     tokenizer = SentencePieceTokenizer.train(
         texts,
         vocabulary_size,

@@ -51,6 +51,12 @@ def test_two_tokenizers_make_two_tables_even_if_equal():
 
 
 @pytest.mark.once
+def test_blank_texts_have_no_subwords():
+    with pytest.raises(ValueError, match="received 2, all of them blank"):
+        make_tokenizer("sentencepiece", ["", "  "])
+
+
+@pytest.mark.once
 def test_words_may_be_continued():
     tokenizer = make_tokenizer("word", ["pul@@ ley"], continuation="@@")
     assert tokenizer.decode(tokenizer.encode(["pul@@ ley"])).numpy() == [b"pulley"]

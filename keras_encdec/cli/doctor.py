@@ -24,8 +24,8 @@ EXTRAS = {
     "ctranslate2": "export --format ctranslate2",
     "onnx": "export --format onnx",
     "openvino": "export --format openvino",
-    "litert": "to run what export --format litert writes",
-    "byte-level-bpe": "to learn --tokenizer byte-level-bpe",
+    "litert": "running what export --format litert writes",
+    "byte-level-bpe": "learning --tokenizer byte-level-bpe",
     "serving": "gRPC, and export --warm-up",
 }
 # What processes of their own print: which is slow, and may fail.

@@ -286,6 +286,7 @@ def _export_saved_model(
     from keras_encdec.printing import tell
     from keras_encdec.text import read_sources
 
+    tell("Building the graphs, which a process without Keras then proves: a minute ...")
     folder = export_saved_model(
         text_to_text,
         _version_folder(path, version),
