@@ -114,6 +114,9 @@ class RunFolder:
     def recover(self) -> None:
         """Puts in order what a kill left half done."""
         recover(self.best)
+        # Those of any batch: a training that goes on seldom writes at the same one.
+        for left in sorted(self.checkpoints.glob(".epoch-*.part")):
+            recover(left.with_name(left.name[1:].rsplit(".", 2)[0]))
         if (self.path / MOVING).is_dir():
             self._move_back()
         elif not any(self.position):

@@ -23,7 +23,6 @@ from keras_encdec.backend import (
     in_first_alone,
     inner_optimizer,
     own_random_state,
-    process_index,
     random_state_of_all,
     set_random_state,
     share_variables,
@@ -51,8 +50,9 @@ class Checkpoints(keras.callbacks.Callback):
     minutes if asked for; and after SIGTERM in a block of `termination_kept`, when the
     batch is done. A training goes on from there likewise, with data that begin
     `batches_done` batches later. For those by time it does not wait: their state is
-    copied, and written while it goes on. If that fails, the next checkpoint, or the
-    end, raises the error.
+    copied, and written while it goes on. If that fails, the next one raises the error,
+    or the end: that of an epoch when its own is written. After SIGTERM, or if another
+    error ends the training, a warning tells of it.
 
     Of processes that share a training the first one writes and reads, the random
     numbers of all of them too, and calls `save_best`; SIGTERM in any of them ends all.
@@ -187,6 +187,7 @@ class Checkpoints(keras.callbacks.Callback):
             ValueError: If the checkpoint is of another model or optimizer or of a later
                 version, or none of those that are there can be read.
         """
+        self._tell_failure()  # What is still being written may be the last.
         self._knows = True
         variables = _state(model)
         found = from_first(lambda: self._restored(variables))
@@ -251,6 +252,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Makes sure that no other training is written over."""
+        self._tell_failure()
         if not self._knows and from_first(lambda: positions_in(self.folder)):
             raise ValueError(
                 "A training goes on from the checkpoints in its folder, or has a "
@@ -279,10 +281,13 @@ class Checkpoints(keras.callbacks.Callback):
                 self._restore_metrics()
         done = self._first + batch
         ends, is_due = any_process(termination_came(), self._is_due())
-        if batch and (ends or is_due):
-            self._write(self._epoch, done, waits=ends)
         if ends:
-            raise Terminated
+            with self.settled():
+                if batch:
+                    self._write(self._epoch, done)
+                raise Terminated
+        if batch and is_due:
+            self._write(self._epoch, done, waits=False)
         # What is left of an epoch Keras cannot be told; but after its last batch to
         # stop. `on_epoch_end` tells it to go on.
         if self._first and done == self.params["steps"] - 1:
@@ -318,6 +323,7 @@ class Checkpoints(keras.callbacks.Callback):
         if self.save_best is not None and self.best_epoch == epoch:
             in_first_alone(self.save_best)()
         self._write(epoch + 1)
+        self._wait()
         if self._first and self.model.stop_training == _REST_IS_DONE:
             self.model.stop_training = False
         if self.is_over:
@@ -325,15 +331,38 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Waits for what is still being written."""
-        self._background.wait()
+        self._wait()
 
     @contextlib.contextmanager
     def settled(self) -> Iterator[None]:
-        """Waits for what is still being written, however a block ends."""
+        """Waits for what is still being written, however a block ends.
+
+        Raises:
+            Exception: If that failed. Where the block raises another, that is raised,
+                and a warning tells of this one.
+        """
         try:
             yield
-        finally:
-            self._background.settle()
+        except BaseException:
+            self._tell_failure()
+            raise
+        self._background.wait()
+
+    def _wait(self) -> None:
+        """Waits, and raises the error of what was written, in all processes."""
+        from_first(self._background.wait)
+
+    def _tell_failure(self) -> None:
+        """Waits, and warns of the error of what was written."""
+        try:
+            self._background.wait()
+        except Exception as error:
+            warnings.warn(
+                f"A checkpoint within an epoch could not be written in "
+                f"{str(self.folder)!r} ({type(error).__name__}: {error}). Those before "
+                "it are as they were.",
+                stacklevel=3,
+            )
 
     def _write(self, epochs: int, batches: int = 0, *, waits: bool = True) -> None:
         """Writes a checkpoint after some epochs and some batches of the next.
@@ -345,13 +374,16 @@ class Checkpoints(keras.callbacks.Callback):
                 until its state is copied.
         """
         random = random_state_of_all()
-        if process_index() == 0:
-            self._background.wait()
+
+        def write() -> None:
+            self._background.settle()
             written = self._path(epochs, batches), *self._copied(batches, random)
-            if waits:
+            if waits:  # Also after one that failed: its error is raised later.
                 self._write_file(*written)
             else:
                 self._background.begin(lambda: self._write_file(*written))
+
+        from_first(write)  # If it fails, no process waits for the first.
         if not batches:
             self._random = own_random_state(random)
         self._knows, self._written_at = True, time.monotonic()

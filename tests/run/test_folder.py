@@ -185,6 +185,27 @@ def test_one_training_holds_a_folder(tmp_path):
             folder.check_place()
 
 
+def test_what_killed_writers_left_of_checkpoints_is_removed(tmp_path):
+    names = [
+        ".epoch-00001-batch-0000004.safetensors.0123abcd.part",
+        ".epoch-00001-batch-0000009.safetensors.89abcdef.part",
+        ".epoch-00001.safetensors.mine.part",
+        "epoch-00001.safetensors",
+    ]
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+    for name in names:
+        (folder.checkpoints / name).touch()
+    with folder.held():
+        found = sorted(path.name for path in folder.checkpoints.iterdir())
+        assert found == names[2:]
+        writing = folder.checkpoints / names[0]
+        writing.touch()
+        with pytest.raises(BlockingIOError), RunFolder(tmp_path).held():
+            pass
+        assert writing.exists(), "it is being written"
+
+
 def test_a_kill_after_the_first_epoch_does_not(overwritten):
     folder, _ = overwritten
     (folder.path / "checkpoints").mkdir()

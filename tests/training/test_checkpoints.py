@@ -1,5 +1,7 @@
 """Going on exactly after an interruption, the best epoch, and means of weights."""
 
+import contextlib
+import errno
 import functools
 import itertools
 import json
@@ -286,6 +288,112 @@ def test_a_checkpoint_by_time_that_fails_is_told_by_the_next(tmp_path, last):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.fixture
+def full_once(monkeypatch):
+    """Gives a function after which the disk is full in one of the writes, by number."""
+    save_file = safetensors.numpy.save_file
+
+    def fails_at(number):
+        numbers = itertools.count()
+
+        def save(*args):
+            if next(numbers) == number:
+                raise OSError(errno.ENOSPC, "full")
+            save_file(*args)
+
+        monkeypatch.setattr("keras_encdec.training.checkpoints.save_file", save)
+
+    return fails_at
+
+
+@pytest.mark.once
+def test_one_that_fails_costs_not_that_of_a_termination(tmp_path, terminate, full_once):
+    full_once(0)
+    checkpoints = Checkpoints(tmp_path, monitor="loss", minutes=1e-9)
+    with pytest.raises(Terminated), termination_kept():
+        with pytest.warns(UserWarning, match="could not be written.*OSError.*full"):
+            fit_eagerly(checkpoints, [AtBatch(1, terminate), checkpoints])
+    names = [path.name for path in tmp_path.iterdir()]
+    assert names == ["epoch-00000-batch-0000002.safetensors"]
+
+
+@pytest.mark.once
+def test_one_that_fails_costs_not_that_of_the_epoch(tmp_path, full_once):
+    full_once(2)  # That before the last batch.
+    checkpoints = Checkpoints(tmp_path, monitor="loss", minutes=1e-9)
+    with pytest.raises(OSError, match="full"):
+        fit_eagerly(checkpoints, [checkpoints])
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-00001.safetensors"]
+    assert Checkpoints(tmp_path, monitor="loss").restore(dense()[0]) == 1
+
+
+@pytest.mark.once
+def test_one_that_fails_is_told_beside_another_error(tmp_path, full_once):
+    options = {"monitor": "loss", "minutes": 1e-9}
+
+    def killed(checkpoints):
+        full_once(0)
+        fit_eagerly(checkpoints, [AtBatch(1, throw), checkpoints])
+
+    def throw():
+        raise Killed
+
+    checkpoints = Checkpoints(tmp_path, **options)
+    with pytest.raises(Killed), pytest.warns(UserWarning, match="OSError.*full"):
+        with checkpoints.settled():
+            killed(checkpoints)
+    with pytest.raises(OSError, match="full"), checkpoints.settled():
+        with pytest.raises(Killed):
+            killed(checkpoints)
+    with pytest.raises(Killed):
+        killed(checkpoints)
+    with pytest.warns(UserWarning, match="OSError.*full"):
+        assert checkpoints.restore(dense()[0]) == 0
+
+
+@pytest.mark.once
+def test_restores_what_was_still_being_written(tmp_path, monkeypatch):
+    may_write, save_file = threading.Event(), safetensors.numpy.save_file
+
+    def saved_later(*args):
+        assert may_write.wait(60)
+        save_file(*args)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_encdec.training.checkpoints.save_file", saved_later)
+    checkpoints = Checkpoints(tmp_path, monitor="loss", minutes=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        fit_eagerly(checkpoints, [AtBatch(1, interrupt), checkpoints])
+    threading.Timer(0.1, may_write.set).start()
+    assert checkpoints.restore(dense()[0]) == 0 and checkpoints.batches_done == 1
+
+
+@pytest.mark.once
+def test_the_first_process_tells_the_others_of_what_it_cannot_write(
+    tmp_path, monkeypatch, full_once
+):
+    told = []
+
+    class First:  # Of two.
+        index = staticmethod(lambda: 0)
+        alone = contextlib.nullcontext
+        gathered = staticmethod(lambda value: [value, value])
+        of_first = told.append
+
+    full_once(0)
+    model, _ = dense()
+    checkpoints = Checkpoints(tmp_path, monitor="loss")
+    checkpoints.set_model(model)
+    monkeypatch.setattr("keras_encdec.backend.processes._engine", First)
+    with pytest.raises(OSError, match="full"):
+        checkpoints.on_epoch_end(0, {"loss": 1.0})
+    assert [type(error) for _, error in told] == [OSError]
+    checkpoints.on_epoch_end(0, {"loss": 1.0})
+    assert [error for _, error in told[1:]] == [None, None]
 
 
 @pytest.mark.once
