@@ -18,7 +18,7 @@ from keras_encdec.saved_parts import ASIDE, MOVING, RECORD_FILE, require_place_o
 from keras_encdec.text import SentencePieceTokenizer
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training.adaptation import has_lora, save_adapter
-from keras_encdec.training.checkpoints import checkpoints_in, positions_in
+from keras_encdec.training.checkpoint_files import checkpoints_in, positions_in
 
 LOG_FILE = "log.csv"
 OPTIONS_FILE = "options.toml"

@@ -8,7 +8,8 @@ import keras
 
 from keras_encdec.annotations import AnyPath, KerasModel
 from keras_encdec.backend import assign, inner_optimizer
-from keras_encdec.training.checkpoints import numbered, read_checkpoint
+from keras_encdec.training.checkpoint_files import read_checkpoint
+from keras_encdec.training.checkpoints import numbered
 
 
 @contextlib.contextmanager
