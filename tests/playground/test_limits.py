@@ -1,6 +1,9 @@
 """A page fetches nothing and takes no files for whoever reaches it, mounted or not."""
 
+import asyncio
+import gc
 import json
+import warnings
 
 import pytest
 
@@ -34,6 +37,12 @@ def visitor(request, text_to_text):
     app = gradio.mount_gradio_app(FastAPI(), page, request.param, **page_options())
     with TestClient(app) as client:
         yield client, request.param.rstrip("/")
+    # Gradio leaves loops open, of which Python would warn later.
+    del client, app, page
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.set_event_loop(None)
+        gc.collect()
 
 
 @pytest.mark.parametrize(
