@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import numbers
 import pathlib
 import time
 from collections.abc import Sequence
@@ -102,8 +103,8 @@ def write_report(
         ImportError: If matplotlib is missing.
         OSError: If the file cannot be written.
         TypeError: If texts are a single one.
-        ValueError: If the numbers of texts differ, or there are none, or `timed` is
-            below 0.
+        ValueError: If the numbers of texts differ, or there are none, or `timed` is no
+            integer of at least 0.
 
     Example:
         ```python
@@ -117,6 +118,11 @@ def write_report(
     """
     check_evaluation(sources, references, hypotheses)
     require_number(0, float("inf"), timed=timed)
+    if not isinstance(timed, numbers.Integral):
+        raise ValueError(
+            f"timed must be an integer of at least 0; received timed={timed!r}. Give "
+            "the number of texts to measure the speed on, or 0."
+        )
     with new_file(path) as file:
         if hypotheses is None:
             hypotheses = text_to_text(sources)

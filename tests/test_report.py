@@ -129,6 +129,7 @@ def test_what_cannot_be_told_leaves_the_page_that_was_there(text_to_text, tmp_pa
     path.write_text("old")
     with pytest.raises(ValueError, match="one of each"):
         write_report(text_to_text, ["1"], ["one"], path, hypotheses=["x", "y"])
-    with pytest.raises(ValueError, match="timed"):
-        write_report(text_to_text, ["1"], ["one"], path, timed=-1)
+    for timed in (-1, 1.5, True):
+        with pytest.raises(ValueError, match="timed"):
+            write_report(text_to_text, ["1"], ["one"], path, timed=timed)
     assert path.read_text() == "old"

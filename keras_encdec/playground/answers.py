@@ -198,6 +198,11 @@ class Answerer:
                 f"At most {MOST_PHRASES} phrases can be asked for here; received "
                 f"{len(phrases)}. Leave some out."
             )
+        if (length := sum(map(len, phrases))) > MOST_CHARACTERS:
+            raise ValueError(
+                f"Phrases have at most {MOST_CHARACTERS:,} characters together here; "
+                f"received {length:,}. Shorten them, or leave some out."
+            )
         tokenizer = self.text_to_text.target_tokenizer
         rows = []
         for phrase in phrases:
@@ -205,7 +210,7 @@ class Answerer:
             row = row[len(tokenizer.prefix_ids) : len(row) - len(tokenizer.suffix_ids)]
             unknown = unknown_tokens(tokenizer, [phrase])
             if not row or unknown.count:
-                lacks = ", ".join(map(repr, unknown.examples)) or "a word"
+                lacks = ", ".join(f"{x!r:.40}" for x in unknown.examples) or "a word"
                 raise ValueError(
                     "A phrase that must appear is made of the model's target tokens; "
                     f"received {phrase!r:.80}, and {lacks} is not among them. "

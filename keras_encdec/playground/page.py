@@ -16,6 +16,7 @@ from keras_encdec.playground.answers import (
     Request,
 )
 from keras_encdec.playground.drawing import SCRIPT, STYLE, draw_answer, draw_error
+from keras_encdec.playground.limits import RefuseFiles, require_plain
 from keras_encdec.text_to_text import TextToText
 
 # Gradio's, which may not be there.
@@ -78,30 +79,30 @@ def open_playground(
             open_playground(TextToText.load(folder))
         ```
     """
-    require_positive(queue_size=queue_size)
-    page = make_page(*models, names=names)
-    # One at a time, for each may take all cores.
-    page.queue(max_size=queue_size, default_concurrency_limit=1)
+    page = make_page(*models, names=names, queue_size=queue_size)
     page.launch(
         server_name=host,
         server_port=port,
         share=share,
         prevent_thread_lock=True,
         quiet=True,
-        footer_links=[],
-        run_history=False,
-        max_file_size="1kb",  # No part of the page takes files.
-        **_looks(),
+        **page_options(),
     )
     return page
 
 
-def make_page(*models: TextToText, names: tuple[str, ...] | None = None) -> Page:
+def make_page(
+    *models: TextToText, names: tuple[str, ...] | None = None, queue_size: int = 16
+) -> Page:
     """Returns the page, which does not run yet, to be put into an app of one's own.
+
+    Mount it with `page_options`: without these Gradio fetches addresses and takes files
+    for whoever reaches it.
 
     Args:
         *models: As in `open_playground`.
         names: Likewise.
+        queue_size: Likewise.
 
     Returns:
         A `gradio.Blocks`.
@@ -113,14 +114,16 @@ def make_page(*models: TextToText, names: tuple[str, ...] | None = None) -> Page
     Example:
         ```python
         from keras_encdec import TextToText
-        from keras_encdec.playground.page import make_page
+        from keras_encdec.playground.page import make_page, page_options
 
         def mounted(app, folder):
             import gradio
 
-            return gradio.mount_gradio_app(app, make_page(TextToText.load(folder)), "/")
+            page = make_page(TextToText.load(folder))
+            return gradio.mount_gradio_app(app, page, "/", **page_options())
         ```
     """
+    require_positive(queue_size=queue_size)
     if not 1 <= len(models) <= 2 or (names is not None and len(names) != len(models)):
         raise ValueError(
             "A playground is of one model, or of two side by side, each with its name "
@@ -180,7 +183,52 @@ def make_page(*models: TextToText, names: tuple[str, ...] | None = None) -> Page
             api_visibility="private",
         )
         stop.click(None, cancels=[running], api_visibility="private")
+    # One at a time, for each may take all cores.
+    page.queue(max_size=queue_size, default_concurrency_limit=1)
+    validate_inputs = page.validate_inputs
+
+    def validate_plain(block_fn: Any, inputs: list[Any]) -> None:
+        require_plain(inputs)
+        validate_inputs(block_fn, inputs)
+
+    # Gradio asks before it reads anything, and fetches the files among what it reads.
+    page.validate_inputs = validate_plain
     return page
+
+
+def page_options() -> dict[str, Any]:
+    """Returns what Gradio must be told of the page when it is launched or mounted.
+
+    Returns:
+        Arguments of `gradio.mount_gradio_app` and `gradio.Blocks.launch`, by name: its
+        looks, nothing kept of what was asked, and 403 where files would be fetched or
+        taken.
+
+    Raises:
+        ImportError: As in `open_playground`.
+
+    Example:
+        ```python
+        from keras_encdec.playground.page import page_options
+
+        def launched(page):
+            page.launch(**page_options())
+        ```
+    """
+    gr = _gradio()
+    from starlette.middleware import Middleware
+
+    return {
+        "footer_links": [],
+        "run_history": False,
+        "max_file_size": "1kb",
+        "app_kwargs": {"middleware": [Middleware(RefuseFiles)]},
+        # Those that the reader's system has; none is loaded.
+        "theme": gr.themes.Default(
+            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ),
+        "css": _CSS,
+    }
 
 
 def _options(gr: Any, models: tuple[TextToText, ...], most: int) -> dict[str, Any]:
@@ -203,6 +251,7 @@ def _options(gr: Any, models: tuple[TextToText, ...], most: int) -> dict[str, An
         label="Phrases that must appear, a line each",
         lines=2,
         max_lines=6,
+        max_length=MOST_CHARACTERS,
         elem_id="phrases",
     )
 
@@ -287,16 +336,6 @@ def _request(text: str, given: dict[str, Any]) -> Request:
 
 def _about(name: str, model: TextToText) -> str:
     return f"**{name}**: {', '.join(sizes_of(model)[:1])}, {model.sampler!r}"
-
-
-def _looks() -> dict[str, Any]:
-    gr = _gradio()
-    # By default Gradio asks others for fonts.
-    fonts = {
-        "font": ["system-ui", "sans-serif"],
-        "font_mono": ["ui-monospace", "monospace"],
-    }
-    return {"theme": gr.themes.Default(**fonts), "css": _CSS}
 
 
 def _gradio() -> Any:

@@ -162,6 +162,8 @@ def test_a_model_that_does_not_tell_where_it_looks_answers_all_the_same(text_to_
         ({"phrases": (" ",)}, "received ' '"),
         ({"phrases": ("eins",) * (MOST_PHRASES + 1)}, "At most 16 phrases"),
         ({"phrases": ("eins zwei drei vier",)}, "max_length=4"),
+        ({"phrases": ("eins " * 500,) * 3}, "at most 5,000 .* together here.* 7,500"),
+        ({"phrases": ("x" * 4000,)}, r"received 'x{79}, and 'x{39} is not among"),
         ({"max_length": 5}, "at most that of the model, 4; received 5"),
         ({"max_length": 0}, "max_length must be a positive"),
         ({"number": 0}, "number must be a positive"),

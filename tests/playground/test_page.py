@@ -20,7 +20,13 @@ from keras_encdec import (
     open_playground,
 )
 from keras_encdec.playground.answers import MOST_CHARACTERS
-from keras_encdec.playground.page import _NAMES, _default, _request, _taken_by
+from keras_encdec.playground.limits import RefuseFiles
+from keras_encdec.playground.page import (
+    _NAMES,
+    _default,
+    _request,
+    _taken_by,
+)
 
 pytestmark = [
     pytest.mark.once,
@@ -221,6 +227,8 @@ def test_listens_at_the_loopback_one_at_a_time_with_no_link_and_no_upload(
     page = open_playground(text_to_text, queue_size=3)
     assert launched["server_name"] == "127.0.0.1" and launched["share"] is False
     assert launched["max_file_size"] == "1kb" and launched["prevent_thread_lock"]
+    (middleware,) = launched["app_kwargs"]["middleware"]
+    assert middleware.cls is RefuseFiles
     assert page._queue.max_size == 3 and page._queue.default_concurrency_limit == 1
     assert not page.analytics_enabled
     (text,) = [x for x in page.blocks.values() if getattr(x, "elem_id", "") == "text"]
