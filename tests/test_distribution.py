@@ -103,7 +103,7 @@ def test_a_layout_needs_an_axis_for_models():
 
 
 # Interrupted, killed and gone on with, by as many processes and by one.
-PROCESSES = """
+BEGIN_PROCESSES = """
 import os
 import signal
 import sys
@@ -119,46 +119,9 @@ from keras_encdec.interrupts import Terminated
 
 folder, rank = sys.argv[1], int(sys.argv[2])
 steps.STEPS_BEFORE_RECORD = 4
-words = [x * (1 + i % 5) for i, x in enumerate("abcdefghijklmnopqrstuvwxyzabc")]
-sizes = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
-tokenizer = ByteTokenizer()
+"""
 
-
-def built(seed=0, dropout=0.0):
-    keras.utils.set_random_seed(seed)
-    return build(tokenizer, tokenizer, max_length=8, dropout=dropout, **sizes)
-
-
-def trained(name=None, callbacks=(), dropout=0.0, **options):
-    text_to_text = built(dropout=dropout)
-    options = {"epochs": 2, "batch_tokens": 48, "num_shapes": 1, **options}
-    logs = train(
-        *(text_to_text, words, words),
-        validation=(words[:3], words[:3]),
-        folder=None if name is None else f"{folder}/{name}",
-        callbacks=callbacks,
-        verbose=0,
-        learning_rate=1e-2,
-        **options,
-    )
-    assert text_to_text(words[:2], max_length=4)
-    # A key's bias changes no attention: what moves it is rounding.
-    weights = [
-        keras.ops.convert_to_numpy(x)
-        for x in text_to_text.model.weights
-        if not x.path.endswith("key/bias")
-    ]
-    return logs, weights
-
-
-def check_same(found, expected, name):
-    for logs, others in zip(found[0], expected[0], strict=True):
-        assert logs.keys() == others.keys()
-        for key, value in others.items():
-            np.testing.assert_allclose(logs[key], value, 1e-5, 1e-5, err_msg=key)
-    for one, other in zip(found[1], expected[1], strict=True):
-        np.testing.assert_allclose(one, other, 1e-5, 1e-5, err_msg=name)
-
+PROCESSES = """
 
 class Signalled(keras.callbacks.Callback):
     # The second process is sent a signal within the second epoch.
@@ -227,8 +190,10 @@ for name in ("fewer", "killed"):
 @pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() != "torch", reason="PyTorch's processes")
 def test_two_processes_train_as_one_does(load_test_module, tmp_path):
-    run_both = load_test_module("two_processes.py").run_both
-    (status, said), (other, _) = run_both(PROCESSES, tmp_path)
+    two_processes = load_test_module("two_processes.py")
+    program = BEGIN_PROCESSES + two_processes.TRAINING + PROCESSES
+    run_both = two_processes.run_both
+    (status, said), (other, _) = run_both(program, tmp_path)
     assert status == 0, said
     assert other == -9, "the second process is killed"
     names = {x.name for x in tmp_path.iterdir()}

@@ -8,6 +8,50 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Of programs that train in a `folder`, behind what they import: a training, and whether
+# two of them came to the same.
+TRAINING = """
+words = [x * (1 + i % 5) for i, x in enumerate("abcdefghijklmnopqrstuvwxyzabc")]
+sizes = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
+tokenizer = ByteTokenizer()
+
+
+def built(seed=0, dropout=0.0):
+    keras.utils.set_random_seed(seed)
+    return build(tokenizer, tokenizer, max_length=8, dropout=dropout, **sizes)
+
+
+def trained(name=None, callbacks=(), dropout=0.0, **options):
+    text_to_text = built(dropout=dropout)
+    options = {"epochs": 2, "batch_tokens": 48, "num_shapes": 1, **options}
+    logs = train(
+        *(text_to_text, words, words),
+        validation=(words[:3], words[:3]),
+        folder=None if name is None else f"{folder}/{name}",
+        callbacks=callbacks,
+        verbose=0,
+        learning_rate=1e-2,
+        **options,
+    )
+    assert text_to_text(words[:2], max_length=4)
+    # A key's bias changes no attention: what moves it is rounding.
+    weights = [
+        keras.ops.convert_to_numpy(x)
+        for x in text_to_text.model.weights
+        if not x.path.endswith("key/bias")
+    ]
+    return logs, weights
+
+
+def check_same(found, expected, name):
+    for logs, others in zip(found[0], expected[0], strict=True):
+        assert logs.keys() == others.keys()
+        for key, value in others.items():
+            np.testing.assert_allclose(logs[key], value, 1e-5, 1e-5, err_msg=key)
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(one, other, 1e-5, 1e-5, err_msg=name)
+"""
+
 
 def run_both(program, *arguments):
     """Runs a program twice, with its rank as the last argument.
@@ -55,7 +99,7 @@ def check_both(program, *arguments):
 
 
 def run_alone(program, *arguments):
-    """Runs a program once, which is to succeed."""
+    """Runs a program once, which is to succeed; returns what it printed."""
     child = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         cwd=ROOT,
@@ -63,3 +107,4 @@ def run_alone(program, *arguments):
         text=True,
     )
     assert child.returncode == 0, child.stderr[-3000:]
+    return child.stdout

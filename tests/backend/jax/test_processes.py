@@ -26,47 +26,6 @@ from keras_encdec.distribution import use_all_devices
 from keras_encdec.interrupts import Terminated
 
 folder, rank = sys.argv[1], int(sys.argv[2])
-words = [x * (1 + i % 5) for i, x in enumerate("abcdefghijklmnopqrstuvwxyzabc")]
-sizes = {"hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2, "num_layers": 1}
-tokenizer = ByteTokenizer()
-
-
-def built(seed=0, dropout=0.0):
-    keras.utils.set_random_seed(seed)
-    return build(tokenizer, tokenizer, max_length=8, dropout=dropout, **sizes)
-
-
-def trained(name=None, callbacks=(), dropout=0.0, **options):
-    text_to_text = built(dropout=dropout)
-    options = {"epochs": 2, "batch_tokens": 48, "num_shapes": 1, **options}
-    logs = train(
-        *(text_to_text, words, words),
-        validation=(words[:3], words[:3]),
-        folder=None if name is None else f"{folder}/{name}",
-        callbacks=callbacks,
-        verbose=0,
-        learning_rate=1e-2,
-        **options,
-    )
-    assert text_to_text(words[:2], max_length=4)
-    # A key's bias changes no attention: what moves it is rounding.
-    weights = [
-        keras.ops.convert_to_numpy(x)
-        for x in text_to_text.model.weights
-        if not x.path.endswith("key/bias")
-    ]
-    return logs, weights
-
-
-def check_same(found, expected, name):
-    for logs, others in zip(found[0], expected[0], strict=True):
-        assert logs.keys() == others.keys()
-        for key, value in others.items():
-            np.testing.assert_allclose(logs[key], value, 1e-5, 1e-5, err_msg=key)
-    for one, other in zip(found[1], expected[1], strict=True):
-        np.testing.assert_allclose(one, other, 1e-5, 1e-5, err_msg=name)
-
-
 ALL = {"accumulate": 2, "clip_norm": 0.1, "ema": 0.9, "weight_decay": 0.1}
 """
 
@@ -162,10 +121,11 @@ def test_two_processes_train_as_one_does(load_test_module, tmp_path, monkeypatch
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     two_processes = load_test_module("two_processes.py")
-    two_processes.check_both(BEGIN + EXCHANGE, tmp_path)
+    begin = BEGIN + two_processes.TRAINING
+    two_processes.check_both(begin + EXCHANGE, tmp_path)
     names = {"whole", "again", "fewer"}
     assert {x.name for x in tmp_path.iterdir()} == {*names, "compiled"}
-    two_processes.run_alone(BEGIN + ALONE, tmp_path, 0)
+    two_processes.run_alone(begin + ALONE, tmp_path, 0)
     for name in names:
         lines = (tmp_path / name / "log.csv").read_text().splitlines()
         assert [x.split(",")[0] for x in lines] == ["epoch", "1", "2"]

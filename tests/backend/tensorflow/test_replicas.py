@@ -1,13 +1,9 @@
 """Two replicas of a MirroredStrategy against one device, on the same batches."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import pytest
-
-ROOT = Path(__file__).resolve().parents[3]
 
 PROGRAM = """
 import contextlib
@@ -198,23 +194,13 @@ pytestmark = [
 ]
 
 
-def run(program, *arguments):
-    child = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert child.returncode == 0, child.stderr[-3000:]
-    return child.stdout
-
-
-def test_replicas_have_the_losses_of_one_device_by_every_objective():
+def test_replicas_have_the_losses_of_one_device_by_every_objective(load_test_module):
+    run = load_test_module("two_processes.py").run_alone
     names = ["projected", "plain", "sum", "r_drop", "r_drop_shares", "teacher"]
     assert run(PROGRAM, *names).count("is that of one device") == len(names)
 
 
-def test_a_training_of_all_devices_goes_on_to_the_bit(tmp_path):
-    run(TRAINED, tmp_path)
+def test_a_training_of_all_devices_goes_on_to_the_bit(load_test_module, tmp_path):
+    load_test_module("two_processes.py").run_alone(TRAINED, tmp_path)
     folders = sorted(x.name for x in Path(tmp_path).iterdir())
     assert folders == ["again", "one", "several", "whole"]
