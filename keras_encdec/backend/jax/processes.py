@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_encdec.annotations import Tensor
+from keras_encdec.backend.jax import lifelines
 
 # Of Keras: the address of the first process, how many there are, which one this is.
 VARIABLES = [
@@ -22,19 +23,23 @@ VARIABLES = [
 ]
 
 _joined = False
+_lifelines: lifelines.Lifelines | None = None
 
 
 def join() -> None:
     """Joins other processes, if variables of the environment tell of them, or JAX."""
     import jax
 
-    global _joined
+    global _joined, _lifelines
     if _joined:
         return
     there = any(name in os.environ for name in VARIABLES)
     if there and not jax.distributed.is_initialized():
         keras.distribution.initialize()
     _joined = jax.distributed.is_initialized() and jax.process_count() > 1
+    if _joined:
+        host = os.environ.get(VARIABLES[0], "").split(",")[0].rsplit(":", 1)[0] or None
+        _lifelines = lifelines.begin(jax.process_index(), host, gathered)
     if _joined and jax.process_index() > 0:
         keras.config.disable_interactive_logging()
 
@@ -43,7 +48,15 @@ def leave() -> None:
     """Has this process be alone from now on; JAX itself stays where it is."""
     global _joined
     _joined = False
+    if _lifelines is not None:
+        _lifelines.leave()
     keras.distribution.set_distribution(None)
+
+
+def fail(error: BaseException) -> None:
+    """Ends the other processes, for this one has failed."""
+    if _lifelines is not None:
+        _lifelines.fail(error)
 
 
 def count() -> int:
