@@ -54,6 +54,8 @@ def check_same(found, expected, name):
 
 # Behind it: what goes wrong in one process of a training.
 FAILING = """
+import time
+
 
 class Signalled(keras.callbacks.Callback):
     # The second process is sent a signal within the second epoch.
@@ -66,6 +68,7 @@ class Signalled(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if (rank, self.epoch, batch) == (1, 1, 1):
+            print("killed at", time.time(), flush=True)
             os.kill(os.getpid(), self.number)
 
 

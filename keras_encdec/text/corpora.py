@@ -101,7 +101,10 @@ class FlatPairs:
         """Returns the numbers of ids of each source and target, int32 `(N, 2)`."""
         lengths = np.empty((len(self), 2), "int32")
         for place, side in enumerate(SIDES):
-            lengths[:, place] = np.diff(self._ends[side], prepend=0)
+            ends, out = self._ends[side], lengths[:, place]
+            out[:1] = ends[:1]
+            # Without another array of them, for there may be many.
+            np.subtract(ends[1:], ends[:-1], out=out[1:], casting="same_kind")
         return lengths
 
     def ids(self, side: str, rows: Sequence[int]) -> list[np.ndarray]:

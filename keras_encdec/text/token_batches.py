@@ -143,7 +143,10 @@ class TokenBatches:
                 zip(SIDES, tokenizers, strict=True)
             )
         ]
+        del stored
         lengths = np.stack([side.lengths for side in self._sides], axis=1)  # (B, 2)
+        for place, side in enumerate(self._sides):
+            side.lengths = lengths[:, place]  # Once, for there may be many.
         self.lengths = lengths
         self.cut = tuple(side.cut for side in self._sides)
         if lengths.max() > batch_tokens:
@@ -317,7 +320,7 @@ class TokenBatches:
             if self.shuffle:
                 members = random.permutation(members)
             shape = self._numbers[bucket], self.shapes[bucket][0]
-            rows = np.full(shape, -1)
+            rows = np.full(shape, -1, "int32")
             rows.flat[: len(members)] = members
             batches += [(bucket, batch) for batch in rows]
         if self.shuffle:
@@ -362,7 +365,7 @@ class _Side:
     def padded(self, rows: Any, length: int, number: int) -> Any:
         """Ids `(B, length)` of some rows in a pass, -1 for one of padding."""
         padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
-        real = rows[rows >= 0]
+        real = rows[rows >= 0].astype("int64")
         whole = self._pairs.ids(self._name, real)
         drawn = whole if self._draws is None else self._draws(whole, real, number)
         for place, (some, usual) in enumerate(zip(drawn, whole, strict=True)):
