@@ -53,7 +53,6 @@ from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing
 from keras_encdec.backend.processes import (
     any_process,
     assign,
-    fail_alone,
     from_first,
     gathered,
     in_first_alone,
@@ -92,7 +91,6 @@ __all__ = [
     "divides_steps",
     "draw_unset",
     "drop_out",
-    "fail_alone",
     "first_of_largest",
     "first_true",
     "from_first",

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import keras
 
 from keras_encdec.backend.jax import processes as jax_processes
-from keras_encdec.backend.jax.lifelines import OF_ALL
 from keras_encdec.backend.torch import processes as torch_processes
 
 T = TypeVar("T")
@@ -98,13 +97,12 @@ def from_first(function: Callable[[], T]) -> T:
     if engine.index() > 0:
         result, error = engine.of_first(None)
         if error is not None:
-            raise _noted(error)
+            raise error
         return result
     try:
         result = _called_alone(engine, function)
     except Exception as error:
         engine.of_first((None, _portable(error)))
-        _noted(error)
         raise
     engine.of_first((result, None))
     return result
@@ -119,30 +117,6 @@ def _called_alone(engine: Any, function: Callable[[], T]) -> T:
             return function()
     finally:
         _within_first = False
-
-
-def _noted(error: Exception) -> Exception:
-    """An error that all processes raise."""
-    vars(error)[OF_ALL] = True
-    return error
-
-
-def fail_alone(error: BaseException) -> None:
-    """Has the other processes end too, if an error is this one's alone.
-
-    Args:
-        error: What ends this process; those that `from_first` raised end all anyway.
-
-    Example:
-        ```python
-        from keras_encdec.backend import fail_alone
-
-        fail_alone(OSError("the disk is full"))  # There are no others.
-        ```
-    """
-    engine = _engine()
-    if engine is not None and OF_ALL not in vars(error):
-        engine.fail(error)
 
 
 def _portable(error: Exception) -> Exception:

@@ -10,7 +10,6 @@ import numpy as np
 from keras_encdec.annotations import KerasModel
 from keras_encdec.backend import (
     assign,
-    fail_alone,
     from_first,
     in_first_alone,
     process_count,
@@ -35,7 +34,7 @@ def best_in_the_end(
     """Leaves the best weights in a model, however its training ends, and says so.
 
     An interrupt waits in the block for `check_interrupt`. Of processes that share a
-    training all end together.
+    training all end together, but of what only one of them knows.
 
     Args:
         place: The `RunFolder` of the training.
@@ -56,9 +55,7 @@ def best_in_the_end(
     except BaseException as error:
         together = isinstance(error, KeyboardInterrupt | Terminated | DivergenceError)
         if process_count() > 1 and not together:
-            # The others may know nothing of it, and this one exchanges no more.
-            fail_alone(error)
-            raise
+            raise  # The others know nothing of it, and exchange no more with this one.
         done, batches = from_first(lambda: place.position)
         if not (done or batches):
             is_back = from_first(place.withdraw)

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend.jax import lifelines
 
 # Of Keras: the address of the first process, how many there are, which one this is.
 VARIABLES = [
@@ -22,41 +21,47 @@ VARIABLES = [
     for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 ]
 
+# Seconds without a sign of life after which JAX ends those that wait for a dead process,
+# and for which one waits for the others at its end; JAX's own are 100 and 300.
+_PATIENCE = 20
+
 _joined = False
-_lifelines: lifelines.Lifelines | None = None
 
 
 def join() -> None:
     """Joins other processes, if variables of the environment tell of them, or JAX."""
     import jax
 
-    global _joined, _lifelines
+    global _joined
     if _joined:
         return
     there = any(name in os.environ for name in VARIABLES)
     if there and not jax.distributed.is_initialized():
-        keras.distribution.initialize()
+        _initialize()
     _joined = jax.distributed.is_initialized() and jax.process_count() > 1
-    if _joined:
-        host = os.environ.get(VARIABLES[0], "").split(",")[0].rsplit(":", 1)[0] or None
-        _lifelines = lifelines.begin(jax.process_index(), host, gathered)
     if _joined and jax.process_index() > 0:
         keras.config.disable_interactive_logging()
+
+
+def _initialize() -> None:
+    # As `keras.distribution.initialize`, which knows of no patience.
+    import jax
+
+    addresses, processes, index = (os.environ.get(name) for name in VARIABLES)
+    jax.distributed.initialize(
+        addresses.split(",")[0] if addresses else None,
+        int(processes) if processes else None,
+        int(index) if index else None,
+        heartbeat_timeout_seconds=_PATIENCE,
+        shutdown_timeout_seconds=_PATIENCE,
+    )
 
 
 def leave() -> None:
     """Has this process be alone from now on; JAX itself stays where it is."""
     global _joined
     _joined = False
-    if _lifelines is not None:
-        _lifelines.leave()
     keras.distribution.set_distribution(None)
-
-
-def fail(error: BaseException) -> None:
-    """Ends the other processes, for this one has failed."""
-    if _lifelines is not None:
-        _lifelines.fail(error)
 
 
 def count() -> int:

@@ -71,10 +71,6 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def fail(error: BaseException) -> None:
-    """Does nothing: what waits for a process that ends is told by its connection."""
-
-
 def count() -> int:
     """Returns the number of processes that have joined; 1 before `join`."""
     import torch
