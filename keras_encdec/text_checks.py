@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from keras_encdec.annotations import KerasModel, Text
 from keras_encdec.protocol import facts_of
 from keras_encdec.text import Tokenizer
@@ -44,7 +46,7 @@ def check_lengths(
     largest = facts.max_source_length if side == "source" else facts.max_length
     if largest is None:
         return
-    places = [i for i, n in enumerate(lengths) if n > largest]
+    places = np.flatnonzero(np.asarray(lengths) > largest).tolist()
     if places:
         more = f", and in {len(places) - 1:,} more" if places[1:] else ""
         place, total = first + places[0] + 1, first + len(lengths)

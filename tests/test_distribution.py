@@ -111,7 +111,7 @@ import sys
 import keras
 import numpy as np
 
-from keras_encdec import ByteTokenizer, build, train
+from keras_encdec import ByteTokenizer, TextToText, build, train
 from keras_encdec.backend import process_count, process_index
 from keras_encdec.backend.torch import processes, steps
 from keras_encdec.distribution import use_all_devices
@@ -122,20 +122,6 @@ steps.STEPS_BEFORE_RECORD = 4
 """
 
 PROCESSES = """
-
-class Signalled(keras.callbacks.Callback):
-    # The second process is sent a signal within the second epoch.
-    def __init__(self, number):
-        super().__init__()
-        self.number, self.epoch = number, 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (process_index(), self.epoch, batch) == (1, 1, 1):
-            os.kill(os.getpid(), self.number)
-
 
 def terminated(*args, **options):
     try:
@@ -175,6 +161,7 @@ for left, right in zip(again[1], whole[1], strict=True):
     np.testing.assert_array_equal(left, right)
 
 terminated("fewer", **WAYS["all"])
+fails_with_a_full_disk("full", **WAYS["all"])
 try:
     trained("killed", [Signalled(signal.SIGKILL)], **WAYS["all"])
 except RuntimeError as error:
@@ -182,7 +169,7 @@ except RuntimeError as error:
 else:
     raise AssertionError("the others go on")
 processes.leave()
-for name in ("fewer", "killed"):
+for name in ("fewer", "full", "killed"):
     check_same(trained(name, **WAYS["all"]), one["all"], name)
 """
 
@@ -191,13 +178,14 @@ for name in ("fewer", "killed"):
 @pytest.mark.skipif(keras.config.backend() != "torch", reason="PyTorch's processes")
 def test_two_processes_train_as_one_does(load_test_module, tmp_path):
     two_processes = load_test_module("two_processes.py")
-    program = BEGIN_PROCESSES + two_processes.TRAINING + PROCESSES
+    program = BEGIN_PROCESSES + two_processes.TRAINING + two_processes.FAILING
+    program += PROCESSES
     run_both = two_processes.run_both
     (status, said), (other, _) = run_both(program, tmp_path)
     assert status == 0, said
     assert other == -9, "the second process is killed"
     names = {x.name for x in tmp_path.iterdir()}
-    assert names == {"whole", "again", "fewer", "killed"}
+    assert names == {"whole", "again", "fewer", "full", "killed"}
     for name in names:
         lines = (tmp_path / name / "log.csv").read_text().splitlines()
         assert [x.split(",")[0] for x in lines] == ["epoch", "1", "2"]

@@ -52,6 +52,48 @@ def check_same(found, expected, name):
         np.testing.assert_allclose(one, other, 1e-5, 1e-5, err_msg=name)
 """
 
+# Behind it: what goes wrong in one process of a training.
+FAILING = """
+import time
+
+
+class Signalled(keras.callbacks.Callback):
+    # The second process is sent a signal within the second epoch.
+    def __init__(self, number):
+        super().__init__()
+        self.number, self.epoch = number, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (rank, self.epoch, batch) == (1, 1, 1):
+            print("killed at", time.time(), flush=True)
+            os.kill(os.getpid(), self.number)
+
+
+def fails_with_a_full_disk(name, **options):
+    # The best model of the second epoch cannot be written by the first process.
+    save, left = TextToText.save, [1]
+
+    def full(self, *args, **kwargs):
+        if left.pop():
+            left.append(0)
+            return save(self, *args, **kwargs)
+        left.append(0)
+        raise OSError(28, "No space left on device")
+
+    TextToText.save = full
+    try:
+        trained(name, **options)
+    except OSError as error:
+        assert "No space left on device" in str(error), error
+    else:
+        raise AssertionError("the disk was not full")
+    finally:
+        TextToText.save = save
+"""
+
 
 def run_both(program, *arguments):
     """Runs a program twice, with its rank as the last argument.

@@ -15,6 +15,8 @@ from keras_encdec.backend.torch import processes as torch_processes
 
 T = TypeVar("T")
 
+_within_first = False  # What the first process alone does, others waiting.
+
 
 def _engine() -> Any:
     """What exchanges, or None where a process is alone."""
@@ -90,7 +92,7 @@ def from_first(function: Callable[[], T]) -> T:
         ```
     """
     engine = _engine()
-    if engine is None:
+    if engine is None or _within_first:
         return function()
     if engine.index() > 0:
         result, error = engine.of_first(None)
@@ -98,13 +100,23 @@ def from_first(function: Callable[[], T]) -> T:
             raise error
         return result
     try:
-        with engine.alone():
-            result = function()
+        result = _called_alone(engine, function)
     except Exception as error:
         engine.of_first((None, _portable(error)))
         raise
     engine.of_first((result, None))
     return result
+
+
+def _called_alone(engine: Any, function: Callable[[], T]) -> T:
+    """Calls a function in the first process, which then asks the others nothing."""
+    global _within_first
+    _within_first = True
+    try:
+        with engine.alone():
+            return function()
+    finally:
+        _within_first = False
 
 
 def _portable(error: Exception) -> Exception:
@@ -119,8 +131,10 @@ def _portable(error: Exception) -> Exception:
 def in_first_alone(method: Callable[..., T]) -> Callable[..., T | None]:
     """Has a function do nothing, and return None, in all processes but the first.
 
+    They wait for it; what it raises is raised in all of them.
+
     Args:
-        method: The function.
+        method: The function, which all of them call.
 
     Example:
         ```python
@@ -132,13 +146,10 @@ def in_first_alone(method: Callable[..., T]) -> Callable[..., T | None]:
 
     @functools.wraps(method)
     def called(*args: Any, **kwargs: Any) -> T | None:
-        engine = _engine()
-        if engine is None:
-            return method(*args, **kwargs)
-        if engine.index() > 0:
-            return None
-        with engine.alone():
-            return method(*args, **kwargs)
+        found: list[T] = []
+        # What it returns may be large, and is not sent.
+        from_first(lambda: found.append(method(*args, **kwargs)))
+        return found[0] if found else None
 
     return called
 

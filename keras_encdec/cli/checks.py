@@ -119,8 +119,7 @@ def check_train(
     vocabulary = {name: options.pop(name) for name in VOCABULARY_OPTIONS}
     sizes = {name: options.pop(name) for name in MODEL_OPTIONS}
     if corpus is not None:
-        refused: dict[str, Any] = {"target": target, "sampling": options["sampling"]}
-        refused |= {"tag": tag, "both_directions": both_directions}
+        refused = {"target": target, "tag": tag, "both_directions": both_directions}
         _check_with_corpus(refused, given)
     if both_directions is not None:
         _check_both_directions(both_directions, initial, vocabulary)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from keras_encdec.annotations import AnyPath
-from keras_encdec.backend import in_first_alone, process_index
+from keras_encdec.backend import from_first, in_first_alone
 from keras_encdec.files import check_format, new_file, recover
 from keras_encdec.lock import held
 from keras_encdec.run.record import DEFAULTS, changes_of, other_parts
@@ -93,23 +93,19 @@ class RunFolder:
         Raises:
             BlockingIOError: If another process trains in it.
         """
-        if process_index() > 0:
+        with contextlib.ExitStack() as stack:
+            from_first(lambda: self._take(stack))
             yield self
-            return
+
+    def _take(self, stack: contextlib.ExitStack) -> None:
         recover(self.path)
         missing = [x for x in (self.path, *self.path.parents) if not x.exists()]
-        try:
-            with contextlib.ExitStack() as stack:
-                if missing:
-                    self.path.mkdir(parents=True, exist_ok=True)
-                if self.path.is_dir():
-                    stack.enter_context(held(self.path))
-                    self.recover()
-                yield self
-        finally:
-            for folder in missing:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+        stack.callback(_remove_empty, missing)
+        if missing:
+            self.path.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir():
+            stack.enter_context(held(self.path))
+            self.recover()
 
     def recover(self) -> None:
         """Puts in order what a kill left half done."""
@@ -304,6 +300,12 @@ class RunFolder:
             "recipe": record,
             **digests,
         }
+
+
+def _remove_empty(folders: Sequence[pathlib.Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _damaged(path: AnyPath, reason: Exception | str) -> ValueError:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+_CHUNK = 2**20
+
 
 def buckets_of(
     lengths: np.ndarray, batch_tokens: int, num_shapes: int
@@ -30,11 +32,11 @@ def buckets_of(
     """
     # Rows of the same two lengths are never parted: how many there are is enough.
     width = int(lengths[:, 1].max()) + 1
-    found, kind_of, counts = np.unique(
-        lengths[:, 0].astype("int64") * width + lengths[:, 1],
-        return_inverse=True,
-        return_counts=True,
-    )
+    small = (int(lengths[:, 0].max()) + 1) * width < 2**31
+    kind_of = lengths[:, 0].astype("int32" if small else "int64")
+    kind_of *= width
+    kind_of += lengths[:, 1]
+    found, counts = np.unique(kind_of, return_counts=True)
     kinds = np.stack(np.divmod(found, width), axis=1)
     buckets: list[Any] = [np.arange(len(kinds))]
     sides: list[tuple[int, ...]] = [()]  # By which each was parted, one after another.
@@ -52,7 +54,10 @@ def buckets_of(
     bucket_of_kind = np.empty(len(kinds), "int32")
     for number, bucket in enumerate(buckets):
         bucket_of_kind[bucket] = number
-    bucket_of = bucket_of_kind[kind_of]
+    bucket_of = np.empty(len(lengths), "int32")
+    for first in range(0, len(lengths), _CHUNK):  # Places in `found` take more memory.
+        some = slice(first, first + _CHUNK)
+        bucket_of[some] = bucket_of_kind[np.searchsorted(found, kind_of[some])]
     members = []
     for number, parted in enumerate(sides):
         rows = np.flatnonzero(bucket_of == number).astype("int32")

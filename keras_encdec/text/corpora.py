@@ -1,9 +1,9 @@
-"""Pairs of texts as ids on disk, of which a training holds but the lengths."""
+"""Pairs of texts as ids: one behind the other, in memory or mapped from disk."""
 
 import hashlib
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import keras
@@ -64,7 +64,64 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Corpus:
+def dtype_of_ids(*tokenizers: Tokenizer) -> str:
+    """Returns the smallest NumPy type, little-endian, that holds all their ids."""
+    size = max(tokenizer.vocabulary_size for tokenizer in tokenizers)
+    return "<u2" if size <= 2**16 else "<i4"
+
+
+class FlatPairs:
+    """Pairs of ids one behind the other, with the places where they end.
+
+    Args:
+        ids: For `"source"` and `"target"` all ids of that side, an integer array.
+        ends: For each the places behind the last id of each pair, int64 `(N,)`.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_encdec.text.corpora import FlatPairs
+
+        sides = {"source": np.array([4, 5, 2, 6, 2]), "target": np.array([7, 2, 2])}
+        ends = {"source": np.array([3, 5]), "target": np.array([2, 3])}
+        pairs = FlatPairs(sides, ends)
+        print(pairs.lengths(), pairs.ids("source", [1]))
+        ```
+    """
+
+    def __init__(
+        self, ids: Mapping[str, np.ndarray], ends: Mapping[str, np.ndarray]
+    ) -> None:
+        self._ids, self._ends = ids, ends
+
+    def __len__(self) -> int:
+        return len(self._ends[SIDES[0]])
+
+    def lengths(self) -> np.ndarray:
+        """Returns the numbers of ids of each source and target, int32 `(N, 2)`."""
+        lengths = np.empty((len(self), 2), "int32")
+        for place, side in enumerate(SIDES):
+            ends, out = self._ends[side], lengths[:, place]
+            out[:1] = ends[:1]
+            # Without another array of them, for there may be many.
+            np.subtract(ends[1:], ends[:-1], out=out[1:], casting="same_kind")
+        return lengths
+
+    def ids(self, side: str, rows: Sequence[int]) -> list[np.ndarray]:
+        """Returns the ids of some pairs.
+
+        Args:
+            side: `"source"` or `"target"`.
+            rows: The numbers of the pairs, from 0 on.
+
+        Returns:
+            A list of arrays.
+        """
+        ends, ids = self._ends[side], self._ids[side]
+        return [ids[ends[row - 1] if row else 0 : ends[row]] for row in rows]
+
+
+class Corpus(FlatPairs):
     """Pairs of texts as ids in a folder, mapped into memory and not read at once.
 
     Args:
@@ -106,12 +163,11 @@ class Corpus:
         check_format(facts["format"], path)
         self.digest: str = facts["digest"]
         self._tokenizers: dict[str, str] = facts["tokenizers"]
-        self._size: int = facts["pairs"]
-        self._ends, self._ids = {}, {}
+        ids, ends = {}, {}
         for side in SIDES:
-            ends = self._mapped(f"{side}.ends", "<i8", self._size)
-            self._ends[side] = ends
-            self._ids[side] = self._mapped(f"{side}.ids", facts["dtype"], ends[-1])
+            ends[side] = self._mapped(f"{side}.ends", "<i8", facts["pairs"])
+            ids[side] = self._mapped(f"{side}.ids", facts["dtype"], ends[side][-1])
+        super().__init__(ids, ends)
 
     def _mapped(self, name: str, dtype: str, size: int) -> np.ndarray:
         path = self.folder / name
@@ -151,26 +207,3 @@ class Corpus:
                     f"{str(self.folder)!r}, whose {side}s are of another. Encode the "
                     "texts with the model's own, such as its run's `source.model`."
                 )
-
-    def __len__(self) -> int:
-        return self._size
-
-    def lengths(self) -> np.ndarray:
-        """Returns the numbers of ids of each source and target, int32 `(N, 2)`."""
-        lengths = np.empty((self._size, 2), "int32")
-        for place, side in enumerate(SIDES):
-            lengths[:, place] = np.diff(self._ends[side], prepend=0)
-        return lengths
-
-    def ids(self, side: str, rows: Sequence[int]) -> list[np.ndarray]:
-        """Returns the ids of some pairs.
-
-        Args:
-            side: `"source"` or `"target"`.
-            rows: The numbers of the pairs, from 0 on.
-
-        Returns:
-            A list of arrays.
-        """
-        ends, ids = self._ends[side], self._ids[side]
-        return [ids[ends[row - 1] if row else 0 : ends[row]] for row in rows]

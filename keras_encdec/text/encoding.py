@@ -1,4 +1,4 @@
-"""Texts to a corpus of ids on disk, in one pass and in little memory."""
+"""Texts to pairs of ids, on disk or in memory, in one pass and in little memory."""
 
 import concurrent.futures
 import contextlib
@@ -13,11 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from keras_encdec.annotations import AnyPath
+from keras_encdec.annotations import AnyPath, Texts
 from keras_encdec.files import FORMAT, new_file, recover, require_place_of_folder
 from keras_encdec.lock import held
-from keras_encdec.text.corpora import DESCRIPTION, SIDES, tokenizer_digest
-from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.corpora import (
+    DESCRIPTION,
+    SIDES,
+    FlatPairs,
+    dtype_of_ids,
+    tokenizer_digest,
+)
+from keras_encdec.text.interface import Tokenizer, as_bytes, require_several_texts
 from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 
 # Pairs that are read, encoded and written at a time; the digest depends on it.
@@ -105,6 +111,51 @@ def encode_corpus(
     return counts
 
 
+def encode_in_memory(
+    sources: Texts,
+    targets: Texts,
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+) -> FlatPairs:
+    """Returns pairs of texts as ids, in as few bytes as a corpus has on disk.
+
+    Args:
+        sources: The source texts.
+        targets: The target texts, as many.
+        source_tokenizer: A `Tokenizer`.
+        target_tokenizer: A `Tokenizer`; it may be the same.
+
+    Raises:
+        TypeError: If the texts are not strings.
+
+    Example:
+        ```python
+        from keras_encdec import ByteTokenizer
+        from keras_encdec.text.encoding import encode_in_memory
+
+        tokenizer = ByteTokenizer()
+        pairs = encode_in_memory(["one"], ["eno"], tokenizer, tokenizer)
+        print(pairs.ids("target", [0]))
+        ```
+    """
+    tokenizers = source_tokenizer, target_tokenizer
+    dtype, ids, ends = dtype_of_ids(*tokenizers), {}, {}
+    for side, texts, tokenizer in zip(
+        SIDES, (sources, targets), tokenizers, strict=True
+    ):
+        require_several_texts(texts=texts)
+        remaining = iter(texts.numpy() if hasattr(texts, "numpy") else texts)
+        parts, numbers, done = [], [], 0
+        while some := list(itertools.islice(remaining, _CHUNK)):
+            part, lengths = _encoded(tokenizer, as_bytes(some, first=done))
+            parts.append(part.astype(dtype))
+            numbers.append(lengths)
+            done += len(some)
+        ids[side] = np.concatenate(parts)
+        ends[side] = np.cumsum(np.concatenate(numbers), dtype="<i8")
+    return FlatPairs(ids, ends)
+
+
 def _chunks(pairs: Iterator[Any], most: int | None = None) -> Iterator[list[Any]]:
     """Yields lists of the sources and targets of pairs, of all or so many."""
     pairs = itertools.islice(pairs, most)
@@ -112,7 +163,7 @@ def _chunks(pairs: Iterator[Any], most: int | None = None) -> Iterator[list[Any]
         yield [list(side) for side in zip(*chunk, strict=True)]
 
 
-def _encoded(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _encoded(tokenizer: Tokenizer, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
     """The ids of texts one behind the other, and the numbers of them."""
     ids = tokenizer.encode(texts)
     return ids.values.numpy(), ids.row_lengths().numpy()
@@ -129,8 +180,7 @@ class _Writer:
     ) -> None:
         self.folder, self.filters = folder, filters
         self._tokenizers = tokenizers
-        size = max(tokenizer.vocabulary_size for tokenizer in tokenizers)
-        self.dtype = "<u2" if size <= 2**16 else "<i4"
+        self.dtype = dtype_of_ids(*tokenizers)
         settings = json.dumps([[*map(tokenizer_digest, tokenizers)], filters])
         self._settings = hashlib.sha256(settings.encode()).hexdigest()
         self.counts = dict.fromkeys(

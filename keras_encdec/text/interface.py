@@ -226,6 +226,39 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
             "model."
         )
 
+    def sample_ids(
+        self, ids: Sequence[Any], *, alpha: float, seeds: Sequence[int]
+    ) -> list[list[int]]:
+        """Draws other subwords for texts that are ids already.
+
+        Here they are decoded, and drawn by `sample`, text by text. Ids that `encode`
+        would not give again, such as those of a text that was normalized in ways that
+        do not repeat, stay as they are: nothing is lost.
+
+        Args:
+            ids: Rows of ids as `encode` gives them, whole; lists or arrays.
+            alpha: As in `sample`.
+            seeds: A 32-bit int for each row, by which its draw is the same in any
+                company.
+
+        Returns:
+            As many lists of ids.
+
+        Raises:
+            NotImplementedError: If the tokenizer has one way to split a text.
+        """
+        rows = [list(map(int, row)) for row in ids]
+        texts = self.decode(rows).numpy()
+        drawn = [
+            self.sample([text], alpha=alpha, seed=seed).to_list()[0]
+            for text, seed in zip(texts, seeds, strict=True)
+        ]
+        again = self.encode(texts).to_list()
+        return [
+            new if usual == row else row
+            for row, usual, new in zip(rows, again, drawn, strict=True)
+        ]
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, here the special ids."""
         return {
@@ -283,11 +316,11 @@ def require_several_texts(**batches: Any) -> None:
             )
 
 
-def as_bytes(texts: Texts) -> list[bytes]:
-    """Checks an iterable of `str` or `bytes`; returns a list of `bytes`."""
+def as_bytes(texts: Texts, first: int = 0) -> list[bytes]:
+    """Checks `str` or `bytes`, numbered from `first` on; returns a list of `bytes`."""
     require_several_texts(texts=texts)
     encoded = []
-    for index, text in enumerate(texts):
+    for index, text in enumerate(texts, first):
         if isinstance(text, str):
             # A lone surrogate becomes bytes that are not UTF-8, unknown but no error.
             text = text.encode("utf-8", "surrogatepass")

@@ -273,18 +273,60 @@ class SentencePieceTokenizer(Tokenizer):
         Reference:
             Kudo 2018, Subword Regularization; Provilkov et al. 2020, BPE-Dropout.
         """
+        vocabulary = self._to_draw_from(alpha)
+        generator = random.Random(seed)
+        rows = [
+            vocabulary.draw(ids, alpha, generator)
+            for ids in self._to_ids(as_string_tensor(texts)).to_list()
+        ]
+        return self._enclosed(tf.ragged.constant(rows, tf.int32, ragged_rank=1))
+
+    def sample_ids(
+        self, ids: Sequence[Any], *, alpha: float, seeds: Sequence[int]
+    ) -> list[list[int]]:
+        """Draws other subwords for texts that are ids already.
+
+        No text is needed, nor is any of it lost: the pieces of the ids are what it was
+        normalized to. Special ids, unknown ones, bytes and symbols that a user defined
+        stay as they are, as they do in `sample`.
+
+        Args:
+            ids: Rows of ids as `encode` gives them, whole; lists or arrays.
+            alpha: As in `sample`.
+            seeds: An int for each row, by which its draw is the same in any company.
+
+        Returns:
+            As many lists of ids.
+
+        Raises:
+            ValueError: As in `sample`.
+
+        Example:
+            ```python
+            from keras_encdec.text import SentencePieceTokenizer
+
+            texts = ["a cat sat", "a hat sat"]
+            tokenizer = SentencePieceTokenizer.train(texts, 14, model_type="bpe")
+            ids = tokenizer.encode(["a cat"] * 3).to_list()
+            print(tokenizer.sample_ids(ids, alpha=0.5, seeds=[0, 1, 2]))
+            ```
+        """
+        vocabulary = self._to_draw_from(alpha)
+        return [
+            vocabulary.draw(map(int, row), alpha, random.Random(seed))
+            for row, seed in zip(ids, seeds, strict=True)
+        ]
+
+    def _to_draw_from(self, alpha: float) -> "_Vocabulary":
         if not 0 <= alpha <= 1:
             raise ValueError(
                 f"alpha must lie between 0 and 1; received {alpha}. Start with 0.1."
             )
         if self._vocabulary is None:
-            self._vocabulary = _Vocabulary(self._proto, self.unknown_id)
-        generator = random.Random(seed)
-        rows = [
-            self._vocabulary.draw(ids, alpha, generator)
-            for ids in self._to_ids(as_string_tensor(texts)).to_list()
-        ]
-        return self._enclosed(tf.ragged.constant(rows, tf.int32, ragged_rank=1))
+            # The splitting model knows what stays whole, such as sentinels.
+            proto = self._splitting_proto(self._proto)
+            self._vocabulary = _Vocabulary(proto, self.unknown_id)
+        return self._vocabulary
 
     def _to_ids(self, texts: Tensor) -> Tensor:
         return self._model.tokenize(texts)
@@ -375,7 +417,7 @@ class _Vocabulary:
             )
         self._unknown_id = unknown_id
         self._split: Any = ways[kind]
-        self._pieces = [piece.piece for piece in model.pieces]
+        self._pieces = {i: piece.piece for i, piece in enumerate(model.pieces)}
         # Bytes, unknown letters and what a user defined stay as they are.
         self._ids = {
             piece.piece: number
@@ -387,7 +429,8 @@ class _Vocabulary:
     def draw(self, ids: Any, alpha: float, generator: Any) -> Any:
         """Other ids for the same text."""
         drawn = []
-        usual = [(number, self._pieces[number]) for number in ids]
+        # Special ids may stand above the pieces.
+        usual = [(number, self._pieces.get(number, "")) for number in ids]
         for varies, run in itertools.groupby(usual, lambda item: item[1] in self._ids):
             if varies:
                 text = "".join(piece for _, piece in run)

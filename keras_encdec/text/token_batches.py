@@ -3,13 +3,14 @@
 Legend of shapes: B rows, S source, T target.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_encdec.annotations import Tensor, Texts
+from keras_encdec.annotations import Texts
 from keras_encdec.backend import import_tensorflow
 from keras_encdec.text.buckets import buckets_of
 from keras_encdec.text.corpora import SIDES, PairsOfIds
@@ -17,17 +18,15 @@ from keras_encdec.text.dataset import (
     check_pairs,
     check_tokenizers,
     prefetched,
-    shortened,
     teacher_forcing,
 )
+from keras_encdec.text.draws import Draws
+from keras_encdec.text.encoding import encode_in_memory
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.noise import Noise, with_noise
 
 tf = import_tensorflow()
 
-# How many times subwords are drawn to see how long a text becomes. After three a
-# twelfth of the draws of BPE-dropout at 0.1 are longer still, after one a fifth.
-_ROOM_DRAWS = 3
 # Which random numbers of a batch are those of noise; 0 and 1 are of its two sides.
 _OF_NOISE = 2
 
@@ -58,9 +57,10 @@ class TokenBatches:
             included; None for no limit. A longer text is cut and keeps these.
         max_target_length: The same for the labels.
         shuffle: Whether pairs change batches, and batches places, from pass to pass.
-        sampling: None, or how strongly to draw other subwords for a text each time it
-            comes, the `alpha` of `SentencePieceTokenizer.sample`. A draw longer than
-            its bucket gives way to the usual subwords.
+        sampling: None, or how strongly to draw other subwords for a text, or for ids,
+            in each pass, the `alpha` of `SentencePieceTokenizer.sample`. Pairs get room
+            in batches for draws that are longer than the usual subwords; the few that
+            are longer still give way to these.
         noise: What is done to the ids of each source, between its prefix and suffix,
             each time it comes: `MaskTokens`, `DeleteTokens`, `InfillSpans`,
             `ShuffleTokens`, or other functions `(ids, random) -> ids`, one after
@@ -69,17 +69,20 @@ class TokenBatches:
 
     Attributes:
         lengths: The number of tokens of each source and target, cut as `ids` are, an
-            array `(N, 2)`; of drawn subwords the most in a few draws.
+            array `(N, 2)`; of drawn subwords the room for them.
         cut: The numbers of sources and of targets that were too long, and are cut.
         shapes: The rows, source and target lengths of the batches of each bucket.
-        tokens: The numbers of source and of target tokens in a pass, without noise.
+        tokens: The numbers of source and of target tokens in a pass, without noise; of
+            drawn subwords about that.
         padding: The share of padding in a pass.
 
     Raises:
+        NotImplementedError: If subwords are to be drawn, and a tokenizer has one way to
+            split a text.
         TypeError: If the texts are not strings.
-        ValueError: If the numbers of sources and targets differ, there are none,
-            subwords are to be drawn of what is ids, a size is not positive, the target
-            tokenizer ends no text, or a text alone has more than `batch_tokens` tokens.
+        ValueError: If the numbers of sources and targets differ, there are none, a size
+            is not positive, the target tokenizer ends no text, or a text alone has more
+            than `batch_tokens` tokens.
 
     Example:
         ```python
@@ -114,12 +117,6 @@ class TokenBatches:
         pairs = sources if isinstance(sources, PairsOfIds) and targets is None else None
         if pairs is None or len(pairs) == 0:
             check_pairs(sources, targets if pairs is None else [])
-        elif sampling is not None:
-            raise ValueError(
-                "Other subwords are drawn of texts; received sampling="
-                f"{sampling} and pairs of ids, {pairs!r:.80}. Give texts, or leave "
-                "`sampling` out."
-            )
         sizes = {"batch_tokens": batch_tokens, "num_shapes": num_shapes}
         for name, size in sizes.items():
             if size < 1:
@@ -132,18 +129,24 @@ class TokenBatches:
         self.sampling = sampling
         self.noise = tuple(noise)
         self.seed = seed
-        limits = max_source_length, max_target_length
-        self._sides: list[Any] = []
         if pairs is None:
-            for place, texts in enumerate((sources, targets)):
-                side = tokenizers[place], limits[place], sampling, [seed, place]
-                self._sides.append(_Side(texts, *side))
-        else:
-            stored = pairs.lengths()
-            for place, name in enumerate(SIDES):
-                sized = stored[:, place], tokenizers[place], limits[place]
-                self._sides.append(_StoredSide(pairs, name, *sized))
+            pairs = encode_in_memory(sources, targets, *tokenizers)
+        limits = max_source_length, max_target_length
+        stored = pairs.lengths()
+        self._sides = [
+            _Side(
+                *(pairs, name, stored[:, place], tokenizer, limits[place]),
+                batch_tokens,
+                None if sampling is None else Draws(tokenizer, sampling, [seed, place]),
+            )
+            for place, (name, tokenizer) in enumerate(
+                zip(SIDES, tokenizers, strict=True)
+            )
+        ]
+        del stored
         lengths = np.stack([side.lengths for side in self._sides], axis=1)  # (B, 2)
+        for place, side in enumerate(self._sides):
+            side.lengths = lengths[:, place]  # Once, for there may be many.
         self.lengths = lengths
         self.cut = tuple(side.cut for side in self._sides)
         if lengths.max() > batch_tokens:
@@ -168,11 +171,11 @@ class TokenBatches:
         padded = sum(
             n * rows * (source + target) for n, (rows, source, target) in numbered
         )
+        bucket_of = np.empty(len(lengths), "uint16")
+        for number, members in enumerate(self._buckets):
+            bucket_of[members] = number
         self.tokens = [
-            sum(
-                side.count(members, shape[place])
-                for members, shape in zip(self._buckets, self.shapes, strict=True)
-            )
+            side.tokens(bucket_of, [shape[place] for shape in self.shapes])
             for place, side in enumerate(self._sides, 1)
         ]
         self.padding = 1 - sum(self.tokens) / padded
@@ -260,12 +263,14 @@ class TokenBatches:
 
         Yields:
             The number of tokens and, padding too, that of ids. Where subwords are
-            drawn, tokens are counted by `lengths`.
+            drawn, that of tokens is about that.
         """
+        # Of their room, how much a draw fills.
+        share = self.tokens / self.lengths.sum(axis=0, dtype="int64")
         for bucket, rows in self._plan(first):
             size, source, target = self.shapes[bucket]
-            real = self.lengths[rows[rows >= 0]]
-            yield int(real.sum()), size * (source + target)
+            real = self.lengths[rows[rows >= 0]].sum(axis=0)
+            yield round(float(real @ share)), size * (source + target)
 
     def _plan(self, first: int) -> Any:
         """The batches from a number on, without end: a bucket and its rows."""
@@ -287,16 +292,16 @@ class TokenBatches:
             skipped = 0
 
     def _batches(self, first: int, replicas: int) -> Any:
-        for draw, (bucket, rows) in enumerate(self._plan(first), first):
+        for batch, (bucket, rows) in enumerate(self._plan(first), first):
             rows = np.pad(rows, (0, -len(rows) % replicas), constant_values=-1)
             source, labels = (
-                side.padded(rows, length, draw)
+                side.padded(rows, length, batch // len(self))
                 for side, length in zip(
                     self._sides, self.shapes[bucket][1:], strict=True
                 )
             )
             if self.noise:
-                random = np.random.default_rng([self.seed, _OF_NOISE, draw])
+                random = np.random.default_rng([self.seed, _OF_NOISE, batch])
                 tokenizer = self._sides[0].tokenizer
                 source = with_noise(source, tokenizer, self.noise, random)
             target = self._sides[1].tokenizer
@@ -315,7 +320,7 @@ class TokenBatches:
             if self.shuffle:
                 members = random.permutation(members)
             shape = self._numbers[bucket], self.shapes[bucket][0]
-            rows = np.full(shape, -1)
+            rows = np.full(shape, -1, "int32")
             rows.flat[: len(members)] = members
             batches += [(bucket, batch) for batch in rows]
         if self.shuffle:
@@ -324,66 +329,7 @@ class TokenBatches:
 
 
 class _Side:
-    """The texts of one side, and their ids."""
-
-    def __init__(
-        self,
-        texts: Any,
-        tokenizer: Tokenizer,
-        max_length: int | None,
-        sampling: float | None,
-        seed: Any,
-    ) -> None:
-        self.tokenizer = tokenizer
-        self._texts = texts if sampling is not None else None
-        self._max_length = max_length
-        self._sampling = sampling
-        self._seed = seed
-        ids = tokenizer.encode(texts)
-        self.cut = _number_above(ids.row_lengths().numpy(), max_length)
-        self.ids = self._split_rows(ids)
-        self.lengths = np.array([len(row) for row in self.ids])
-        if sampling is not None:
-            drawn = np.array([
-                [len(row) for row in self._draw(range(len(texts)), draw)]
-                for draw in range(_ROOM_DRAWS)
-            ])  # fmt: skip
-            self.lengths = np.maximum(self.lengths, drawn.max(axis=0))
-
-    def count(self, rows: Any, length: int) -> int:
-        """The tokens of rows in a bucket of a length, drawn once where they vary."""
-        if self._sampling is None:
-            return int(self.lengths[rows].sum())
-        padding = self.tokenizer.padding_id
-        return int(np.count_nonzero(self.padded(rows, length, 0) != padding))
-
-    def padded(self, rows: Any, length: int, draw: Any) -> Any:
-        """Ids `(B, length)` of some rows, -1 for one of padding."""
-        padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
-        real = rows[rows >= 0]
-        usual = [self.ids[row] for row in real]
-        drawn = (
-            usual if self._sampling is None else self._draw(real, draw + _ROOM_DRAWS)
-        )
-        for place, (some, others) in enumerate(zip(drawn, usual, strict=True)):
-            ids = some if len(some) <= length else others
-            padded[place, : len(ids)] = ids
-        return padded
-
-    def _draw(self, rows: Any, draw: Any) -> Any:
-        seed = np.random.default_rng([*self._seed, draw]).integers(2**31)
-        texts = [self._texts[row] for row in rows]  # type: ignore[index]
-        ids = self.tokenizer.sample(texts, alpha=self._sampling or 0.0, seed=int(seed))
-        return self._split_rows(ids)
-
-    def _split_rows(self, ids: Tensor) -> Any:
-        if self._max_length is not None:
-            ids = shortened(ids, self.tokenizer, self._max_length)
-        return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])
-
-
-class _StoredSide:
-    """One side of pairs that are ids already."""
+    """One side of pairs of ids."""
 
     def __init__(
         self,
@@ -392,43 +338,60 @@ class _StoredSide:
         lengths: Any,
         tokenizer: Tokenizer,
         max_length: int | None,
+        most: int,
+        draws: Draws | None,
     ) -> None:
         self.tokenizer = tokenizer
         self._pairs, self._name, self._max_length = pairs, name, max_length
-        whole = np.inf if max_length is None else max_length
-        self.cut = _number_above(lengths, max_length)
+        self._draws = draws
+        whole = np.iinfo("int32").max if max_length is None else max_length
+        self.cut = int(np.count_nonzero(lengths > whole))
         self.lengths = np.minimum(lengths, whole).astype("int32")
+        self._whole, self._tokens = whole, int(self.lengths.sum(dtype="int64"))
+        if draws is not None:
+            room = draws.room(functools.partial(pairs.ids, name), lengths)
+            # The usual ids, to which draws give way, always fit.
+            room = np.minimum(room, min(whole, most))
+            self.lengths = np.maximum(self.lengths, room)
         self.ids = _Rows(self)
 
-    def count(self, rows: Any, length: int) -> int:
-        """The tokens of rows."""
-        return int(self.lengths[rows].sum(dtype="int64"))
+    def tokens(self, bucket_of: Any, room: Any) -> int:
+        """The tokens of a pass, where each pair has a bucket, and each bucket room."""
+        if self._draws is None:
+            return self._tokens
+        room = np.array(room)[bucket_of[self._draws.probed]]
+        return round(self._tokens * self._draws.growth(room, self._whole))
 
-    def padded(self, rows: Any, length: int, draw: Any) -> Any:
-        """Ids `(B, length)` of some rows, -1 for one of padding."""
+    def padded(self, rows: Any, length: int, number: int) -> Any:
+        """Ids `(B, length)` of some rows in a pass, -1 for one of padding."""
         padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
-        for place, ids in enumerate(self.read(rows[rows >= 0])):
+        real = rows[rows >= 0].astype("int64")
+        whole = self._pairs.ids(self._name, real)
+        drawn = whole if self._draws is None else self._draws(whole, real, number)
+        for place, (some, usual) in enumerate(zip(drawn, whole, strict=True)):
+            ids = self._shortened(some)
+            if len(ids) > length:
+                ids = self._shortened(usual)
             padded[place, : len(ids)] = ids
         return padded
 
     def read(self, rows: Any) -> Any:
-        """Yields rows cut as `shortened` cuts texts."""
+        """Returns the usual ids of rows, cut."""
+        return map(self._shortened, self._pairs.ids(self._name, rows))
+
+    def _shortened(self, ids: Any) -> Any:
+        """Ids cut as `shortened` cuts texts."""
+        if self._max_length is None or len(ids) <= self._max_length:
+            return ids
         last = len(self.tokenizer.suffix_ids)
-        for ids in self._pairs.ids(self._name, rows):
-            if self._max_length is not None and len(ids) > self._max_length:
-                kept = ids[: self._max_length - last]
-                ids = np.concatenate([kept, ids[len(ids) - last :]])
-            yield ids
-
-
-def _number_above(lengths: Any, most: int | None) -> int:
-    return 0 if most is None else int(np.count_nonzero(lengths > most))
+        kept = ids[: self._max_length - last]
+        return np.concatenate([kept, ids[len(ids) - last :]])
 
 
 class _Rows(Sequence):
     """The ids of a side, read where they are asked for."""
 
-    def __init__(self, side: _StoredSide) -> None:
+    def __init__(self, side: _Side) -> None:
         self._side = side
 
     def __len__(self) -> int:

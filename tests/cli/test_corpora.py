@@ -68,6 +68,7 @@ def test_a_training_goes_on_with_the_corpus(tmp_path, files, vocabulary, run, ea
     small = ["--hidden-dim", 16, "--intermediate-dim", 16, "--num-heads", 2]
     command = ["train", "--num-layers", 1, *small, "--epochs", 1]
     command += ["--corpus", output, "--output", folder]
+    command += ["--sampling", 0.5]
     printed = run(*command).out
     assert "48 pairs; a pass over them is " in printed
     assert "Nothing is left to train" in run(*command).out
@@ -80,7 +81,7 @@ def test_a_training_goes_on_with_the_corpus(tmp_path, files, vocabulary, run, ea
         ([], "received neither"),
         (["--source", "FILE", "--corpus", "CORPUS"], "received both"),
         (["--corpus", "CORPUS", "--tokenizer", "byte"], "--corpus and --tokenizer"),
-        (["--corpus", "CORPUS", "--sampling", "0.1"], "--corpus and --sampling"),
+        (["--corpus", "CORPUS", "--tag", "__de__"], "--corpus and --tag"),
     ],
 )
 def test_a_training_has_texts_or_a_corpus(tmp_path, error_of, more, words):

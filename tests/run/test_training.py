@@ -19,12 +19,15 @@ from keras_encdec.recipe import build
 from keras_encdec.run import RunFolder, train
 from keras_encdec.text import (
     CharacterTokenizer,
+    Corpus,
     DeleteTokens,
     InfillSpans,
     MaskTokens,
+    MixedPairs,
     SentencePieceTokenizer,
     ShuffleTokens,
     TokenBatches,
+    encode_corpus,
 )
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
@@ -172,8 +175,23 @@ def test_goes_on_after_an_interruption_with_the_same_end(tmp_path):
     assert len(train(parts, SOURCES, TARGETS, **options)) == 3
 
 
+def sampled_of_a_mixture(folder):
+    """Corpora, one of them taken three times, and what builds a model for them."""
+    tokenizer = SentencePieceTokenizer.train(SOURCES, 24, model_type="bpe")
+    for name, words in {"a": SOURCES[:10], "b": SOURCES}.items():
+        pairs = ((word, word[::-1]) for word in words)
+        encode_corpus(pairs, tokenizer, tokenizer, folder / name)
+    parts = [Corpus(folder / name) for name in "ab"]
+
+    def untrained(seed=0):
+        return build(tokenizer, tokenizer, max_length=12, seed=seed, **SMALL)
+
+    return (MixedPairs(parts, [3, 1]),), untrained, {"sampling": 0.5}
+
+
 @pytest.mark.once
-def test_goes_on_within_an_epoch_after_sigterm(tmp_path, terminate):
+@pytest.mark.parametrize("sampled", [False, True])
+def test_goes_on_within_an_epoch_after_sigterm(tmp_path, terminate, sampled):
     class Terminates(keras.callbacks.Callback):
         def __init__(self, after):
             super().__init__()
@@ -186,15 +204,22 @@ def test_goes_on_within_an_epoch_after_sigterm(tmp_path, terminate):
 
     options = {"epochs": 2, "updates_per_epoch": 3, "accumulate": 2, "ema": 0.9}
     options |= {"folder": tmp_path / "parts", **QUICK}
+    pairs, made, more = (SOURCES, TARGETS), untrained, {}
+    if sampled:
+        pairs, made, more = sampled_of_a_mixture(tmp_path)
+    options |= more
     keras.utils.set_random_seed(0)
-    expected = train(untrained(), SOURCES, TARGETS, **{**options, "folder": None})
+    whole = made()
+    expected = train(whole, *pairs, **{**options, "folder": None})
     keras.utils.set_random_seed(0)
     words = "up to batch 1 of epoch 1: the same again goes on"
     with pytest.raises(Terminated, match=words):
         more = {**options, "callbacks": [Terminates(1)], "keep_checkpoints": 2}
-        train(untrained(), SOURCES, TARGETS, **more)
+        train(made(), *pairs, **more)
     options["checkpoint_minutes"] = 5.0  # These may be others.
-    assert train(untrained(seed=7), SOURCES, TARGETS, **options) == expected
+    parts = made(seed=7)
+    assert train(parts, *pairs, **options) == expected
+    assert are_equal(weights_of(parts), weights_of(whole))
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from keras_encdec.text import (
     Corpus,
     MixedPairs,
     PairsOfIds,
+    SentencePieceTokenizer,
     TokenBatches,
     encode_corpus,
 )
@@ -73,9 +74,35 @@ def test_what_is_cut_or_missing_is_said(corpus, tmp_path):
     assert isinstance(corpus, PairsOfIds) and not isinstance(SOURCES, PairsOfIds)
 
 
-def test_subwords_are_not_drawn_of_ids(corpus):
-    with pytest.raises(ValueError, match="drawn of texts; received sampling=0.1"):
-        TokenBatches(corpus, None, TOKENIZER, TOKENIZER, 200, sampling=0.1)
+def test_subwords_are_drawn_of_ids_as_of_texts(tmp_path):
+    texts = ["the cat sat on that hat", "a mat", "the hats on the cats"] * 8
+    subwords = SentencePieceTokenizer.train(
+        texts, 40, model_type="bpe", hard_vocab_limit=False
+    )
+    texts[0] += " öß"
+    pairs = zip(texts, texts[::-1], strict=True)
+    encode_corpus(pairs, subwords, subwords, tmp_path / "a")
+    corpus, both = Corpus(tmp_path / "a"), (subwords, subwords)
+    assert any(subwords.unknown_id in ids for ids in corpus.ids("source", range(24)))
+
+    def batches(*pairs, first=0, count=12, **options):
+        made = TokenBatches(*pairs, *both, 128, max_source_length=18, **options)
+        return [
+            (source.tolist(), target.tolist(), labels.tolist())
+            for (source, target), labels, _ in made.dataset(
+                first, count
+            ).as_numpy_iterator()
+        ]
+
+    drawn = batches(corpus, None, sampling=0.4)
+    assert batches(texts, texts[::-1], sampling=0.4) == drawn
+    assert batches(corpus, None, sampling=0.4, first=5, count=7) == drawn[5:]
+    # Of what a pass takes twice each has a draw of its own.
+    mixed = batches(MixedPairs([corpus, corpus], [2, 1]), None, sampling=0.4)
+    assert len({str(row) for batch in mixed for row in batch[0]}) > 12
+    # Merges that are never left out are the usual subwords, in the usual batches.
+    usual = batches(corpus, None, shuffle=False)
+    assert batches(corpus, None, shuffle=False, sampling=0.0) == usual
 
 
 def test_ids_take_as_few_bytes_as_they_can(corpus):

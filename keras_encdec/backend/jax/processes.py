@@ -21,6 +21,10 @@ VARIABLES = [
     for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 ]
 
+# Seconds without a sign of life after which JAX ends those that wait for a dead process,
+# and for which one waits for the others at its end; JAX's own are 100 and 300.
+_PATIENCE = 20
+
 _joined = False
 
 
@@ -33,10 +37,24 @@ def join() -> None:
         return
     there = any(name in os.environ for name in VARIABLES)
     if there and not jax.distributed.is_initialized():
-        keras.distribution.initialize()
+        _initialize()
     _joined = jax.distributed.is_initialized() and jax.process_count() > 1
     if _joined and jax.process_index() > 0:
         keras.config.disable_interactive_logging()
+
+
+def _initialize() -> None:
+    # As `keras.distribution.initialize`, which knows of no patience.
+    import jax
+
+    addresses, processes, index = (os.environ.get(name) for name in VARIABLES)
+    jax.distributed.initialize(
+        addresses.split(",")[0] if addresses else None,
+        int(processes) if processes else None,
+        int(index) if index else None,
+        heartbeat_timeout_seconds=_PATIENCE,
+        shutdown_timeout_seconds=_PATIENCE,
+    )
 
 
 def leave() -> None:

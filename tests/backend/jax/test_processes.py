@@ -1,6 +1,8 @@
 """Two processes of JAX: what they exchange, and a training of both against one's."""
 
 import os
+import signal
+import time
 
 import keras
 import pytest
@@ -72,19 +74,9 @@ for kind in ("float32", "bfloat16", "uint32"):
     assert keras.ops.convert_to_numpy(variable).tolist() == [0, 7]
 
 
-class Terminating(keras.callbacks.Callback):
-    # The second process is sent SIGTERM within the second epoch.
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (rank, self.epoch, batch) == (1, 1, 1):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def terminated(*args, **options):
     try:
-        trained(*args, [Terminating()], **options)
+        trained(*args, [Signalled(signal.SIGTERM)], **options)
     except Terminated as error:
         assert error.code == 143 and "up to batch 2 of epoch 2" in str(error), error
         return
@@ -101,6 +93,7 @@ assert again[0] == whole[0]
 for left, right in zip(again[1], whole[1], strict=True):
     np.testing.assert_array_equal(left, right)
 terminated("fewer", **ALL)
+fails_with_a_full_disk("full", **ALL)
 
 processes.leave()
 assert backend.process_count() == 1
@@ -108,22 +101,51 @@ for name, options in WAYS.items():
     check_same(several[name], trained(**options), name)
 """
 
+KILLED = """
+use_all_devices()
+trained("killed", [Signalled(signal.SIGKILL)], dropout=0.3, ema=0.9)
+"""
+
+AFTER_A_KILL = """
+use_all_devices()
+whole, again = (trained(name, dropout=0.3, ema=0.9) for name in ("whole", "killed"))
+for left, right in zip(again[1], whole[1], strict=True):
+    np.testing.assert_array_equal(left, right)
+"""
+
 # In a process that no other shares a training with.
 ALONE = """
-check_same(trained("fewer", **ALL), trained(**ALL), "fewer")
+for name in ("fewer", "full"):
+    check_same(trained(name, **ALL), trained(**ALL), name)
 assert TextToText.load(folder + "/whole/best")(words[:2], max_length=4)
 """
 
 
-def test_two_processes_train_as_one_does(load_test_module, tmp_path, monkeypatch):
-    # Each training compiles the same.
+@pytest.fixture
+def compiled_once(tmp_path, monkeypatch):
+    """Each training compiles the same."""
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def test_what_is_killed_ends_the_other_and_goes_on(
+    load_test_module, tmp_path, compiled_once
+):
     two_processes = load_test_module("two_processes.py")
-    begin = BEGIN + two_processes.TRAINING
+    begin = BEGIN + two_processes.TRAINING + two_processes.FAILING
+    (status, said), (killed, last) = two_processes.run_both(begin + KILLED, tmp_path)
+    assert killed == -9 and status == -signal.SIGABRT, said
+    assert "another task died" in said
+    assert time.time() - float(last.rsplit("killed at ", 1)[1]) < 60
+    two_processes.check_both(begin + AFTER_A_KILL, tmp_path)
+
+
+def test_two_processes_train_as_one_does(load_test_module, tmp_path, compiled_once):
+    two_processes = load_test_module("two_processes.py")
+    begin = BEGIN + two_processes.TRAINING + two_processes.FAILING
     two_processes.check_both(begin + EXCHANGE, tmp_path)
-    names = {"whole", "again", "fewer"}
+    names = {"whole", "again", "fewer", "full"}
     assert {x.name for x in tmp_path.iterdir()} == {*names, "compiled"}
     two_processes.run_alone(begin + ALONE, tmp_path, 0)
     for name in names:

@@ -1,0 +1,66 @@
+"""Other subwords for ids: the same for a pass and a pair, and what room they get."""
+
+import numpy as np
+import pytest
+
+from keras_encdec.text import ByteTokenizer, SentencePieceTokenizer
+from keras_encdec.text.draws import Draws
+
+pytestmark = pytest.mark.once
+
+TEXTS = ["the cats sat on the mats", "a hat", "that hat sat on that öcat"] * 100
+
+
+@pytest.fixture(scope="module")
+def subwords():
+    return SentencePieceTokenizer.train(
+        TEXTS, 40, model_type="bpe", hard_vocab_limit=False, suffix_ids=[9999, 2]
+    )
+
+
+class Doubling(ByteTokenizer):
+    """Draws each byte twice, or once, of what is decoded and encoded without loss."""
+
+    def sample(self, texts, *, alpha, seed):
+        return self.encode([bytes(text) * (1 + seed % 2) for text in texts])
+
+
+def test_draws_depend_on_the_pass_and_the_pair_alone(subwords):
+    ids = subwords.encode(TEXTS[:3]).to_list()
+    draws = Draws(subwords, 0.5, [7, 0])
+    first = draws(ids, [0, 10**9, 2], 0)
+    assert draws(ids[1:2], [10**9], 0) == first[1:2]
+    others = [draws(ids, [0, 10**9, 2], number) for number in range(1, 5)]
+    assert all(other != first for other in others)
+    assert Draws(subwords, 0.5, [8, 0])(ids, [0, 10**9, 2], 0) != first
+    for drawn in (first, *others):
+        assert all(row[-2:] == [9999, 2] for row in drawn)
+        assert subwords.decode(drawn).numpy().tolist() == (
+            subwords.decode(ids).numpy().tolist()
+        )
+
+
+def test_room_is_for_what_draws_need(subwords):
+    ids = subwords.encode(TEXTS).to_list()
+    lengths = np.array([len(row) for row in ids])
+    draws = Draws(subwords, 0.3, [0, 0])
+    room = draws.room(lambda rows: [ids[row] for row in rows], lengths)
+    drawn = [len(x) for n in range(5) for x in draws(ids, range(len(ids)), n)]
+    growth = np.mean(drawn) / lengths.mean()
+    assert draws.growth(10**6, 10**6) == pytest.approx(growth, rel=0.02)
+    assert draws.growth(room[draws.probed], 10**6) < growth
+    assert np.all(room >= lengths)
+    assert 0.6 < np.mean(drawn <= np.tile(room, 5)) < 1
+    never = Draws(subwords, 0.0, [0, 0])
+    room = never.room(lambda rows: [ids[row] for row in rows], lengths)
+    assert never.growth(room, 10**6) == 1 and room.tolist() == lengths.tolist()
+
+
+def test_what_is_not_encoded_again_stays_as_it_is():
+    tokenizer = Doubling()
+    whole, cut = tokenizer.encode(["ab"]).to_list()[0], [101, 0, 102, 2]
+    assert tokenizer.encode(tokenizer.decode([cut])).to_list() != [cut]
+    found = tokenizer.sample_ids([whole, cut, whole], alpha=0.1, seeds=[1, 1, 2])
+    assert found == [tokenizer.encode(["abab"]).to_list()[0], cut, whole]
+    with pytest.raises(NotImplementedError, match="received ByteTokenizer"):
+        ByteTokenizer().sample_ids([whole], alpha=0.1, seeds=[1])
