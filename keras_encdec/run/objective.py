@@ -50,6 +50,27 @@ def check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
         )
 
 
+def check_weights(model: KerasModel, lora: int | None) -> None:
+    """Checks that a model's weights can learn.
+
+    Args:
+        model: The model.
+        lora: The rank of the adapters that it will have, or None.
+
+    Raises:
+        ValueError: If they are whole numbers, and it has no adapters.
+    """
+    adapted = any(getattr(x, "lora_enabled", False) for x in model._flatten_layers())
+    fixed = [x for x in model.weights if not keras.backend.is_float_dtype(x.dtype)]
+    if fixed and lora is None and not adapted:
+        raise ValueError(
+            f"Weights learn while they are floats; received {len(fixed)} that are "
+            f"{fixed[0].dtype}, such as {fixed[0].path!r}. Train "
+            "text_to_text.with_options(), which has floats for int8, or adapters of "
+            "them, by lora=8."
+        )
+
+
 def compiled(
     model: KerasModel,
     teacher: KerasModel | None,
