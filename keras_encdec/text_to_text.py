@@ -52,6 +52,12 @@ class EncodedTexts(list[np.ndarray]):
 
 Sources: TypeAlias = Sequence[Text] | EncodedTexts
 
+# What a `TextToText` is made of, its generator's parts too.
+_PARTS = (
+    *("source_tokenizer", "target_tokenizer", "model", "sampler", "processors"),
+    *("max_length", "shortlist", "jit_compile"),
+)
+
 
 class TextToText:
     """Generates target texts from source texts.
@@ -220,20 +226,12 @@ class TextToText:
 
     @overload
     def __call__(
-        self,
-        texts: Sources,
-        *,
-        return_scores: Literal[True],
-        **more: Unpack[CallArgs],
+        self, texts: Sources, *, return_scores: Literal[True], **more: Unpack[CallArgs]
     ) -> list[tuple[str, float]]: ...
 
     @overload
     def __call__(
-        self,
-        texts: Sources,
-        *,
-        num_return_sequences: int,
-        **more: Unpack[CallArgs],
+        self, texts: Sources, *, num_return_sequences: int, **more: Unpack[CallArgs]
     ) -> list[list[str]]: ...
 
     @overload
@@ -367,9 +365,9 @@ class TextToText:
         Returns:
             A `TextToText`.
         """
+        chosen = "greedy" if sampler is None else sampler
         changes = {"max_length": max_length, "jit_compile": jit_compile}
-        changes = {k: v for k, v in changes.items() if v is not None}
-        return self._with(sampler=sampler, **changes)
+        return self._with(sampler=chosen, **changes)
 
     def with_options(self, **options: Any) -> Self:
         """Returns the same `TextToText`, its model with some other options.
@@ -398,19 +396,11 @@ class TextToText:
         return self._with(model=with_options(self.model, **options))
 
     def _with(self, **changes: Any) -> Self:
-        """Returns the same with other arguments of the constructor."""
-        arguments = {
-            "source_tokenizer": self.source_tokenizer,
-            "target_tokenizer": self.target_tokenizer,
-            "model": self.model,
-            "sampler": self.sampler,
-            "processors": self.generator.processors,
-            "force_prefix": False,
-            "max_length": self.max_length,
-            "shortlist": self.generator.shortlist,
-            "jit_compile": self.generator.jit_compile,
-        }
-        other = type(self)(**arguments | changes)
+        """Returns the same with other parts, those that are not None."""
+        its = vars(self) | vars(self.generator)
+        given = {name: value for name, value in changes.items() if value is not None}
+        parts = {name: its[name] for name in _PARTS} | given
+        other = type(self)(**parts, force_prefix=False)
         other.card, other.temperature = dict(self.card), self.temperature
         return other
 
