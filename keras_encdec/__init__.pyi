@@ -40,6 +40,7 @@ from keras_encdec.model import Decoder as Decoder
 from keras_encdec.model import Encoder as Encoder
 from keras_encdec.model import EncoderDecoder as EncoderDecoder
 from keras_encdec.model import Ensemble as Ensemble
+from keras_encdec.model import with_options as with_options
 from keras_encdec.playground import open_playground as open_playground
 from keras_encdec.pretrained.labels import (
     labels_from_hugging_face as labels_from_hugging_face,

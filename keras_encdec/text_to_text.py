@@ -19,6 +19,7 @@ from keras_encdec.files import FORMAT, check_format, new_folder
 from keras_encdec.generation import Generator, Sampler, Shortlist, row_seeds
 from keras_encdec.generation.processors.tokens import with_forced_prefix
 from keras_encdec.generation.task import LogitsProcessor
+from keras_encdec.model import with_options
 from keras_encdec.model_card import write_card
 from keras_encdec.option_checks import require_positive
 from keras_encdec.pretrained.text_parts import text_parts
@@ -50,6 +51,12 @@ class EncodedTexts(list[np.ndarray]):
 
 
 Sources: TypeAlias = Sequence[Text] | EncodedTexts
+
+# What a `TextToText` is made of, its generator's parts too.
+_PARTS = (
+    *("source_tokenizer", "target_tokenizer", "model", "sampler", "processors"),
+    *("max_length", "shortlist", "jit_compile"),
+)
 
 
 class TextToText:
@@ -219,20 +226,12 @@ class TextToText:
 
     @overload
     def __call__(
-        self,
-        texts: Sources,
-        *,
-        return_scores: Literal[True],
-        **more: Unpack[CallArgs],
+        self, texts: Sources, *, return_scores: Literal[True], **more: Unpack[CallArgs]
     ) -> list[tuple[str, float]]: ...
 
     @overload
     def __call__(
-        self,
-        texts: Sources,
-        *,
-        num_return_sequences: int,
-        **more: Unpack[CallArgs],
+        self, texts: Sources, *, num_return_sequences: int, **more: Unpack[CallArgs]
     ) -> list[list[str]]: ...
 
     @overload
@@ -366,19 +365,42 @@ class TextToText:
         Returns:
             A `TextToText`.
         """
-        other = type(self)(
-            self.source_tokenizer,
-            self.target_tokenizer,
-            self.model,
-            sampler,
-            processors=self.generator.processors,
-            force_prefix=False,
-            max_length=self.max_length if max_length is None else max_length,
-            shortlist=self.generator.shortlist,
-            jit_compile=(
-                self.generator.jit_compile if jit_compile is None else jit_compile
-            ),
-        )
+        chosen = "greedy" if sampler is None else sampler
+        changes = {"max_length": max_length, "jit_compile": jit_compile}
+        return self._with(sampler=chosen, **changes)
+
+    def with_options(self, **options: Any) -> Self:
+        """Returns the same `TextToText`, its model with some other options.
+
+        Args:
+            **options: As in `keras_encdec.with_options`, such as `dropout`, `dtype`, or
+                a smaller `num_decoder_layers`.
+
+        Returns:
+            A `TextToText` with a model of its own, whose weights are floats.
+
+        Raises:
+            ValueError: As in `keras_encdec.with_options`.
+            TypeError: Likewise.
+
+        Example:
+            ```python
+            from keras_encdec import ByteTokenizer, build
+
+            tokenizer = ByteTokenizer()
+            text_to_text = build(tokenizer, tokenizer, size="tiny")
+            faster = text_to_text.with_options(num_decoder_layers=1)
+            print(faster.model.count_params() < text_to_text.model.count_params())
+            ```
+        """
+        return self._with(model=with_options(self.model, **options))
+
+    def _with(self, **changes: Any) -> Self:
+        """Returns the same with other parts, those that are not None."""
+        its = vars(self) | vars(self.generator)
+        given = {name: value for name, value in changes.items() if value is not None}
+        parts = {name: its[name] for name in _PARTS} | given
+        other = type(self)(**parts, force_prefix=False)
         other.card, other.temperature = dict(self.card), self.temperature
         return other
 

@@ -691,6 +691,21 @@ def test_another_sampler_keeps_the_rest(text_to_text):
     assert first.with_sampler(GreedySampler(), max_length=7).max_length == 7
 
 
+def test_other_options_keep_the_rest(text_to_text):
+    tokenizer, model = text_to_text.source_tokenizer, text_to_text.model
+    processors = [MinimumLength(3)]
+    first = TextToText(
+        tokenizer, tokenizer, model, "beam", processors=processors, max_length=5
+    )
+    first.card["data"], first.temperature = "numbers", 2.0
+    other = first.with_options(dropout=0.3)
+    assert other.model.options()["dropout"] == 0.3 != model.options()["dropout"]
+    for name in ("source_tokenizer", "sampler", "max_length", "card", "temperature"):
+        assert getattr(other, name) == getattr(first, name)
+    assert other.generator.processors == first.generator.processors
+    np.testing.assert_array_equal(other.score(LINES, LINES), first.score(LINES, LINES))
+
+
 def test_greedy_is_the_default(text_to_text):
     tokenizer = text_to_text.source_tokenizer
     default = TextToText(tokenizer, tokenizer, text_to_text.model)

@@ -237,7 +237,8 @@ def refuse_with_initial(wrong: Iterable[str]) -> None:
     """
     if wrong := [*wrong]:
         raise ValueError(
-            "The model of --initial keeps its vocabulary, sizes and dropout; received "
+            "The model of --initial keeps its vocabulary and sizes, but it may have "
+            "fewer blocks, other dropout and another dtype; received "
             f"{'; '.join(wrong)}. Leave that out, or begin without --initial."
         )
 

@@ -1,4 +1,4 @@
-"""What the model of `train --initial` has already."""
+"""What the model of `train --initial` has already, and what it may have otherwise."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +10,37 @@ if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText
 
 
-def check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
-    """Refuses what is asked of a model that has it already, and otherwise.
+def as_asked_for(text_to_text: "TextToText", recipe: dict[str, Any]) -> "TextToText":
+    """Returns the model of `--initial` with the options that it was asked for.
 
     Args:
         text_to_text: The `TextToText` of `--initial`.
         recipe: What was asked for, by the names of the arguments.
 
+    Returns:
+        It, or another one with other dropout, dtype or fewer blocks, or with floats for
+        weights that are int8.
+
     Raises:
-        ValueError: If it has anything else.
+        ValueError: If anything is asked for that would take other weights.
     """
+    from keras_encdec.model.other_options import FREE_OPTIONS, LAYERS
     from keras_encdec.text import SentencePieceTokenizer
 
     its = _options_of(text_to_text.model)
-    wrong = [
-        f"{name}={recipe[name]!r} where it has {' and '.join(map(repr, its[name]))}"
+    other = [
+        name
         for name in MODEL_OPTIONS
         if name in recipe and name in its and its[name] != [recipe[name]]
+    ]
+    free = {name: recipe[name] for name in other if name in FREE_OPTIONS}
+    for name in LAYERS.values():
+        if name in other and recipe[name] < its[name][0]:
+            free[name] = recipe[name]
+    wrong = [
+        f"{name}={recipe[name]!r} where it has {' and '.join(map(repr, its[name]))}"
+        for name in other
+        if name not in free
     ]
     if "vocabulary" in recipe:
         proto = SentencePieceTokenizer(recipe["vocabulary"]).proto
@@ -34,6 +48,8 @@ def check_initial(text_to_text: "TextToText", recipe: dict[str, Any]) -> None:
         if any(getattr(each, "proto", None) != proto for each in sides):
             wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
     refuse_with_initial(wrong)
+    quantized = its and any(x.dtype == "int8" for x in text_to_text.model.weights)
+    return text_to_text.with_options(**free) if free or quantized else text_to_text
 
 
 def _options_of(model: KerasModel) -> dict[str, list[Any]]:

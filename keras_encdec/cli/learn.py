@@ -23,7 +23,7 @@ from keras_encdec.cli.checks import (
     check_vocabulary,
     no_lines,
 )
-from keras_encdec.cli.initial_model import check_initial
+from keras_encdec.cli.initial_model import as_asked_for
 from keras_encdec.cli.model_arguments import MODEL_OPTIONS
 from keras_encdec.cli.models import teacher_of, word
 from keras_encdec.cli.process import keep_freed_memory
@@ -248,7 +248,8 @@ def train(
             target_language=target_language,
             tag=tag,
         )
-        check_initial(text_to_text, {k: v for k, v in recipe.items() if k in given})
+        asked = {k: v for k, v in recipe.items() if k in given}
+        text_to_text = as_asked_for(text_to_text, asked)
     else:
         text_to_text = _untrained(
             *(sources, targets, options["max_length"], options["seed"]),

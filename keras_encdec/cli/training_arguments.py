@@ -181,7 +181,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--initial",
         type=saved_or_checkpoint,
         help="trained model, or checkpoint as in generate, to go on from, with its "
-        "vocabulary, sizes and dropout; an untrained one if not given",
+        "vocabulary and sizes, but for fewer blocks, other dropout and dtype if given "
+        "too; an untrained one if not given",
     )
     add_languages(group)
     add_training_option(

@@ -26,10 +26,11 @@ Place: TypeAlias = tuple[Any, str]
 def canonical_weights(model: KerasModel) -> dict[str, np.ndarray]:
     """Returns the weights of a model by their canonical names.
 
-    Adapters of LoRA are merged into the matrices they adapt.
+    Adapters of LoRA are merged into the matrices they adapt; weights that are int8 are
+    multiplied out.
 
     Args:
-        model: An `EncoderDecoder`, an `Encoder` or a `Decoder`, not quantized.
+        model: An `EncoderDecoder`, an `Encoder` or a `Decoder`.
 
     Returns:
         A dict from names to NumPy arrays, float32, copies: matrices `(inputs,
@@ -37,7 +38,8 @@ def canonical_weights(model: KerasModel) -> dict[str, np.ndarray]:
         under both of its names; logits that are tied to a table have no kernel.
 
     Raises:
-        ValueError: If weights are quantized, or the encoder is of another kind.
+        ValueError: If weights have less than eight bits, or the encoder is of another
+            kind.
 
     Example:
         ```python
@@ -48,12 +50,7 @@ def canonical_weights(model: KerasModel) -> dict[str, np.ndarray]:
         print(list(canonical_weights(model)))
         ```
     """
-    tensors = {k: getattr(layer, kind) for k, (layer, kind) in _places(model).items()}
-    # Copies whatever the backend gives.
-    return {
-        name: np.array(ops.convert_to_numpy(ops.cast(tensor, "float32")))
-        for name, tensor in tensors.items()
-    }
+    return {k: _floats(k, *place) for k, place in _places(model).items()}
 
 
 def set_canonical_weights(model: KerasModel, weights: Mapping[str, np.ndarray]) -> None:
@@ -81,6 +78,12 @@ def set_canonical_weights(model: KerasModel, weights: Mapping[str, np.ndarray]) 
         ```
     """
     places = _places(model)
+    for name, (layer, kind) in places.items():
+        if not _is_float(getattr(layer, kind)):
+            raise ValueError(
+                "Weights are set while they are floats; received a model whose "
+                f"{name} is quantized. Take the model before `quantize`."
+            )
     ours = {name: getattr(layer, kind) for name, (layer, kind) in places.items()}
     shapes = getattr(weights, "shapes", None)
     if shapes is None:
@@ -144,6 +147,29 @@ def canonical_shapes(model: KerasModel) -> dict[str, tuple[int, ...]]:
     return dict(names.values())
 
 
+def _is_float(tensor: Any) -> bool:
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return bool(keras.backend.is_float_dtype(dtype))
+
+
+def _floats(name: str, layer: Any, kind: str) -> np.ndarray:
+    """Returns a copy of a weight, multiplied out if it is int8."""
+    tensor = getattr(layer, kind)
+    # Copies whatever the backend gives.
+    values = np.array(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+    if _is_float(tensor):
+        return values
+    if layer.quantization_mode != "int8" or layer.lora_enabled:
+        raise ValueError(
+            "Weights have canonical names while they are floats or int8, without LoRA; "
+            f"received a model whose {name} is {layer.quantization_mode}. Take the "
+            "model before `quantize`."
+        )
+    scale = ops.convert_to_numpy(ops.cast(getattr(layer, f"{kind}_scale"), "float32"))
+    # Keras scales a matrix by column, and a table by row.
+    return values / (scale[:, None] if kind == "embeddings" else scale)
+
+
 def _places(model: KerasModel) -> dict[str, Place]:
     """Returns the layer and the attribute of every weight by its name."""
     stacks = [model] if isinstance(model, Encoder | Decoder) else _stacks(model)
@@ -153,13 +179,6 @@ def _places(model: KerasModel) -> dict[str, Place]:
         places |= {f"{side}.{name}": place for name, place in _of_stack(stack)}
         if isinstance(stack, Decoder):
             places |= dict(_of_logits(stack))
-    for name, (layer, kind) in places.items():
-        dtype = keras.backend.standardize_dtype(getattr(layer, kind).dtype)
-        if not keras.backend.is_float_dtype(dtype):
-            raise ValueError(
-                "Weights have canonical names while they are floats; received a model "
-                f"whose {name} is {dtype}. Take the model before `quantize`."
-            )
     return places
 
 

@@ -19,17 +19,30 @@ from keras_encdec.training import (
 from keras_encdec.training_options import TrainingOptions
 
 
-def check_teacher(teacher: KerasModel | None, model: KerasModel) -> None:
-    """Checks that a model may learn from a teacher.
+def check_can_learn(
+    model: KerasModel, teacher: KerasModel | None, lora: int | None
+) -> None:
+    """Checks that a model's weights may learn, and from a teacher.
 
     Args:
-        teacher: What it is to learn from, or None.
         model: The model.
+        teacher: What it is to learn from, or None.
+        lora: The rank of the adapters that it will have, or None.
 
     Raises:
         TypeError: If the teacher is no model.
-        ValueError: If it is the model itself, or pads with another id.
+        ValueError: If it is the model itself, or pads with another id; or if weights
+            are whole numbers, and the model has no adapters.
     """
+    adapted = any(getattr(x, "lora_enabled", False) for x in model._flatten_layers())
+    fixed = [x for x in model.weights if not keras.backend.is_float_dtype(x.dtype)]
+    if fixed and lora is None and not adapted:
+        raise ValueError(
+            f"Weights learn while they are floats; received {len(fixed)} that are "
+            f"{fixed[0].dtype}, such as {fixed[0].path!r}. Train "
+            "text_to_text.with_options(), which has floats for int8, or adapters of "
+            "them, by lora=8."
+        )
     if teacher is None:
         return
     if not isinstance(teacher, keras.Model):

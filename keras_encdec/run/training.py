@@ -27,7 +27,7 @@ from keras_encdec.interrupts import (
 from keras_encdec.printing import fit_verbosity, tell
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder
-from keras_encdec.run.objective import build_metrics, check_teacher, compiled
+from keras_encdec.run.objective import build_metrics, check_can_learn, compiled
 from keras_encdec.run.record import make_record, require_same
 from keras_encdec.text import (
     Corpus,
@@ -157,7 +157,7 @@ def train(
         )
     model = text_to_text.model
     _check_validation(validation)
-    check_teacher(teacher, model)
+    check_can_learn(model, teacher, chosen.lora)
     record = make_record(
         chosen, (sources, targets), validation, teacher=teacher, recipe=recipe
     )

@@ -18,8 +18,8 @@ LONGEST = 40
 PARTS = ("source", "target", "labels")
 
 
-def read_sentences(name, number):
-    """The first sentences of a file of the corpus, such as `"test.2016.en"`."""
+def read_sentences(name, number=None):
+    """The first sentences of a file of the corpus, such as `"test.2016.en"`, or all."""
     with gzip.open(CORPUS / f"{name}.gz", "rt", encoding="utf-8") as file:
         return file.read().splitlines()[:number]
 

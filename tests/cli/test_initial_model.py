@@ -1,23 +1,46 @@
-"""What is refused of a trained model; what a command says, `test_learn.py` shows."""
+"""What a trained model is asked for; what a command says, `test_learn.py` shows."""
 
 import pytest
 
-from keras_encdec.cli.initial_model import check_initial
+from keras_encdec.cli.initial_model import as_asked_for
 from keras_encdec.recipe import build
 from keras_encdec.text import ByteTokenizer
 
 pytestmark = pytest.mark.once
 
+SMALL = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 2, "num_heads": 2}
+
+
+def built(**options):
+    tokenizer = ByteTokenizer()
+    return build(tokenizer, tokenizer, **SMALL, **options)
+
 
 def test_what_it_has_is_not_asked_of_it_otherwise():
-    tokenizer = ByteTokenizer()
-    small = {"hidden_dim": 16, "intermediate_dim": 32, "num_layers": 1, "num_heads": 2}
-    text_to_text = build(tokenizer, tokenizer, positions="rotary", **small)
-    has = {**small, "num_decoder_layers": 1, "positions": "rotary", "dtype": "float32"}
-    check_initial(text_to_text, has)
+    text_to_text = built(positions="rotary")
+    has = {**SMALL, "num_decoder_layers": 2, "positions": "rotary", "dropout": 0.1}
+    assert as_asked_for(text_to_text, has) is text_to_text
     for name, value in has.items():
         other = "relative" if isinstance(value, str) else 3
-        with pytest.raises(
-            ValueError, match=f"{name}={other!r} where it has {value!r}"
-        ):
-            check_initial(text_to_text, {name: other})
+        if name != "dropout":
+            with pytest.raises(
+                ValueError, match=f"{name}={other!r} where it has {value!r}"
+            ):
+                as_asked_for(text_to_text, {name: other})
+
+
+def test_it_may_have_fewer_blocks_other_dropout_and_another_dtype():
+    asked = {"num_decoder_layers": 1, "dropout": 0.3, "dtype": "mixed_bfloat16"}
+    model = as_asked_for(built(), asked).model
+    assert (len(model.encoder.blocks), len(model.decoder.blocks)) == (2, 1)
+    assert model.options()["dropout"] == 0.3
+    assert model.compute_dtype == "bfloat16"
+
+
+def test_int8_weights_become_floats():
+    text_to_text = built()
+    text_to_text.card["name"] = "small"
+    text_to_text.model.quantize("int8")
+    other = as_asked_for(text_to_text, {})
+    assert not any(x.dtype == "int8" for x in other.model.weights)
+    assert other.card == {"name": "small"}

@@ -351,15 +351,35 @@ def test_what_a_trained_model_has_already_is_not_asked_of_it(
     line = error_of(
         *("train", "--source", pairs, "--output", tmp_path / "second"),
         *("--initial", tmp_path / "first", *SMALL),
-        *("--num-heads", 8, "--dtype", "mixed_bfloat16"),
+        *("--num-heads", 8, "--num-decoder-layers", 2),
         # Of these, given as they are when they are not given, one agrees.
         *("--hidden-dim", 256, "--dropout", 0.1),
     )
     # What agrees is no contradiction, and what is not given is none.
     assert (
         "received --hidden-dim=256 where it has 16; --num-heads=8 where it has 2; "
-        "--dtype='mixed_bfloat16' where it has 'float32'. Leave that out"
+        "--num-decoder-layers=2 where it has 1. Leave that out"
     ) in line
+
+
+@pytest.mark.once
+def test_a_trained_model_goes_on_with_fewer_blocks_and_other_dropout(
+    tmp_path, pairs, training, run
+):
+    tokenizer = ByteTokenizer()
+    small = {"hidden_dim": 16, "intermediate_dim": 16, "num_heads": 2, "num_layers": 2}
+    first = build(tokenizer, tokenizer, max_length=8, **small)
+    first.model.quantize("int8")
+    first.save(tmp_path / "first")
+    run(
+        *("train", "--source", pairs, "--output", tmp_path / "second"),
+        *("--initial", tmp_path / "first", "--num-decoder-layers", 1),
+        *("--dropout", 0.3, "--dtype", "mixed_bfloat16"),
+    )
+    model = training.text_to_text.model
+    assert [len(x.blocks) for x in (model.encoder, model.decoder)] == [2, 1]
+    assert model.options()["dropout"] == 0.3 and model.compute_dtype == "bfloat16"
+    assert {str(x.dtype) for x in model.trainable_variables} == {"float32"}
 
 
 @pytest.mark.once

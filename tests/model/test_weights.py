@@ -112,8 +112,6 @@ def test_refuses_what_has_no_names():
     weights = canonical_weights(model)
     model.quantize("int8")
     with pytest.raises(ValueError, match="before `quantize`"):
-        canonical_weights(model)
-    with pytest.raises(ValueError, match="before `quantize`"):
         set_canonical_weights(model, weights)
     features = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(8)])
     with pytest.raises(ValueError, match="model.decoder alone"):

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_encdec.model import EncoderDecoder
-from keras_encdec.run.objective import build_metrics, compiled
+from keras_encdec.run.objective import build_metrics, check_can_learn, compiled
 from keras_encdec.text import ByteTokenizer, TokenBatches
 from keras_encdec.training import MeasuredAdam, ProjectedLoss, RDrop, TrainingOptions
 
@@ -31,3 +31,17 @@ def test_there_is_an_update():
     options = TrainingOptions(accumulate=11, epochs=2)
     with pytest.raises(ValueError, match="accumulate=11, and all epochs together have"):
         compiled(model, None, options, 5, 10)
+
+
+def test_weights_that_are_whole_numbers_do_not_learn():
+    model = EncoderDecoder(260, 8, 8, num_heads=1, num_layers=1)
+    check_can_learn(model, None, None)
+    model.quantize("int8", filters="table")
+    for refused in (1, 2):
+        with pytest.raises(ValueError, match=f"received {refused} that are int8, such"):
+            check_can_learn(model, None, None)
+        check_can_learn(model, None, 4)
+        if refused == 1:
+            model.decoder_blocks[0].feed_forward.output_dense.quantize("int8")
+    model.decoder_blocks[0].feed_forward.output_dense.enable_lora(2)
+    check_can_learn(model, None, None)

@@ -54,6 +54,12 @@ CONTENDERS = {
         )
         for backend, packages in BACKEND_PACKAGES.items()
     },
+    **{
+        f"ours-{backend}-shortlist": Contender(
+            "ours", "shortlist", TEXTS, packages, backend=backend
+        )
+        for backend, packages in BACKEND_PACKAGES.items()
+    },
     "ours-tensorflow-jit": Contender(
         "ours", "jit", ("decoding", *TEXTS), ("tensorflow",), backend="tensorflow"
     ),
@@ -100,6 +106,13 @@ CONTENDERS = {
         ("ctranslate2", "tensorflow"),
         backend="tensorflow",
         exact=False,
+    ),
+    "ctranslate2-shortlist": Contender(
+        "ctranslate2",
+        "shortlist",
+        TEXTS,
+        ("ctranslate2", "tensorflow"),
+        backend="tensorflow",
     ),
     # The ceiling of JAX: the same step without Keras, on our batches.
     "jax-by-hand": Contender("jax_by_hand", "jit", TRAINING, ("jax",), buckets=True),

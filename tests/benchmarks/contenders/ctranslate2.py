@@ -33,9 +33,11 @@ def make_decoder(variant, size, weights, source, beams, length):
 
 
 def save_translator(variant, saved, folder, beams, length):
-    from contenders.ours import load_translator
+    from contenders.ours import load_translator, with_shortlist
 
     text_to_text = load_translator(saved, beams, length)
+    if variant == "shortlist":
+        with_shortlist(text_to_text, folder)
     _export(variant, text_to_text, folder, overwrite=True)
 
 
@@ -91,4 +93,7 @@ class Translate:
 
 
 def make_translator(variant, saved, folder, beams, length):
-    return Translate(folder, variant, beam_size=beams, max_decoding_length=length)
+    search = {"beam_size": beams, "max_decoding_length": length}
+    if variant == "shortlist":
+        return Translate(folder, "float32", **search, use_vmap=True)
+    return Translate(folder, variant, **search)

@@ -1,8 +1,10 @@
 """The library under one of its three backends."""
 
 import contextlib
+import pathlib
 
 import keras
+from batches import read_sentences
 from sizes import LABEL_SMOOTHING
 
 from keras_encdec import (
@@ -10,9 +12,11 @@ from keras_encdec import (
     EncoderDecoder,
     Generator,
     GreedySampler,
+    Shortlist,
     TextToText,
     TokenCrossEntropy,
     WordTokenizer,
+    learn_shortlist,
 )
 from keras_encdec.layers import SinusoidalPosition
 from keras_encdec.training import ProjectedLoss
@@ -97,9 +101,31 @@ def load_translator(saved, beams, length, **options):
     return TextToText(*parts, make_sampler(beams), max_length=length, **options)
 
 
+def with_shortlist(text_to_text, folder):
+    """Gives it the shortlist that is learned once beside `folder`, for all."""
+    place = pathlib.Path(folder).parent / "shortlist.safetensors"
+    if not place.exists():
+        sides = {"source": "train.en", "target": "train.de"}
+        pairs = [
+            text_to_text.encode(read_sentences(name), side)
+            for side, name in sides.items()
+        ]
+        tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
+        sizes = [tokenizer.vocabulary_size for tokenizer in tokenizers]
+        learn_shortlist(*pairs, *sizes).save(place)
+    text_to_text.generator.shortlist = Shortlist.load(place)
+    return text_to_text
+
+
+def save_translator(variant, saved, folder, beams, length):
+    if variant == "shortlist":
+        with_shortlist(load_translator(saved, beams, length), folder)
+
+
 def make_translator(variant, saved, folder, beams, length):
     jit = True if variant == "jit" else "auto"
-    return load_translator(saved, beams, length, jit_compile=jit)
+    translator = load_translator(saved, beams, length, jit_compile=jit)
+    return with_shortlist(translator, folder) if variant == "shortlist" else translator
 
 
 def make_trainer(variant, size, weights, dropout):
