@@ -21,7 +21,7 @@ VARIABLES = [
     for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 ]
 
-# Seconds without a sign of life after which JAX ends those that wait for a dead process,
+# Seconds without a sign of life after which JAX ends those that wait for the dead one,
 # and for which one waits for the others at its end; JAX's own are 100 and 300.
 _PATIENCE = 20
 
