@@ -10,16 +10,19 @@ if TYPE_CHECKING:
     from keras_encdec.text_to_text import TextToText
 
 
-def as_asked_for(text_to_text: "TextToText", recipe: dict[str, Any]) -> "TextToText":
+def as_asked_for(
+    text_to_text: "TextToText", recipe: dict[str, Any], *, adapted: bool = False
+) -> "TextToText":
     """Returns the model of `--initial` with the options that it was asked for.
 
     Args:
         text_to_text: The `TextToText` of `--initial`.
         recipe: What was asked for, by the names of the arguments.
+        adapted: Whether adapters alone will learn, which they do beside int8 too.
 
     Returns:
         It, or another one with other dropout, dtype or fewer blocks, or with floats for
-        weights that are int8.
+        weights that are int8 and would learn.
 
     Raises:
         ValueError: If anything is asked for that would take other weights.
@@ -48,7 +51,8 @@ def as_asked_for(text_to_text: "TextToText", recipe: dict[str, Any]) -> "TextToT
         if any(getattr(each, "proto", None) != proto for each in sides):
             wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
     refuse_with_initial(wrong)
-    quantized = its and any(x.dtype == "int8" for x in text_to_text.model.weights)
+    weights = text_to_text.model.weights if its and not adapted else []
+    quantized = any(x.dtype == "int8" for x in weights)
     return text_to_text.with_options(**free) if free or quantized else text_to_text
 
 

@@ -249,7 +249,8 @@ def train(
             tag=tag,
         )
         asked = {k: v for k, v in recipe.items() if k in given}
-        text_to_text = as_asked_for(text_to_text, asked)
+        adapted = options["lora"] is not None
+        text_to_text = as_asked_for(text_to_text, asked, adapted=adapted)
     else:
         text_to_text = _untrained(
             *(sources, targets, options["max_length"], options["seed"]),

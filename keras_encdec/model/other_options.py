@@ -1,5 +1,6 @@
 """A model of other options that has the weights of another."""
 
+import math
 import re
 from typing import Any
 
@@ -37,14 +38,15 @@ def with_options(model: KerasModel, **options: Any) -> EncoderDecoder:
         **options: Arguments of `EncoderDecoder` under which a weight is what it was:
             `dropout`, `attention_dropout`, `activation_dropout`, `remat`, `dtype`; and
             `num_layers` of the encoder and `num_decoder_layers`, of what it has at
-            most.
+            most. What is None stays as it is.
 
     Returns:
         The `EncoderDecoder`.
 
     Raises:
         ValueError: If an option is another one, the model has not so many blocks, its
-            encoder is of another kind, or its weights are of less than eight bits.
+            encoder is of another kind, its weights are of less than eight bits, or
+            positions of your own have weights.
         TypeError: If it is no `EncoderDecoder`.
 
     Example:
@@ -70,12 +72,20 @@ def with_options(model: KerasModel, **options: Any) -> EncoderDecoder:
             f"A model with the weights of another may have other {', '.join(known)}; "
             f"received {', '.join(unknown)}. Leave that out, or train a new model."
         )
+    options = {name: value for name, value in options.items() if value is not None}
     weights = canonical_weights(model)
     for side, name in LAYERS.items():
         if (number := options.get(name)) is not None:
             weights = _kept(weights, side, name, number)
     other = EncoderDecoder.from_config(_changed_config(model, options))
     shapes = canonical_shapes(other)
+    unnamed = other.count_params() - sum(map(math.prod, shapes.values()))
+    if unnamed:
+        raise ValueError(
+            "A model has the weights of another that have canonical names; received "
+            f"{unnamed} numbers that have none, such as those of positions of your "
+            "own. Build the model with other options, and set its weights."
+        )
     # A bias of each block, where there is one block, is that of all blocks.
     names = {
         name: name

@@ -157,13 +157,16 @@ def _floats(name: str, layer: Any, kind: str) -> np.ndarray:
     tensor = getattr(layer, kind)
     # Copies whatever the backend gives.
     values = np.array(ops.convert_to_numpy(ops.cast(tensor, "float32")))
-    if _is_float(tensor):
+    # Not by its dtype: with LoRA Keras adds the adapter to whole numbers.
+    mode = layer.quantization_mode
+    if kind not in ("kernel", "embeddings") or mode in (None, "float8"):
         return values
-    if layer.quantization_mode != "int8" or layer.lora_enabled:
+    if mode != "int8" or layer.lora_enabled:
+        adapted = " with LoRA" if layer.lora_enabled else ""
         raise ValueError(
             "Weights have canonical names while they are floats or int8, without LoRA; "
-            f"received a model whose {name} is {layer.quantization_mode}. Take the "
-            "model before `quantize`."
+            f"received a model whose {name} is {mode}{adapted}. Take the model before "
+            "`quantize`, or of int8 with LoRA save and load it, which merges."
         )
     scale = ops.convert_to_numpy(ops.cast(getattr(layer, f"{kind}_scale"), "float32"))
     # Keras scales a matrix by column, and a table by row.

@@ -32,10 +32,18 @@ def check_can_learn(
     Raises:
         TypeError: If the teacher is no model.
         ValueError: If it is the model itself, or pads with another id; or if weights
-            are whole numbers, and the model has no adapters.
+            that are not frozen are quantized, and the model has no adapters.
     """
-    adapted = any(getattr(x, "lora_enabled", False) for x in model._flatten_layers())
-    fixed = [x for x in model.weights if not keras.backend.is_float_dtype(x.dtype)]
+    layers = list(model._flatten_layers())
+    adapted = any(getattr(x, "lora_enabled", False) for x in layers)
+    # Others are whole numbers too, such as the count of a `Normalization`.
+    learning = [x for x in layers if x.trainable and x.quantization_mode is not None]
+    fixed = [
+        x
+        for layer in learning
+        for x in layer.weights
+        if not keras.backend.is_float_dtype(x.dtype)
+    ]
     if fixed and lora is None and not adapted:
         raise ValueError(
             f"Weights learn while they are floats; received {len(fixed)} that are "

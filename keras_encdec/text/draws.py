@@ -73,7 +73,7 @@ class Draws:
         """
         last = len(lengths) - 1
         self.probed = np.unique(np.linspace(0, last, _PROBED_PAIRS).astype("int64"))
-        usual = ids(self.probed)
+        usual = [*ids(self.probed)]
         self._usual = np.array([*map(len, usual)])
         drawn = [
             [*map(len, self(usual, self.probed, _NEVER - draw))]
@@ -100,4 +100,4 @@ class Draws:
         """
         usual, drawn = (np.minimum(x, whole) for x in (self._usual, self._drawn))
         kept = np.where(drawn <= room, drawn, usual)
-        return float(kept.sum() / (len(drawn) * usual.sum()))
+        return float(kept.sum() / max(1, len(drawn) * usual.sum()))

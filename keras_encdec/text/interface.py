@@ -7,6 +7,7 @@ Each tokenizer has special ids of its own: padding, start, end, unknown, and wha
 before and behind the ids of every text. They are ids only: no text can spell them.
 """
 
+import contextlib
 import itertools
 import operator
 from collections.abc import Iterable, Sequence
@@ -250,7 +251,7 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         rows = [list(map(int, row)) for row in ids]
         texts = self.decode(rows).numpy()
         drawn = [
-            self.sample([text], alpha=alpha, seed=seed).to_list()[0]
+            self.sample([_as_str(text)], alpha=alpha, seed=seed).to_list()[0]
             for text, seed in zip(texts, seeds, strict=True)
         ]
         again = self.encode(texts).to_list()
@@ -314,6 +315,13 @@ def require_several_texts(**batches: Any) -> None:
                 f"`{name}` must be a batch of strings, such as a list; received "
                 f"{texts!r:.80}. Wrap a single text in a list: `[text]`."
             )
+
+
+def _as_str(text: bytes) -> str | bytes:
+    """A text as `str`, which a `sample` of a user may ask for, if it is UTF-8."""
+    with contextlib.suppress(UnicodeDecodeError):
+        return text.decode()
+    return text
 
 
 def as_bytes(texts: Texts, first: int = 0) -> list[bytes]:

@@ -266,7 +266,7 @@ class TokenBatches:
             drawn, that of tokens is about that.
         """
         # Of their room, how much a draw fills.
-        share = self.tokens / self.lengths.sum(axis=0, dtype="int64")
+        share = self.tokens / np.maximum(self.lengths.sum(axis=0, dtype="int64"), 1)
         for bucket, rows in self._plan(first):
             size, source, target = self.shapes[bucket]
             real = self.lengths[rows[rows >= 0]].sum(axis=0)
@@ -366,7 +366,7 @@ class _Side:
         """Ids `(B, length)` of some rows in a pass, -1 for one of padding."""
         padded = np.full((len(rows), length), self.tokenizer.padding_id, "int32")
         real = rows[rows >= 0].astype("int64")
-        whole = self._pairs.ids(self._name, real)
+        whole = [*self._pairs.ids(self._name, real)]
         drawn = whole if self._draws is None else self._draws(whole, real, number)
         for place, (some, usual) in enumerate(zip(drawn, whole, strict=True)):
             ids = self._shortened(some)

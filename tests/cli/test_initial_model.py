@@ -44,3 +44,10 @@ def test_int8_weights_become_floats():
     other = as_asked_for(text_to_text, {})
     assert not any(x.dtype == "int8" for x in other.model.weights)
     assert other.card == {"name": "small"}
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_adapters_learn_beside_weights_as_they_are(mode):
+    text_to_text = built()
+    text_to_text.model.quantize(mode)
+    assert as_asked_for(text_to_text, {}, adapted=True) is text_to_text

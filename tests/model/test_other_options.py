@@ -6,6 +6,7 @@ import pytest
 
 from keras_encdec.model import Decoder, Encoder, EncoderDecoder, Ensemble, with_options
 from keras_encdec.model.weights import canonical_weights
+from keras_encdec.training import enable_lora
 
 SIZES = {
     "vocabulary_size": 12,
@@ -15,6 +16,20 @@ SIZES = {
     "num_layers": 3,
 }
 IDS = np.array([[5, 7, 2, 0]]), np.array([[1, 9, 8]])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Shifted(keras.layers.Layer):
+    """Positions with weights of their own."""
+
+    def build(self, shape):
+        self.shift = self.add_weight(shape=shape[-1:], name="shift")
+
+    def call(self, x, *args, **kwargs):
+        return x + self.shift
+
+    def compute_output_shape(self, shape):
+        return shape
 
 
 def logits(model):
@@ -37,6 +52,8 @@ def test_what_leaves_the_weights_leaves_the_logits():
         "num_decoder_layers": 3,
     }
     assert with_options(model, dtype="mixed_bfloat16").compute_dtype == "bfloat16"
+    kept = with_options(model, num_layers=1, num_decoder_layers=None)
+    assert len(kept.decoder.blocks) == 3
     canonical_weights(model)["encoder.embedding"][:] = 0
     weights_of(other)[0][:] = 0
     np.testing.assert_array_equal(logits(other), logits(model))
@@ -116,6 +133,23 @@ def test_what_it_refuses():
     features = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(8)])
     with pytest.raises(ValueError, match="in an Encoder and a Decoder"):
         with_options(EncoderDecoder(features, Decoder(**SIZES)))
+    with pytest.raises(ValueError, match="received 16 numbers that have none"):
+        with_options(EncoderDecoder(**SIZES, positions=Shifted()))
     model.quantize("int4")
     with pytest.raises(ValueError, match="is int4. Take the model before"):
         with_options(model)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_adapters_of_what_is_quantized_are_merged_first(mode, tmp_path):
+    model = EncoderDecoder(**SIZES)
+    model.quantize(mode)
+    enable_lora(model, rank=2)
+    with pytest.raises(ValueError, match=rf"is {mode}( with LoRA)?\. Take the"):
+        with_options(model)
+    if mode == "int8":
+        model.save(tmp_path / "merged.keras")
+        merged = keras.models.load_model(tmp_path / "merged.keras")
+        np.testing.assert_allclose(
+            logits(with_options(merged)), logits(model), atol=0.1
+        )

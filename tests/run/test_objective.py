@@ -43,5 +43,11 @@ def test_weights_that_are_whole_numbers_do_not_learn():
         check_can_learn(model, None, 4)
         if refused == 1:
             model.decoder_blocks[0].feed_forward.output_dense.quantize("int8")
+    for side in (model.encoder, model.decoder):
+        side.trainable = False
+    check_can_learn(model, None, None)
+    model.decoder.trainable = True
+    with pytest.raises(ValueError, match="that are int8, such"):
+        check_can_learn(model, None, None)
     model.decoder_blocks[0].feed_forward.output_dense.enable_lora(2)
     check_can_learn(model, None, None)

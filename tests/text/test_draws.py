@@ -22,7 +22,8 @@ class Doubling(ByteTokenizer):
     """Draws each byte twice, or once, of what is decoded and encoded without loss."""
 
     def sample(self, texts, *, alpha, seed):
-        return self.encode([bytes(text) * (1 + seed % 2) for text in texts])
+        assert all(isinstance(text, str) for text in texts)
+        return self.encode([text * (1 + seed % 2) for text in texts])
 
 
 def test_draws_depend_on_the_pass_and_the_pair_alone(subwords):
@@ -62,5 +63,8 @@ def test_what_is_not_encoded_again_stays_as_it_is():
     assert tokenizer.encode(tokenizer.decode([cut])).to_list() != [cut]
     found = tokenizer.sample_ids([whole, cut, whole], alpha=0.1, seeds=[1, 1, 2])
     assert found == [tokenizer.encode(["abab"]).to_list()[0], cut, whole]
+    [invalid] = tokenizer.encode([b"\xff"]).to_list()
+    with pytest.raises(AssertionError):  # What is no UTF-8 is drawn of as `bytes`.
+        tokenizer.sample_ids([invalid], alpha=0.1, seeds=[1])
     with pytest.raises(NotImplementedError, match="received ByteTokenizer"):
         ByteTokenizer().sample_ids([whole], alpha=0.1, seeds=[1])

@@ -295,3 +295,30 @@ def test_shares_of_replicas_are_the_batches():
     for replica in (-1, 2, [0, 2]):
         with pytest.raises(ValueError, match="replica must be one of 2"):
             batches.dataset(replicas=2, replica=replica)
+
+
+@pytest.mark.parametrize("sampling", [None, 0.0])
+def test_sources_may_be_without_a_token(sampling, subwords):
+    config = subwords.get_config() | {"suffix_ids": []}
+    bare = SentencePieceTokenizer.from_config(config)
+    texts = [""] * 4
+    batches = TokenBatches(texts, texts, bare, subwords, 16, sampling=sampling)
+    assert batches.tokens == [0, 4] and next(batches.counts()) == (4, 4)
+    assert batches.dataset(count=1).as_numpy_iterator().next()[0][0].shape == (4, 0)
+
+
+def test_pairs_may_be_yielded():
+    class Yielding:
+        def __len__(self):
+            return 6
+
+        def lengths(self):
+            return np.tile([2, 2], (6, 1))
+
+        def ids(self, side, rows):
+            yield from ([4 + row, 2] for row in rows)
+
+    tokenizer = ByteTokenizer()
+    batches = TokenBatches(Yielding(), None, tokenizer, tokenizer, 12)
+    [((source, _), *_)] = batches.dataset(count=1).as_numpy_iterator()
+    assert sorted(source[:, 0]) == [4, 5, 6, 7, 8, 9]

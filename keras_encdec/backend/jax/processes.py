@@ -5,6 +5,7 @@ and so is whatever is computed with them, unless it is taken out of them first.
 """
 
 import contextlib
+import functools
 import os
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +22,9 @@ VARIABLES = [
     for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 ]
 
-# Seconds without a sign of life after which JAX ends those that wait for the dead one,
-# and for which one waits for the others at its end; JAX's own are 100 and 300.
+# Seconds without a sign of life after which JAX ends those that wait for the dead one;
+# JAX's own are 100. For how long one waits for the others at its end stays JAX's own,
+# 300: the first may do things of its own then.
 _PATIENCE = 20
 
 _joined = False
@@ -44,17 +46,16 @@ def join() -> None:
 
 
 def _initialize() -> None:
-    # As `keras.distribution.initialize`, which knows of no patience.
+    # Keras's own, which shares a seed of weights and dropout too, knows of no patience.
     import jax
 
-    addresses, processes, index = (os.environ.get(name) for name in VARIABLES)
-    jax.distributed.initialize(
-        addresses.split(",")[0] if addresses else None,
-        int(processes) if processes else None,
-        int(index) if index else None,
-        heartbeat_timeout_seconds=_PATIENCE,
-        shutdown_timeout_seconds=_PATIENCE,
-    )
+    its = jax.distributed.initialize
+    patient = functools.partial(its, heartbeat_timeout_seconds=_PATIENCE)
+    try:
+        jax.distributed.initialize = patient
+        keras.distribution.initialize()
+    finally:
+        jax.distributed.initialize = its
 
 
 def leave() -> None:
