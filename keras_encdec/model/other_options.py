@@ -75,9 +75,10 @@ def with_options(model: KerasModel, **options: Any) -> EncoderDecoder:
     options = {name: value for name, value in options.items() if value is not None}
     weights = canonical_weights(model)
     for side, name in LAYERS.items():
-        if (number := options.get(name)) is not None:
-            weights = _kept(weights, side, name, number)
-    other = EncoderDecoder.from_config(_changed_config(model, options))
+        if name in options:
+            weights = _kept(weights, side, name, options[name])
+            options[name] = int(options[name])
+    other = type(model).from_config(_changed_config(model, options))
     shapes = canonical_shapes(other)
     unnamed = other.count_params() - sum(map(math.prod, shapes.values()))
     if unnamed:
@@ -103,7 +104,7 @@ def _kept(
     """Returns the weights without the blocks of a side that are too many."""
     found = {k: re.match(rf"{side}\.blocks\.(\d+)\.", k) for k in weights}
     has = 1 + max(int(match[1]) for match in found.values() if match)
-    if not isinstance(number, int) or not 1 <= number <= has:
+    if not isinstance(number, int | np.integer) or not 1 <= number <= has:
         raise ValueError(
             f"A model keeps some of the blocks that it has, {has}; received "
             f"{option}={number!r}. Give fewer, or train a new model."

@@ -104,6 +104,16 @@ def test_parts_of_their_own_options():
     )
 
 
+def test_a_subclass_stays_one_and_numbers_may_be_numpys():
+    @keras.saving.register_keras_serializable("test_other_options")
+    class Other(EncoderDecoder):
+        pass
+
+    other = with_options(Other(**SIZES), num_layers=np.int64(2))
+    assert type(other) is Other and len(other.encoder.blocks) == 2
+    assert type(other.options()["num_layers"]) is int
+
+
 def test_int8_weights_become_floats_that_can_learn():
     model = EncoderDecoder(**SIZES, tie_embeddings=False)
     before = canonical_weights(model)
