@@ -335,8 +335,8 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
         assert len(called) == number + 1
     commands = {
         "README": 4,
-        "training": 19,
-        "recipes": 13,
+        "training": 21,
+        "recipes": 15,
         "export": 3,
         "pretrained": 5,
     }
