@@ -42,7 +42,9 @@ def check_generate(
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, and to replace what is read."""
-    if resume and ("-" in (source, output) or not _is_file_or_nothing(output)):
+    places = source, output
+    # A pipe may bring other texts each time.
+    if resume and ("-" in places or not all(map(_is_file_or_nothing, places))):
         raise ValueError(
             "--resume goes on with the file of --output, for that of --source; "
             f"received --source {source} and --output {output}. Name a file with each."
