@@ -105,10 +105,10 @@ class Draws:
         rows = [list(map(int, row)) for row in rows]
         number = texts_given_back(self._tokenizer, rows).count(None)
         words = (
-            "Other subwords are drawn for ids that `encode` gives again of the text that "
-            f"`decode` makes of them; received {type(self._tokenizer).__name__}, which "
-            f"does not so for {number:,} of {len(rows):,} texts: they keep their usual "
-            "ones. Define its `sample_ids`, or leave out the sampling."
+            "Other subwords are drawn for ids that `encode` gives again of the text "
+            f"that `decode` makes of them; received {type(self._tokenizer).__name__}, "
+            f"which does not for {number:,} of {len(rows):,} texts: they keep their "
+            "usual ones. Define its `sample_ids`, or leave out the sampling."
         )
         if number == len(rows):
             raise ValueError(words)
