@@ -309,8 +309,15 @@ def _as_id(number: Any, name: str) -> int:
 
 
 def require_several_texts(**batches: Any) -> None:
-    """Raises unless each is an iterable of texts, and not one text alone."""
+    """Raises unless each is an iterable of texts: not one alone, nor a table."""
     for name, texts in batches.items():
+        shape = getattr(texts, "shape", None)
+        if shape is not None and len(shape) != 1:
+            raise ValueError(
+                f"`{name}` must be a batch of strings of one dimension; received an "
+                f"array of shape {tuple(shape)}. Give a column of it, as "
+                f"`{name}[:, 0]`, or a list."
+            )
         if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
             raise TypeError(
                 f"`{name}` must be a batch of strings, such as a list; received "
