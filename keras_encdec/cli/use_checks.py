@@ -113,7 +113,6 @@ def check_shortlist(
     output: str,
     validation_source: str | None,
     validation_target: str | None,
-    shortlist: str | None,
     **options: Any,
 ) -> None:
     """Refuses what `evaluate` refuses, and options that are for nothing.
@@ -126,18 +125,12 @@ def check_shortlist(
         output: Likewise.
         validation_source: Likewise.
         validation_target: Likewise.
-        shortlist: Likewise.
         **options: Likewise.
     """
     if output == "-":
         raise ValueError(
             "A shortlist is written to a file, which generate --shortlist reads; "
             "received --output -. Name a file."
-        )
-    if shortlist is not None:
-        raise ValueError(
-            "A shortlist is learned without another; received --shortlist "
-            f"{shortlist}. Leave it out."
         )
     if validation_source is None and validation_target is not None:
         raise ValueError(
