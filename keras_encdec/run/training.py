@@ -40,7 +40,6 @@ from keras_encdec.text import (
     Tokenizer,
     unknown_tokens,
 )
-from keras_encdec.text.interface import require_several_texts
 from keras_encdec.text.noise import Noise
 from keras_encdec.text_checks import check_lengths
 from keras_encdec.text_to_text import TextToText
@@ -157,8 +156,6 @@ def train(
             "received tensorboard=True and no folder. Give one."
         )
     model = text_to_text.model
-    if not isinstance(sources, PairsOfIds):
-        require_several_texts(sources=sources, targets=targets)
     _check_validation(validation)
     check_can_learn(model, teacher, chosen.lora)
     record = make_record(
