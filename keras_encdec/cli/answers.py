@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_encdec.cli.arguments import is_checkpoint
 from keras_encdec.cli.models import searching_model
 from keras_encdec.cli.partial_output import (
+    is_finished,
     name_of_work,
     partial_place,
     written_lines,
@@ -37,7 +38,8 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with what the same command wrote before it was interrupted",
+        help="go on with what the same command wrote before it was interrupted; what "
+        "it has finished stays",
     )
 
 
@@ -134,10 +136,6 @@ def write_answers(
             f"keras-encdec: warning: {place} holds no line; nothing is generated.",
             file=sys.stderr,
         )
-    text_to_text, answers_to = answering_models(
-        *(saved, modules, weights, len(lines), n_best), rescoring=rescoring, **search
-    )
-    _check_lines(text_to_text, lines)
     places = [*saved]
     # Answers do not depend on what stands in a batch.
     options = {**search, "batch_size": None, "n_best": n_best, "modules": [*modules]}
@@ -151,6 +149,17 @@ def write_answers(
         )
     models = [x if is_checkpoint(x) else str(saved_folder(x)) for x in places]
     name = name_of_work(models, source, weights=weights, **options)
+    if resume and is_finished(output, name):
+        tell(
+            f"All {len(lines):,} texts are in {output} already, of the same files and "
+            "options. Without --resume they are generated anew.",
+            sys.stderr,
+        )
+        return
+    text_to_text, answers_to = answering_models(
+        *(saved, modules, weights, len(lines), n_best), rescoring=rescoring, **search
+    )
+    _check_lines(text_to_text, lines)
     number = done = 0
     try:
         with written_lines(output, name, resume=resume, lines_each=n_best) as (

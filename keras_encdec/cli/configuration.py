@@ -251,7 +251,7 @@ def _received(value: Any) -> str:
 
 
 def _toml(value: Any) -> str:
-    if value is None:
+    if value is None or value == argparse.SUPPRESS:
         return "..."
     # A list, a text, a number and a truth are written in TOML as in JSON.
     if isinstance(value, list | tuple):

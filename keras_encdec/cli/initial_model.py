@@ -27,6 +27,7 @@ def as_asked_for(
     Raises:
         ValueError: If anything is asked for that would take other weights.
     """
+    from keras_encdec.model import Encoder
     from keras_encdec.model.other_options import FREE_OPTIONS, LAYERS
     from keras_encdec.text import SentencePieceTokenizer
 
@@ -51,7 +52,9 @@ def as_asked_for(
         if any(getattr(each, "proto", None) != proto for each in sides):
             wrong.append(f"vocabulary={recipe['vocabulary']!r} where it has another")
     refuse_with_initial(wrong)
-    weights = text_to_text.model.weights if its and not adapted else []
+    # Of an encoder of another kind it is told what can learn.
+    known = isinstance(getattr(text_to_text.model, "encoder", None), Encoder)
+    weights = text_to_text.model.weights if known and not adapted else []
     quantized = any(x.dtype == "int8" for x in weights)
     return text_to_text.with_options(**free) if free or quantized else text_to_text
 

@@ -1,4 +1,4 @@
-"""Lines written in turn: kept where a command ends early, and gone on with."""
+"""Lines written in turn: kept where a command ends early, gone on with, done once."""
 
 import contextlib
 import hashlib
@@ -31,7 +31,8 @@ def growing_file(
 
     Yields:
         The file, open for bytes to read and to write, at its beginning. When the block
-        ends it is renamed to `path`; if the block fails, it stays, unless it is empty.
+        ends it is renamed to `path`, and what `is_finished` reads is written beside it;
+        if the block fails, it stays, unless it is empty.
 
     Raises:
         BlockingIOError: If another process writes it.
@@ -64,6 +65,9 @@ def growing_file(
         try:
             yield file
             file.flush()
+            # Before the file is there, of which it then says nothing wrong.
+            with new_file(_record_place(path)) as record:
+                record.write_text(_record(partial, name))
             with new_file(path) as whole:
                 os.replace(partial, whole)
         finally:
@@ -88,6 +92,41 @@ def partial_place(path: AnyPath, name: str) -> pathlib.Path:
         ```
     """
     return pathlib.Path(f"{os.path.realpath(path)}.{name}.partial")
+
+
+def is_finished(path: AnyPath, name: str) -> bool:
+    r"""Returns whether a file is what this work has written, whole and unchanged.
+
+    Args:
+        path: The place of the file.
+        name: What names the work, as in `growing_file`.
+
+    Example:
+        ```python
+        import pathlib
+        import tempfile
+        from keras_encdec.cli.partial_output import growing_file, is_finished
+
+        place = pathlib.Path(tempfile.mkdtemp()) / "answers.txt"
+        with growing_file(place, "mine") as file:
+            file.write(b"one\n")
+        print(is_finished(place, "mine"), is_finished(place, "other"))  # True False
+        ```
+    """
+    try:
+        return _record_place(path).read_text() == _record(path, name)
+    except (OSError, ValueError):
+        return False
+
+
+def _record_place(path: AnyPath) -> pathlib.Path:
+    place = pathlib.Path(os.path.realpath(path))
+    return place.with_name(f".{place.name}.done")
+
+
+def _record(path: AnyPath, name: str) -> str:
+    with open(path, "rb") as file:
+        return f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n"
 
 
 @contextlib.contextmanager
@@ -170,8 +209,9 @@ def name_of_work(saved: Sequence[str], source: str, **options: Any) -> str:
     """
     folders = [pathlib.Path(place) for place in saved]
     files = sorted(x for folder in folders for x in folder.glob("*") if x.is_file())
-    files += [pathlib.Path(source)] if os.path.isfile(source) else []
-    # A model that is trained on, or a text that is changed, is another one.
+    read = [source, options.get("shortlist")]
+    files += [pathlib.Path(x) for x in read if x and os.path.isfile(x)]
+    # A model that is trained on, or a file that is changed, is another one.
     states = [(str(x.resolve()), x.stat().st_size, x.stat().st_mtime_ns) for x in files]
     facts = json.dumps([[*saved], source, states, options], sort_keys=True, default=str)
     return hashlib.sha256(facts.encode()).hexdigest()[:12]

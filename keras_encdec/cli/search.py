@@ -48,12 +48,18 @@ UTILITIES = "chrf", "bleu", "token-accuracy", "character-accuracy"
 BEAMS = 4
 
 
-def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> None:
+def add_search(
+    parser: argparse.ArgumentParser,
+    sampler: str | None = None,
+    *,
+    shortlist: bool = True,
+) -> None:
     """Adds all options of a generation.
 
     Args:
         parser: The parser.
         sampler: The sampler where none is given; by default that of the model.
+        shortlist: Whether it may have one.
     """
     otherwise = "; if not given beam with --beams, else as saved: greedy after train"
     parser.add_argument(
@@ -65,7 +71,8 @@ def add_search(parser: argparse.ArgumentParser, sampler: str | None = None) -> N
         + otherwise
         * (sampler is None),
     )
-    add_shortlist(parser)
+    if shortlist:
+        add_shortlist(parser)
     add_beams(parser, f"of beam: the number of hypotheses, {BEAMS} if not given")
     parser.add_argument(
         "--temperature",

@@ -59,7 +59,7 @@ def add_commands(commands: Commands) -> None:
         default=2000,
         help="frequent target tokens, which every text may have",
     )
-    add_search(added)
+    add_search(added, shortlist=False)
 
 
 def shortlist(
@@ -73,7 +73,6 @@ def shortlist(
     validation_target: str | None,
     per_token: int,
     of_all: int,
-    shortlist: str | None,
     **search: Any,
 ) -> None:
     """Learns which target tokens each source may have, from pairs of texts.

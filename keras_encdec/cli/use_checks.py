@@ -42,7 +42,9 @@ def check_generate(
     **options: Any,
 ) -> None:
     """Refuses options that do not fit, and to replace what is read."""
-    if resume and ("-" in (source, output) or not _is_file_or_nothing(output)):
+    places = source, output
+    # A pipe may bring other texts each time.
+    if resume and ("-" in places or not all(map(_is_file_or_nothing, places))):
         raise ValueError(
             "--resume goes on with the file of --output, for that of --source; "
             f"received --source {source} and --output {output}. Name a file with each."
@@ -111,7 +113,6 @@ def check_shortlist(
     output: str,
     validation_source: str | None,
     validation_target: str | None,
-    shortlist: str | None,
     **options: Any,
 ) -> None:
     """Refuses what `evaluate` refuses, and options that are for nothing.
@@ -124,18 +125,12 @@ def check_shortlist(
         output: Likewise.
         validation_source: Likewise.
         validation_target: Likewise.
-        shortlist: Likewise.
         **options: Likewise.
     """
     if output == "-":
         raise ValueError(
             "A shortlist is written to a file, which generate --shortlist reads; "
             "received --output -. Name a file."
-        )
-    if shortlist is not None:
-        raise ValueError(
-            "A shortlist is learned without another; received --shortlist "
-            f"{shortlist}. Leave it out."
         )
     if validation_source is None and validation_target is not None:
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_encdec.annotations import KerasModel
+from keras_encdec.model.encoder import Encoder
 from keras_encdec.model.encoder_decoder import EncoderDecoder
 from keras_encdec.model.weights import (
     canonical_shapes,
@@ -65,6 +66,12 @@ def with_options(model: KerasModel, **options: Any) -> EncoderDecoder:
         raise TypeError(
             "The model must be an EncoderDecoder; received "
             f"{type(model).__name__}. Give the model of a TextToText, its .model."
+        )
+    if not isinstance(model.encoder, Encoder):
+        raise ValueError(
+            "A model has other options if its encoder is an Encoder; received "
+            f"encoder={model.encoder!r}. Build one with an encoder of other options, "
+            "and set its weights; or train adapters beside those it has, by `lora`."
         )
     known = (*FREE_OPTIONS, *LAYERS.values())
     if unknown := sorted(options.keys() - {*known}):

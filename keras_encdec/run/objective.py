@@ -47,9 +47,9 @@ def check_can_learn(
     if fixed and lora is None and not adapted:
         raise ValueError(
             f"Weights learn while they are floats; received {len(fixed)} that are "
-            f"{fixed[0].dtype}, such as {fixed[0].path!r}. Train "
-            "text_to_text.with_options(), which has floats for int8, or adapters of "
-            "them, by lora=8."
+            f"{fixed[0].dtype}, such as {fixed[0].path!r}. Train adapters of them, by "
+            "lora=8; the model as it was before `quantize`; or, of int8 weights in an "
+            "Encoder and a Decoder, text_to_text.with_options(), which has floats."
         )
     if teacher is None:
         return

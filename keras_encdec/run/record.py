@@ -11,6 +11,7 @@ from keras_encdec.annotations import KerasModel, Pairs
 from keras_encdec.backend import gathered
 from keras_encdec.files import FORMAT
 from keras_encdec.text import Corpus, MixedPairs, PairsOfIds
+from keras_encdec.text.interface import require_several_texts
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training_options import (
     FREE_OPTIONS,
@@ -103,6 +104,8 @@ def _digest(pairs: Any) -> str:
     """That of `json.dumps(pairs)`, which is never there all at once."""
     if isinstance(pairs[0], PairsOfIds) and not pairs[1]:
         return _digest_of_ids(pairs[0])
+    if not isinstance(pairs[0], PairsOfIds):
+        require_several_texts(sources=pairs[0], targets=pairs[1])
     digest = hashlib.sha256(b"[")
     for side, texts in enumerate(pairs):
         digest.update(b", [" if side else b"[")

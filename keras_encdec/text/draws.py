@@ -1,11 +1,12 @@
 """Other subwords for ids each time they come, and the room that they need."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_encdec.text.interface import Tokenizer
+from keras_encdec.text.interface import Tokenizer, texts_given_back
 
 # Of a few pairs a few draws each tell how much longer ids become.
 _PROBED_PAIRS, _PROBED_DRAWS = 1000, 3
@@ -13,6 +14,8 @@ _NEVER = 2**32 - 1  # A pass that never comes.
 # Room above the mean, in standard deviations. With what others in a batch need 2% of
 # the draws of Multi30k are longer still, at 0.1 and 0.5; more would be more padding.
 _ROOM = 1.0
+# More texts that keep their usual subwords than this share are no exceptions.
+_MANY = 0.1
 
 
 class Draws:
@@ -70,6 +73,10 @@ class Draws:
 
         Returns:
             The room of each pair, int32 `(N,)`.
+
+        Raises:
+            ValueError: If none of those pairs has other subwords, for the tokenizer
+                does not give their ids again.
         """
         last = len(lengths) - 1
         self.probed = np.unique(np.linspace(0, last, _PROBED_PAIRS).astype("int64"))
@@ -79,6 +86,7 @@ class Draws:
             [*map(len, self(usual, self.probed, _NEVER - draw))]
             for draw in range(_PROBED_DRAWS)
         ]
+        self._check_draws(usual)
         self._drawn = np.array(drawn)
         around = len(self._tokenizer.prefix_ids) + len(self._tokenizer.suffix_ids)
         bare, more = self._usual - around, self._drawn - self._usual
@@ -90,6 +98,22 @@ class Draws:
         bare = np.maximum(kinds - around, 0)
         above = np.ceil(mean * bare + _ROOM * deviation * np.sqrt(bare))
         return (kinds + np.maximum(above, 0)).astype("int32")[lengths]
+
+    def _check_draws(self, rows: Sequence[Any]) -> None:
+        if type(self._tokenizer).sample_ids is not Tokenizer.sample_ids:
+            return
+        rows = [list(map(int, row)) for row in rows]
+        number = texts_given_back(self._tokenizer, rows).count(None)
+        words = (
+            "Other subwords are drawn for ids that `encode` gives again of the text "
+            f"that `decode` makes of them; received {type(self._tokenizer).__name__}, "
+            f"which does not for {number:,} of {len(rows):,} texts: they keep their "
+            "usual ones. Define its `sample_ids`, or leave out the sampling."
+        )
+        if number == len(rows):
+            raise ValueError(words)
+        if number > _MANY * len(rows):
+            warnings.warn(words, stacklevel=2)
 
     def growth(self, room: Any, whole: int) -> float:
         """Returns how many tokens there are on average in place of a usual one.

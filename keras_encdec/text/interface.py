@@ -234,7 +234,8 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
 
         Here they are decoded, and drawn by `sample`, text by text. Ids that `encode`
         would not give again, such as those of a text that was normalized in ways that
-        do not repeat, stay as they are: nothing is lost.
+        do not repeat, stay as they are: nothing is lost. `TokenBatches` tells if they
+        are many, and refuses a tokenizer that gives none again.
 
         Args:
             ids: Rows of ids as `encode` gives them, whole; lists or arrays.
@@ -248,16 +249,16 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         Raises:
             NotImplementedError: If the tokenizer has one way to split a text.
         """
+        if type(self).sample is Tokenizer.sample:
+            self.sample([], alpha=alpha, seed=0)  # Told whatever the ids are.
         rows = [list(map(int, row)) for row in ids]
-        texts = self.decode(rows).numpy()
-        drawn = [
-            self.sample([_as_str(text)], alpha=alpha, seed=seed).to_list()[0]
-            for text, seed in zip(texts, seeds, strict=True)
-        ]
-        again = self.encode(texts).to_list()
         return [
-            new if usual == row else row
-            for row, usual, new in zip(rows, again, drawn, strict=True)
+            row
+            if text is None
+            else self.sample([text], alpha=alpha, seed=seed).to_list()[0]
+            for row, text, seed in zip(
+                rows, texts_given_back(self, rows), seeds, strict=True
+            )
         ]
 
     def get_config(self) -> dict[str, Any]:
@@ -308,8 +309,15 @@ def _as_id(number: Any, name: str) -> int:
 
 
 def require_several_texts(**batches: Any) -> None:
-    """Raises unless each is an iterable of texts, and not one text alone."""
+    """Raises unless each is an iterable of texts: not one alone, nor a table."""
     for name, texts in batches.items():
+        shape = getattr(texts, "shape", None)
+        if shape is not None and len(shape) != 1:
+            raise ValueError(
+                f"`{name}` must be a batch of strings of one dimension; received an "
+                f"array of shape {tuple(shape)}. Give a column of it, as "
+                f"`{name}[:, 0]`, or a list."
+            )
         if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
             raise TypeError(
                 f"`{name}` must be a batch of strings, such as a list; received "
@@ -322,6 +330,32 @@ def _as_str(text: bytes) -> str | bytes:
     with contextlib.suppress(UnicodeDecodeError):
         return text.decode()
     return text
+
+
+def texts_given_back(
+    tokenizer: Tokenizer, rows: Sequence[Sequence[int]]
+) -> list[str | bytes | None]:
+    """Returns the texts of ids, and None for those that are not encoded to them again.
+
+    Args:
+        tokenizer: A `Tokenizer`.
+        rows: Rows of ids as `encode` gives them, whole.
+
+    Example:
+        ```python
+        from keras_encdec import CharacterTokenizer
+        from keras_encdec.text.interface import texts_given_back
+
+        tokenizer = CharacterTokenizer(["a", "b"])
+        print(texts_given_back(tokenizer, [[4, 5, 2], [4, 5]]))  # ['ab', None]
+        ```
+    """
+    texts = tokenizer.decode(rows).numpy()
+    again = tokenizer.encode(texts).to_list()
+    return [
+        _as_str(text) if [*row] == ids else None
+        for text, row, ids in zip(texts, rows, again, strict=True)
+    ]
 
 
 def as_bytes(texts: Texts, first: int = 0) -> list[bytes]:

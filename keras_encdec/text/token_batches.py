@@ -81,8 +81,9 @@ class TokenBatches:
             split a text.
         TypeError: If the texts are not strings.
         ValueError: If the numbers of sources and targets differ, there are none, a size
-            is not positive, the target tokenizer ends no text, or a text alone has more
-            than `batch_tokens` tokens.
+            is not positive, the target tokenizer ends no text, a text alone has more
+            than `batch_tokens` tokens, or subwords are to be drawn of a tokenizer that
+            gives no ids again.
 
     Example:
         ```python

@@ -117,9 +117,15 @@ def merge_lora(model: KerasModel) -> None:
             f"{quantized[0]!r} is quantized. Save and load it, which merges and "
             "quantizes anew."
         )
+    _take_away(model, layers)
+
+
+def _take_away(model: KerasModel, layers: Iterable[Any]) -> None:
+    """Takes LoRA away; of what is quantized without adding what it has learnt."""
     for layer in layers:
         matrix, first, second = _parts(layer)
-        merged = ops.copy(getattr(layer, matrix))
+        quantized = getattr(layer, "quantization_mode", None)
+        merged = None if quantized else ops.copy(getattr(layer, matrix))
         layer._tracker.unlock()
         for name in (first, second):
             layer._untrack_variable(getattr(layer, name))
@@ -127,9 +133,10 @@ def merge_lora(model: KerasModel) -> None:
         layer._tracker.lock()
         layer.lora_enabled = False
         layer.lora_rank = None
-        variable = getattr(layer, f"_{matrix}")
-        variable.trainable = True
-        variable.assign(merged)
+        if merged is not None:
+            variable = getattr(layer, f"_{matrix}")
+            variable.trainable = True
+            variable.assign(merged)
     _forget_programs(model)
 
 
@@ -272,7 +279,8 @@ def adapted(
 ) -> Iterator[Any]:
     """Has a model learn by LoRA alone as long as the block runs.
 
-    Then what it has learnt is merged, and what learns is what learnt before.
+    Then what it has learnt is merged, and what learns is what learnt before. From
+    quantized weights it is taken away: they are those of the best model that was saved.
 
     Args:
         model: A built model without LoRA.
@@ -314,7 +322,7 @@ def adapted(
     try:
         yield as_before
     finally:
-        merge_lora(model)
+        _take_away(model, _adapted(model))
         _set_learning(before)
 
 

@@ -117,7 +117,7 @@ WRONG = {
     f"{TUNE} --output new --reverse-scorer saved --sampler random": "reached",
     "generate saved --shortlist none": "A shortlist is read from a file",
     f"{SHORTLIST} --output -": "Name a file",
-    f"{SHORTLIST} --output new --shortlist pairs.tsv": "Leave it out",
+    f"{SHORTLIST} --output new --shortlist pairs.tsv": "no option --shortlist",
     f"{SHORTLIST} --output new --validation-target pairs.tsv": "Give both",
     f"{SHORTLIST} --output new --validation-source empty": "at least one line",
     f"{SHORTLIST} --output pairs.tsv": "is --source",

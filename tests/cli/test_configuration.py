@@ -164,6 +164,7 @@ def test_what_is_written_is_read_again(tmp_path):
     }
     assert others <= told
     assert "# epochs = " not in text and "# num-layers = 3" in text
+    assert "\n# model-size = ...\n" in text and argparse.SUPPRESS not in text
 
 
 def test_the_path_is_found_and_the_nearest_name():

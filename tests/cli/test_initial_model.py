@@ -1,10 +1,16 @@
 """What a trained model is asked for; what a command says, `test_learn.py` shows."""
 
+import contextlib
+
+import keras
 import pytest
 
 from keras_encdec.cli.initial_model import as_asked_for
+from keras_encdec.model import Decoder, EncoderDecoder
 from keras_encdec.recipe import build
+from keras_encdec.run import train
 from keras_encdec.text import ByteTokenizer
+from keras_encdec.text_to_text import TextToText
 
 pytestmark = pytest.mark.once
 
@@ -51,3 +57,28 @@ def test_adapters_learn_beside_weights_as_they_are(mode):
     text_to_text = built()
     text_to_text.model.quantize(mode)
     assert as_asked_for(text_to_text, {}, adapted=True) is text_to_text
+
+
+def test_int8_weights_of_another_encoder_learn_by_adapters():
+    tokenizer = ByteTokenizer()
+    decoder = Decoder(260, 16, 32, num_heads=2, num_layers=1)
+    encoder = keras.Sequential(
+        [keras.Input((None,)), keras.layers.Embedding(260, 16, mask_zero=True)]
+    )
+    model = EncoderDecoder(encoder, decoder)
+    model.quantize("int8")
+    own = TextToText(tokenizer, tokenizer, model)
+    assert as_asked_for(own, {}) is own
+    for lora in (None, 2):
+        told = (
+            pytest.raises(ValueError, match="adapters of them, by lora=8; the model")
+            if lora is None
+            else contextlib.nullcontext()
+        )
+        with told:
+            texts, sizes = ["one", "two"], {"batch_tokens": 16, "epochs": 1}
+            train(own, texts, texts, lora=lora, **sizes)
+    assert any(x.dtype == "int8" for x in model.weights)
+    assert not any("lora" in x.path for x in model.weights)
+    with pytest.raises(ValueError, match="its encoder is an Encoder"):
+        as_asked_for(own, {"dropout": 0.3})

@@ -6,6 +6,7 @@ import pytest
 from keras_encdec.cli.partial_output import (
     as_line,
     growing_file,
+    is_finished,
     name_of_work,
     written_lines,
 )
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.once
 
 
 def contents(folder):
-    return {path.name: path.read_text() for path in folder.iterdir()}
+    # Without what tells that they are finished.
+    places = (path for path in folder.iterdir() if path.suffix != ".done")
+    return {path.name: path.read_text() for path in places}
 
 
 def test_a_text_is_a_line():
@@ -42,8 +45,9 @@ def test_texts_that_are_not_whole_are_left_out(left, lines_each, done, kept, tmp
 
 def test_the_name_of_a_work_is_that_of_all_it_depends_on(tmp_path):
     source, model = tmp_path / "a.txt", tmp_path / "saved" / "model.keras"
+    few = tmp_path / "few.safetensors"
     model.parent.mkdir()
-    source.write_text("a"), model.write_text("b")
+    source.write_text("a"), model.write_text("b"), few.write_text("c")
 
     def name(**options):
         return name_of_work([str(model.parent)], str(source), **options)
@@ -55,6 +59,9 @@ def test_the_name_of_a_work_is_that_of_all_it_depends_on(tmp_path):
     assert first != (second := name(seed=1, beams=None))
     source.write_text("ab")
     assert second != name(seed=1, beams=None)
+    third = name(shortlist=str(few))
+    few.write_text("cd")
+    assert third != name(shortlist=str(few))
 
 
 def test_what_is_written_is_there_at_once_and_another_process_keeps_off(tmp_path):
@@ -96,3 +103,28 @@ def test_what_grows_stays_beside_its_place_until_it_is_whole(tmp_path):
     assert contents(tmp_path) == {"answers.txt": "one\ntwo\n"}
     with growing_file("/dev/null", "mine") as file:
         file.write(b"x")
+
+
+def test_finished_is_what_the_same_work_wrote_and_nobody_changed(tmp_path):
+    place, link = tmp_path / "out", tmp_path / "link"
+    link.symlink_to(place)
+    assert not is_finished(place, "x")
+    with written_lines(str(link), "x") as (_, write):
+        write("é")
+        assert not is_finished(place, "x")
+    assert is_finished(place, "x") and is_finished(link, "x")
+    assert not is_finished(place, "y")
+    place.touch()
+    assert is_finished(place, "x")
+    # Of as many lines, and bytes.
+    place.write_text("ü\n", "utf-8")
+    assert not is_finished(place, "x")
+    place.unlink()
+    assert not is_finished(place, "x")
+    # The work of another in the same place.
+    for name in "xy":
+        with written_lines(str(place), name) as (_, write):
+            write("é")
+    assert is_finished(place, "y") and not is_finished(place, "x")
+    (tmp_path / ".out.done").write_bytes(b"\xff")
+    assert not is_finished(place, "y")

@@ -582,6 +582,18 @@ def test_what_was_interrupted_is_kept_and_gone_on_with(
     found = run(*resumed)
     assert "3 of 6 texts are there" in found.err and "3 texts in " in found.err
     assert output.read_bytes().decode() == whole and not partial.exists()
+    # Finished, it is left as it is, and no model is read.
+    with monkeypatch.context() as patch:
+        patch.setattr(TextToText, "load", None)
+        said = run(*resumed).err
+    assert f"All 6 texts are in {output} already" in said and " text in " not in said
+    assert output.read_bytes().decode() == whole
+    # Not so for other texts or options, or what is not from here.
+    write(tmp_path / "lines.txt", b"12\n" * 5)
+    assert "0 of 5 texts" in run(*resumed).err
+    assert "0 of 5 texts" in run(*resumed, "--temperature", 2).err
+    output.write_text("mine\n" * 5)
+    assert "0 of 5 texts" in run(*resumed, "--temperature", 2).err
 
 
 @pytest.mark.once

@@ -141,7 +141,7 @@ def test_what_it_refuses():
     with pytest.raises(TypeError, match="received Ensemble"):
         with_options(Ensemble([model]))
     features = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(8)])
-    with pytest.raises(ValueError, match="in an Encoder and a Decoder"):
+    with pytest.raises(ValueError, match="its encoder is an Encoder; received"):
         with_options(EncoderDecoder(features, Decoder(**SIZES)))
     with pytest.raises(ValueError, match="received 16 numbers that have none"):
         with_options(EncoderDecoder(**SIZES, positions=Shifted()))

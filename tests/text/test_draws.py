@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from keras_encdec.text import ByteTokenizer, SentencePieceTokenizer
+from keras_encdec.text import ByteTokenizer, SentencePieceTokenizer, TokenBatches
 from keras_encdec.text.draws import Draws
 
 pytestmark = pytest.mark.once
@@ -24,6 +25,17 @@ class Doubling(ByteTokenizer):
     def sample(self, texts, *, alpha, seed):
         assert all(isinstance(text, str) for text in texts)
         return self.encode([text * (1 + seed % 2) for text in texts])
+
+
+class Lossy(Doubling):
+    """Gives back nothing it is asked for but "a"."""
+
+    def _to_texts(self, ids):
+        return tf.strings.regex_replace(super()._to_texts(ids), "[^a]", "a")
+
+    def sample(self, texts, *, alpha, seed):
+        assert [*texts] == ["a"]
+        return super().sample(texts, alpha=alpha, seed=seed)
 
 
 def test_draws_depend_on_the_pass_and_the_pair_alone(subwords):
@@ -68,3 +80,22 @@ def test_what_is_not_encoded_again_stays_as_it_is():
         tokenizer.sample_ids([invalid], alpha=0.1, seeds=[1])
     with pytest.raises(NotImplementedError, match="received ByteTokenizer"):
         ByteTokenizer().sample_ids([whole], alpha=0.1, seeds=[1])
+
+
+@pytest.mark.parametrize("known", [0, 1, 17])
+def test_a_tokenizer_that_does_not_give_ids_again_is_told_of(known):
+    tokenizer = Lossy()
+    texts = ["a"] * known + ["b"] * (18 - known)
+    rule = f"received Lossy, .* {18 - known} of 18 texts: .* Define its `sample_ids`"
+
+    def batches(tokenizer, texts):
+        return TokenBatches(texts, texts, tokenizer, tokenizer, 32, sampling=0.1)
+
+    if not known:
+        with pytest.raises(ValueError, match=rule):
+            batches(tokenizer, texts)
+    elif known == 1:
+        with pytest.warns(UserWarning, match=rule):
+            batches(tokenizer, texts)
+    else:
+        batches(tokenizer, texts)

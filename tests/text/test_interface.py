@@ -3,7 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_encdec.text import Tokenizer
+from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.recipe import build
+from keras_encdec.run import train
+from keras_encdec.text import ByteTokenizer, Tokenizer, unknown_tokens
 
 
 @keras.saving.register_keras_serializable(package="test_interface")
@@ -93,3 +96,25 @@ def test_survives_its_config(tokenizer):
     config = keras.saving.serialize_keras_object(tokenizer)
     again = keras.saving.deserialize_keras_object(config)
     assert again.encode(["abc"]).to_list() == tokenizer.encode(["abc"]).to_list()
+
+
+@pytest.mark.once
+def test_a_table_is_no_batch_of_texts():
+    table = np.array([["one", "eno"], ["two", "owt"]])
+    tokenizer = ByteTokenizer()
+    small = {"hidden_dim": 8, "intermediate_dim": 8, "num_heads": 1, "num_layers": 1}
+    model = build(tokenizer, tokenizer, **small)
+    for call in (
+        lambda: tokenizer.encode(table),
+        lambda: model(table),
+        lambda: model.generate(table),
+        lambda: train(model, table, table),
+        lambda: evaluate_texts(table, table, table),
+        lambda: unknown_tokens(tokenizer, table),
+    ):
+        with pytest.raises(ValueError, match=r"shape \(2, 2\)\. Give a column of it"):
+            call()
+    with pytest.raises(ValueError, match=r"received an array of shape \(\)"):
+        tokenizer.encode(np.array("one"))
+    column = tokenizer.encode(table[:, 0]).to_list()
+    assert column == tokenizer.encode(["one", "two"]).to_list()
