@@ -180,6 +180,25 @@ class Task:
         nothing = self.prefix is None and self.phrases is None
         return self.shortlist is not None and nothing and not self.processors
 
+    def unmasked(
+        self, ids: Tensor, logits: Tensor, index: int | Tensor
+    ) -> tuple[Tensor, int | None]:
+        """Returns logits as `process` does, but for one that is still to be left out.
+
+        Args:
+            ids: As in `process`, and the others too.
+            logits: The logits that `step` returned.
+            index: The number of tokens of the rows.
+
+        Returns:
+            The logits, and the id that must not follow whatever its logit is, or None:
+            what a search does with some logits alone need not mask all of them.
+        """
+        constrained = self.prefix is not None or self.phrases is not None
+        if constrained or self.processors or self.shortlist is not None:
+            return self.process(ids, logits, index), None
+        return ops.cast(logits, "float32"), self.padding_id
+
     def ids_of(self, tokens: Tensor) -> Tensor:
         """Returns the ids of tokens that are counted as logits of `process` are.
 
