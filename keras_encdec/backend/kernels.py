@@ -307,7 +307,9 @@ def log_sum_exp(x: Tensor, best: Tensor, without: int | None = None) -> Tensor:
         logarithms = ops.log_softmax(x)
     elif keras.config.backend() == "torch":
         # A mask takes longer than the rest. What is in its place is put back.
-        x = x.contiguous()  # Rows repeated from a single one have no memory of their own.
+        x = (
+            x.contiguous()
+        )  # Rows repeated from a single one have no memory of their own.
         import torch
 
         place = torch.tensor([without], device=x.device)

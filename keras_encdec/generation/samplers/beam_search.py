@@ -24,6 +24,7 @@ from keras_encdec.generation.samplers.hypotheses import (
     without_repeats,
 )
 from keras_encdec.generation.samplers.interface import Sampler
+from keras_encdec.generation.samplers.stop_rules import is_done
 from keras_encdec.generation.samplers.top_k import top_k
 from keras_encdec.generation.task import BROKEN, Generated, Task, repeat_rows
 from keras_encdec.option_checks import require_one_of, require_positive
@@ -54,7 +55,8 @@ class BeamSampler(Sampler):
         coverage_heads: How many of its heads are averaged, the first ones; by default
             all.
         early_stopping: When a source is done: False, as soon as no live hypothesis can
-            still win; True, as soon as K have ended; `"heuristic"`, as soon as K have
+            still win, if none has more tokens than a `Generator`'s `longest_targets`
+            says; True, as soon as K have ended; `"heuristic"`, as soon as K have
             that are no worse than the best live one would be if it ended now, as
             transformers does by default; or `"never"` before the largest length.
         num_groups: The number of groups G of `K / G` beams for diverse beam search.
@@ -246,7 +248,12 @@ class BeamSampler(Sampler):
         sources = ops.arange(ops.shape(rows)[0], dtype="int32")
         rows = ops.reshape(rows + sources[:, None] * self.num_beams, (-1,))
         sound = ops.all(sound, axis=1)
-        ends = ops.logical_or(~sound, self._is_done(task, index, live, ended))
+        longest = self._by_source(task.longest)[:, 0]
+        stops = is_done(
+            *(self.early_stopping, live.scores, ended.scores, index + 1, longest),
+            *(task.num_return_sequences, self._penalty),
+        )
+        ends = ops.logical_or(~sound, stops)
         return BeamState(
             index=index + 1,
             live=live,
@@ -374,28 +381,6 @@ class BeamSampler(Sampler):
         if self.length_normalization == "google":
             length = (5.0 + length) / 6.0
         return length**self.length_penalty
-
-    def _is_done(
-        self, task: Task, index: Tensor, live: Hypotheses, ended: Hypotheses
-    ) -> Tensor:
-        best = ops.max(live.scores, axis=1)
-        dead = best == NEVER
-        if self.early_stopping == "never":
-            return dead
-        if self.early_stopping == "heuristic":
-            now = best / self._penalty(ops.cast(index + 1, "float32"))
-            return ops.logical_or(dead, now <= ops.min(ended.scores, axis=1))
-        if self.early_stopping:
-            return ops.logical_or(dead, ops.all(ended.scores > NEVER, axis=1))
-        # Scores only fall, coverage only costs, and the penalty is monotone: nothing
-        # exceeds the better of ending at the next step and at the last.
-        limits = ops.cast(self._by_source(task.limits)[:, 0], "float32")
-        soon = ops.cast(index + 2, "float32")
-        bound = ops.maximum(
-            best / self._penalty(soon), best / self._penalty(ops.maximum(limits, soon))
-        )
-        ranked = ops.flip(ops.sort(ended.scores, axis=1), axis=1)
-        return ops.logical_or(dead, bound <= ranked[:, task.num_return_sequences - 1])
 
     def _progress(
         self, task: Task, index: Tensor, ids: Tensor
