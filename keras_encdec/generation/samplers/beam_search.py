@@ -212,7 +212,10 @@ class BeamSampler(Sampler):
         if self.num_groups > 1:
             # What they pick is compared and penalized before it is scored.
             logits, without = task.process(flat_ids, logits, index), None
-            logits = ops.log_softmax(logits) if self.renormalize else logits
+            if self.renormalize:
+                # Of nothing that may follow log-probabilities are undefined.
+                never = logits == NEVER
+                logits = ops.where(never, NEVER, ops.log_softmax(logits))
         else:
             logits, without = task.unmasked(flat_ids, logits, index)
         if self.coverage_penalty:
