@@ -152,7 +152,7 @@ def part_config(name: str, part: Any) -> dict[str, Any]:
 
 
 def search_config(generator: Any) -> dict[str, Any]:
-    """Returns the configs of what a generator searches by: sampler and processors.
+    """Returns the configs of what a generator searches by, beside its ids.
 
     Args:
         generator: A `Generator`.
@@ -175,6 +175,7 @@ def search_config(generator: Any) -> dict[str, Any]:
     return {
         "sampler": part_config("sampler", generator.sampler),
         "processors": [part_config("processors", x) for x in generator.processors],
+        "longest_targets": generator.longest_targets,
     }
 
 
@@ -185,11 +186,14 @@ def take_search_from_config(config: Any) -> dict[str, Any]:
         config: A dict; what it lacks is None, or none.
 
     Returns:
-        A dict of the arguments of a `Generator`: `sampler` and `processors`.
+        A dict of arguments of a `Generator`: `sampler`, `processors` and
+        `longest_targets`.
     """
+    longest = config.pop("longest_targets", None)
     return {
         "sampler": part_from_config(config.pop("sampler", None)),
         "processors": [part_from_config(x) for x in config.pop("processors", [])],
+        "longest_targets": None if longest is None else tuple(longest),
     }
 
 

@@ -55,7 +55,7 @@ Sources: TypeAlias = Sequence[Text] | EncodedTexts
 # What a `TextToText` is made of, its generator's parts too.
 _PARTS = (
     *("source_tokenizer", "target_tokenizer", "model", "sampler", "processors"),
-    *("max_length", "shortlist", "jit_compile"),
+    *("max_length", "shortlist", "longest_targets", "jit_compile"),
 )
 
 
@@ -76,6 +76,8 @@ class TextToText:
         max_length: The largest number of tokens to generate, unless a call gives its
             own.
         shortlist: As in `Generator`.
+        longest_targets: As in `Generator`; `train` takes it from its pairs, and it is
+            saved.
         jit_compile: As in `Generator`.
         force_prefix: Whether each row must begin with the target tokenizer's
             `prefix_ids`, such as a language, by one more processor, unless one says
@@ -136,6 +138,7 @@ class TextToText:
         processors: Iterable[LogitsProcessor] = (),
         max_length: int = 64,
         shortlist: Shortlist | None = None,
+        longest_targets: tuple[float, float] | None = None,
         jit_compile: bool | Literal["auto"] = "auto",
         force_prefix: bool = True,
     ) -> None:
@@ -159,6 +162,7 @@ class TextToText:
             end_id=target_tokenizer.end_id,
             padding_id=target_tokenizer.padding_id,
             shortlist=shortlist,
+            longest_targets=longest_targets,
             jit_compile=jit_compile,
         )
 

@@ -106,6 +106,7 @@ IMPORTS = {
     "recipe": {"text", "model", "named_sizes", "printing", "tags", "text_to_text"},
     "distribution": {"backend"},
     "run": {
+        "generation",
         "backend",
         "evaluation",
         "files",

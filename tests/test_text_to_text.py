@@ -381,11 +381,13 @@ def test_loaded_gives_the_same(name, tmp_path):
     tokenizer = TOKENIZERS[name]
     sampler = TopKSampler(k=7, temperature=1.5)
     saved = text_to_text_of(tokenizer, tokenizer, sampler, max_length=5)
+    saved.generator.longest_targets = (1.5, 10)
     saved.save(tmp_path / "new" / "folder")
     loaded = TextToText.load(tmp_path / "new" / "folder")
     assert type(loaded.source_tokenizer) is type(tokenizer)
     assert loaded.sampler == sampler
     assert loaded.max_length == 5
+    assert loaded.generator.longest_targets == (1.5, 10)
     texts = LINES + HOSTILE[:4]
     assert loaded(texts, seed=2) == saved(texts, seed=2)
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
@@ -698,11 +700,13 @@ def test_other_options_keep_the_rest(text_to_text):
         tokenizer, tokenizer, model, "beam", processors=processors, max_length=5
     )
     first.card["data"], first.temperature = "numbers", 2.0
+    first.generator.longest_targets = (1.5, 10)
     other = first.with_options(dropout=0.3)
     assert other.model.options()["dropout"] == 0.3 != model.options()["dropout"]
     for name in ("source_tokenizer", "sampler", "max_length", "card", "temperature"):
         assert getattr(other, name) == getattr(first, name)
     assert other.generator.processors == first.generator.processors
+    assert other.generator.longest_targets == (1.5, 10)
     np.testing.assert_array_equal(other.score(LINES, LINES), first.score(LINES, LINES))
 
 

@@ -260,6 +260,69 @@ def first_of_largest(x: Tensor, largest: Tensor) -> Tensor:
     return first_true(x == largest)
 
 
+def maxima_want_distance() -> bool:
+    """Whether maxima of a few neighbours each take longer than of values far apart.
+
+    Where they do, no order of equal values is promised.
+
+    Example:
+        ```python
+        from keras_encdec.backend import maxima_want_distance
+
+        print(maxima_want_distance())
+        ```
+    """
+    return keras.config.backend() == "torch"
+
+
+def log_sum_exp(x: Tensor, best: Tensor, without: int | None = None) -> Tensor:
+    """Returns the logarithm of the sum of exponentials, in the fewest passes.
+
+    Args:
+        x: `(..., V)`, float32.
+        best: The place of the largest value `(...,)`, int32; of those that count.
+        without: A place that does not count, an int, or None.
+
+    Returns:
+        `(...,)`, float32; nan where a value is, or where none is finite.
+
+    Example:
+        ```python
+        from keras import ops
+        from keras_encdec.backend import log_sum_exp
+
+        print(log_sum_exp(ops.array([[0.0, 9.0, 0.0]]), ops.array([0]), without=1))
+        ```
+    """
+    largest = take_of_each(x, best[..., None])
+    if by_xla():
+        # XLA makes one pass of this, but another one of a mask. What does not count is
+        # at most 1, and the rest at least 1, so that taking it away loses no digits.
+        total = ops.sum(ops.exp(ops.minimum(x - largest, 0.0)), axis=-1)
+        if without is not None:
+            extra = x[..., without] - largest[..., 0]
+            total = total - ops.exp(ops.minimum(extra, 0.0))
+        return largest[..., 0] + ops.log(total)
+    if without is None:
+        logarithms = ops.log_softmax(x)
+    elif keras.config.backend() == "torch":
+        # A mask takes longer than the rest. What is in its place is put back.
+        x = (
+            x.contiguous()
+        )  # Rows repeated from a single one have no memory of their own.
+        import torch
+
+        place = torch.tensor([without], device=x.device)
+        kept = x.index_select(-1, place)
+        x.index_fill_(-1, place, -float("inf"))
+        logarithms = ops.log_softmax(x)
+        x.index_copy_(-1, place, kept)
+    else:
+        places = ops.arange(ops.shape(x)[-1], dtype="int32")
+        logarithms = ops.log_softmax(ops.where(places == without, -float("inf"), x))
+    return (largest - take_of_each(logarithms, best[..., None]))[..., 0]
+
+
 def replace_nan(x: Tensor, value: float) -> Tensor:
     """Replaces what is nan or infinite upwards.
 

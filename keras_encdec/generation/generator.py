@@ -23,6 +23,7 @@ from keras_encdec.generation.inputs.special_ids import (
     require_special_ids,
     start_of,
 )
+from keras_encdec.generation.longest_targets import require_longest_targets
 from keras_encdec.generation.processors.tokens import require_processors
 from keras_encdec.generation.programs import Programs
 from keras_encdec.generation.samplers.interface import Sampler
@@ -71,6 +72,10 @@ class Generator:
         num_draft_tokens: The number of tokens it proposes at a time.
         shortlist: A `Shortlist` of the target ids that each source may have, which
             alone get logits; scores are of the distribution over them.
+        longest_targets: How long a target may be for its source, if that is known: a
+            factor of the source's tokens and a number of tokens more, as `(1.5, 10)`.
+            Nothing is cut: beams stop where no target of up to so many can win, where
+            else they wait as long as one of `max_length` could.
         jit_compile: Whether TensorFlow compiles the loop by XLA, which takes seconds
             for each of the few sizes and makes every step several times as fast: True,
             False, or "auto", on CPUs for a size that has come 32 times. JAX does so
@@ -127,6 +132,7 @@ class Generator:
         draft_model: KerasModel | None = None,
         num_draft_tokens: int = 4,
         shortlist: Shortlist | None = None,
+        longest_targets: tuple[float, float] | None = None,
         jit_compile: bool | Literal["auto"] = "auto",
     ) -> None:
         require_one_of((True, False, "auto"), jit_compile=jit_compile)
@@ -140,6 +146,7 @@ class Generator:
         self.padding_id = padding_of(model, padding_id)
         self.start_id = start_of(self.padding_id, start_id)
         self.shortlist = shortlist
+        self.longest_targets = longest_targets
         self.jit_compile = jit_compile
         self._programs = Programs()
         self._check()
@@ -147,6 +154,7 @@ class Generator:
     def _check(self) -> None:
         self.sampler = sampler_of(self.sampler)
         require_processors(self.processors)
+        require_longest_targets(self.longest_targets)
         padding_of(self.model, self.padding_id)
         require_special_ids(self.model, self.start_id, self.end_id, self.padding_id)
         for draft_model in self._models[1:]:
@@ -499,6 +507,7 @@ class Generator:
             "end_id": self.end_id,
             "padding_id": self.padding_id,
             "processors": self.processors,
+            "longest_of": self.longest_targets,
         }
 
     def _see(self) -> None:

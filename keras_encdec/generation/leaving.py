@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FEWEST = 16
 
 # The fields of a task that have rows of each source.
-_BY_SOURCE = "memory", "source", "limits", "seeds", "prefix", "phrases"
+_BY_SOURCE = "memory", "source", "limits", "longest", "seeds", "prefix", "phrases"
 
 
 class _Remaining(NamedTuple):

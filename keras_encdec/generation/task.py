@@ -15,6 +15,7 @@ from keras import ops
 from keras_encdec.annotations import KerasModel, Tensor
 from keras_encdec.backend import take_of_each, traced_call
 from keras_encdec.generation.checks import BROKEN
+from keras_encdec.generation.longest_targets import longest_targets
 from keras_encdec.generation.processors.constraints import constrain
 from keras_encdec.generation.processors.tokens import allow_only, forbid
 from keras_encdec.generation.shortlist import Candidates, candidates_of
@@ -103,6 +104,7 @@ class Task:
         memory: What `encode` returned for B sources.
         source: The source ids of each row, `(R, S)`, int32.
         limits: The largest number of tokens of each row, `(R,)`, int32.
+        longest: The largest number that one of each row is expected to have, likewise.
         seeds: The seed of each row, `(R,)`, int32.
         rows_per_source: R / B, an int.
         max_length: The length L of the rows, an int: the largest number of tokens of
@@ -124,6 +126,7 @@ class Task:
     memory: Any
     source: Tensor
     limits: Tensor
+    longest: Tensor
     seeds: Tensor
     rows_per_source: int
     max_length: int
@@ -179,6 +182,25 @@ class Task:
         """Whether what follows `process` is done to the logits of a shortlist."""
         nothing = self.prefix is None and self.phrases is None
         return self.shortlist is not None and nothing and not self.processors
+
+    def unmasked(
+        self, ids: Tensor, logits: Tensor, index: int | Tensor
+    ) -> tuple[Tensor, int | None]:
+        """Returns logits as `process` does, but for one that is still to be left out.
+
+        Args:
+            ids: As in `process`, and the others too.
+            logits: The logits that `step` returned.
+            index: The number of tokens of the rows.
+
+        Returns:
+            The logits, and the id that must not follow whatever its logit is, or None:
+            what a search does with some logits alone need not mask all of them.
+        """
+        constrained = self.prefix is not None or self.phrases is not None
+        if constrained or self.processors or self.shortlist is not None:
+            return self.process(ids, logits, index), None
+        return ops.cast(logits, "float32"), self.padding_id
 
     def ids_of(self, tokens: Tensor) -> Tensor:
         """Returns the ids of tokens that are counted as logits of `process` are.
@@ -266,12 +288,16 @@ def make_task(
     processors: Iterable[LogitsProcessor] = (),
     num_return_sequences: int = 1,
     return_scores: bool = False,
+    longest_of: tuple[float, float] | None = None,
     memory: Any = None,
 ) -> Task:
     """Returns the `Task` of one generation; the arguments are those of `generate`."""
     times = sampler.rows_per_source(num_return_sequences)
     seeds = repeat_rows(seeds, times)
     samples = ops.arange(ops.shape(seeds)[0], dtype="int32") % times
+    longest = limits
+    if longest_of is not None:
+        longest = longest_targets(source, limits, longest_of, padding_id)
     shortlist = None
     if candidates is not None:
         allowed = repeat_rows(allowed, times)
@@ -281,6 +307,7 @@ def make_task(
         memory=traced_call(model.encode, source) if memory is None else memory,
         source=repeat_rows(source, times),
         limits=repeat_rows(limits, times),
+        longest=repeat_rows(longest, times),
         seeds=seeds + samples * _NEXT_SAMPLE,
         rows_per_source=times,
         max_length=max_length,
@@ -332,7 +359,8 @@ def generate(
             not padding.
         **options: `max_length`, the largest number of tokens of any row, an int;
             `start_id=1`, `end_id=2` (or a tuple of several), `padding_id=0`,
-            `processors=()`, `num_return_sequences=1`, `return_scores=False`.
+            `processors=()`, `num_return_sequences=1`, `return_scores=False`,
+            `longest_of=None`, as a `Generator`'s `longest_targets`.
 
     Returns:
         A `Generated`; without `return_scores` its scores are empty tuples.

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -19,29 +18,23 @@ from keras_encdec.backend import (
     process_index,
 )
 from keras_encdec.evaluation import evaluate_texts
+from keras_encdec.generation.longest_targets import longest_of_pairs
 from keras_encdec.interrupts import (
     check_interrupt,
     interrupts_kept,
     termination_kept,
 )
 from keras_encdec.printing import fit_verbosity, tell
+from keras_encdec.run.batches import noise_of, pair_batches
 from keras_encdec.run.ending import best_in_the_end, try_mean
 from keras_encdec.run.folder import RUNNING_LOG_FILE, RunFolder
 from keras_encdec.run.objective import build_metrics, check_can_learn, compiled
 from keras_encdec.run.record import make_record, require_same
 from keras_encdec.text import (
-    Corpus,
-    DeleteTokens,
-    InfillSpans,
-    MaskTokens,
     PairsOfIds,
-    ShuffleTokens,
     TokenBatches,
-    Tokenizer,
     unknown_tokens,
 )
-from keras_encdec.text.noise import Noise
-from keras_encdec.text_checks import check_lengths
 from keras_encdec.text_to_text import TextToText
 from keras_encdec.training import (
     Checkpoints,
@@ -174,15 +167,19 @@ def train(
         as_before = stack.enter_context(
             adapted(model, chosen.lora, chosen.lora_targets)
         )
-        batches = _batches(
+        batches = pair_batches(
             text_to_text,
             sources,
             targets,
             chosen,
             num_shapes=chosen.num_shapes,
             sampling=chosen.sampling,
-            noise=_noise(chosen, text_to_text.source_tokenizer),
+            noise=noise_of(chosen, text_to_text.source_tokenizer),
             seed=chosen.seed,
+        )
+        generator = text_to_text.generator
+        generator.longest_targets = longest_of_pairs(
+            batches.lengths, generator.longest_targets
         )
         steps = chosen.updates_per_epoch or len(batches)
         if verbose:
@@ -193,7 +190,7 @@ def train(
         judges = []
         scores: list[str] = []
         if validation is not None:
-            held_out = _batches(text_to_text, *validation, chosen, shuffle=False)
+            held_out = pair_batches(text_to_text, *validation, chosen, shuffle=False)
             judges = _judges(
                 text_to_text, held_out, *validation, scores, 3 if verbose else 0
             )
@@ -318,48 +315,6 @@ def _check_validation(validation: Pairs | None) -> None:
             "`validation` must be a pair of lists, sources and targets, of as many "
             f"texts each and at least one; received {validation!r:.200}."
         )
-
-
-def _batches(
-    text_to_text: TextToText,
-    sources: Sequence[str] | PairsOfIds,
-    targets: Sequence[str],
-    options: TrainingOptions,
-    **more: Any,
-) -> TokenBatches:
-    """The batches of pairs of texts, none longer than the model's positions."""
-    stored = isinstance(sources, PairsOfIds) and not targets
-    tokenizers = text_to_text.source_tokenizer, text_to_text.target_tokenizer
-    for each in getattr(sources, "parts", [sources]):
-        if isinstance(each, Corpus):
-            each.require_tokenizers(*tokenizers)
-    batches = TokenBatches(
-        sources,
-        None if stored else targets,
-        *tokenizers,
-        options.batch_tokens,
-        max_source_length=options.max_length,
-        max_target_length=options.max_length,
-        **more,
-    )
-    remedy = "Lower `max_length`, which cuts."
-    of_sources, of_targets = batches.lengths.T
-    texts: Any = batches.ids if stored else (sources, targets)
-    check_lengths(text_to_text.model, "source", of_sources, texts[0], remedy)
-    check_lengths(text_to_text.model, "target", of_targets, texts[1], remedy)
-    return batches
-
-
-def _noise(options: TrainingOptions, tokenizer: Tokenizer) -> list[Noise]:
-    """What is done to each source, in the order of Lample et al. 2018."""
-    mask = tokenizer.unknown_id
-    wanted: list[tuple[Any, Callable[[Any], Noise]]] = [
-        (options.source_shuffle, ShuffleTokens),
-        (options.source_deletion, DeleteTokens),
-        (options.source_infilling, functools.partial(InfillSpans, mask_id=mask)),
-        (options.source_dropout, functools.partial(MaskTokens, mask_id=mask)),
-    ]
-    return [make(value) for value, make in wanted if value is not None]
 
 
 def _example(batches: TokenBatches) -> Any:

@@ -10,6 +10,7 @@ from keras_encdec.backend import (
     first_of_largest,
     first_true,
     fused_attention,
+    log_sum_exp,
     move_rows,
     replace_nan,
     take_of_each,
@@ -263,3 +264,46 @@ def test_the_first_true_of_each_row():
     places = first_true(flags)
     assert keras.backend.standardize_dtype(places.dtype) == "int32"
     assert ops.convert_to_numpy(places).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("value", [-40.0, 0.5, 80.0, float("inf"), -float("inf")])
+@pytest.mark.parametrize("without", [None, 0, 5, 11])
+def test_log_sum_exp_is_that_of_numpy_in_double_precision(without, value, compiled):
+    """However large the one is that does not count."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 12)).astype("float32") * 4
+    x[0, 1, 7:] = -np.inf
+    counted = x.astype("float64")
+    if without is not None:
+        x[..., without] = value
+        counted[..., without] = -np.inf
+    best = counted.argmax(-1).astype("int32")
+    expected = np.log(np.exp(counted).sum(-1))
+
+    def run(x, best):
+        return log_sum_exp(x, best, without)
+
+    if compiled:
+        run = compile_function(run, None, [], True)
+    given = ops.convert_to_tensor(x)
+    found = run(given, ops.convert_to_tensor(best))
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=2e-6)
+    np.testing.assert_array_equal(ops.convert_to_numpy(given), x)
+
+
+def test_log_sum_exp_of_what_is_no_number_is_none():
+    x = np.zeros((3, 4), "float32")
+    x[0, 1], x[1, 2], x[2] = np.nan, np.inf, -np.inf
+    best = ops.convert_to_tensor(np.array([1, 2, 0], "int32"))
+    for without in (None, 3):
+        found = log_sum_exp(ops.convert_to_tensor(x), best, without)
+        assert np.isnan(ops.convert_to_numpy(found)).all()
+
+
+def test_log_sum_exp_of_rows_that_share_their_memory():
+    row = np.array([[1.0, 5.0, 2.0]], "float32")
+    x = ops.broadcast_to(ops.convert_to_tensor(row), (3, 3))
+    best = ops.convert_to_tensor(np.array([2, 2, 2], "int32"))
+    found = ops.convert_to_numpy(log_sum_exp(x, best, 1))
+    np.testing.assert_allclose(found, [np.log(np.exp(1) + np.exp(2))] * 3, rtol=1e-6)
+    np.testing.assert_array_equal(ops.convert_to_numpy(x), row.repeat(3, 0))

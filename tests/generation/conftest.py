@@ -46,9 +46,9 @@ class Counted:
         return self.model.step(*args, **kwargs)
 
 
-def run_counted(model, sampler, source, limits=None):
+def run_counted(model, sampler, source, limits=None, **options):
     """The ids and the number of steps, of loops that run as Python and rows that end
-    at their limits alone, by default those of their sources."""
+    at their limits alone, by default those of their sources, or as options say."""
     as_python = contextlib.nullcontext()
     if keras.backend.backend() == "jax":
         import jax
@@ -64,7 +64,7 @@ def run_counted(model, sampler, source, limits=None):
             ops.convert_to_tensor(limits, "int32"),
             row_seeds(4, len(source)),
             max_length=max(limits),
-            end_id=99,
+            **{"end_id": 99, **options},
         )
     return ops.convert_to_numpy(generated.ids)[:, 0], found.steps
 

@@ -86,6 +86,15 @@ def compile_only(*args, **options):
         train(*args, **options)
 
 
+def test_it_learns_how_long_targets_are(compiled):
+    text_to_text, long = untrained(), [*TARGETS[:-1], "x" * 19]
+    compile_only(text_to_text, SOURCES, long, max_length=24, **QUICK)
+    factor, more = text_to_text.generator.longest_targets
+    # A source has an end id too, if its tokenizer says so.
+    tokens = len(LETTERS.encode([SOURCES[-1]])[0])
+    assert (factor, more) == (-(-100 * (20 - 10) // tokens) / 100, 10)
+
+
 @pytest.fixture
 def compiled(monkeypatch):
     """Leaves out `fit`; gives the model that would be trained, and fit's arguments."""

@@ -11,7 +11,7 @@ import keras
 from keras import ops, tree
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import move_rows, take_of_each, write_at
+from keras_encdec.backend import log_sum_exp, move_rows, take_of_each, write_at
 from keras_encdec.generation.processors import constraints
 from keras_encdec.generation.samplers.hypotheses import (
     NEVER,
@@ -24,6 +24,7 @@ from keras_encdec.generation.samplers.hypotheses import (
     without_repeats,
 )
 from keras_encdec.generation.samplers.interface import Sampler
+from keras_encdec.generation.samplers.stop_rules import is_done
 from keras_encdec.generation.samplers.top_k import top_k
 from keras_encdec.generation.task import BROKEN, Generated, Task, repeat_rows
 from keras_encdec.option_checks import require_one_of, require_positive
@@ -54,7 +55,8 @@ class BeamSampler(Sampler):
         coverage_heads: How many of its heads are averaged, the first ones; by default
             all.
         early_stopping: When a source is done: False, as soon as no live hypothesis can
-            still win; True, as soon as K have ended; `"heuristic"`, as soon as K have
+            still win, if none has more tokens than a `Generator`'s `longest_targets`
+            says; True, as soon as K have ended; `"heuristic"`, as soon as K have
             that are no worse than the best live one would be if it ended now, as
             transformers does by default; or `"never"` before the largest length.
         num_groups: The number of groups G of `K / G` beams for diverse beam search.
@@ -207,7 +209,15 @@ class BeamSampler(Sampler):
         logits, cache, *weights = task.step(tokens, index, cache, **options)
         if not self.renormalize:
             logits = ops.log_softmax(ops.cast(logits, "float32"))
-        logits = task.process(flat_ids, logits, index)
+        if self.num_groups > 1:
+            # What they pick is compared and penalized before it is scored.
+            logits, without = task.process(flat_ids, logits, index), None
+            if self.renormalize:
+                # Of nothing that may follow log-probabilities are undefined.
+                never = logits == NEVER
+                logits = ops.where(never, NEVER, ops.log_softmax(logits))
+        else:
+            logits, without = task.unmasked(flat_ids, logits, index)
         if self.coverage_penalty:
             weights = weights[0][:, : self.coverage_heads]
             seen = self._by_source(ops.mean(weights, axis=1))
@@ -215,16 +225,15 @@ class BeamSampler(Sampler):
             seen = ()
         vocabulary = ops.shape(logits)[-1]
         logits = ops.reshape(logits, (-1, self.num_beams, vocabulary))
-        log_probabilities = ops.log_softmax(logits) if self.renormalize else logits
         size = self.num_beams // self.num_groups
         groups, taken = [], None
         for start in range(0, self.num_beams, size):
             group = slice(start, start + size)
             of_group = tree.map_structure(
                 lambda x, group=group: x[:, group],
-                (live, seen, ended, logits, log_probabilities),
+                (live, seen, ended, logits),
             )
-            *found, picked = self._advance(task, index, done, taken, *of_group)
+            *found, picked = self._advance(task, index, done, taken, without, *of_group)
             groups.append(found)
             if start + size < self.num_beams:
                 picked = ops.one_hot(picked, vocabulary, dtype="float32")
@@ -236,11 +245,18 @@ class BeamSampler(Sampler):
                 lambda *parts: ops.concatenate(parts, axis=1), *groups
             )
         # Origins are counted within a group, rows within the batch.
-        rows = origins + ops.arange(self.num_beams, dtype="int32") // size * size
+        places = ops.arange(self.num_beams, dtype="int32")
+        # Those of a source that is done stay, for to move them takes time.
+        rows = ops.where(done[:, None], places, origins + places // size * size)
         sources = ops.arange(ops.shape(rows)[0], dtype="int32")
         rows = ops.reshape(rows + sources[:, None] * self.num_beams, (-1,))
         sound = ops.all(sound, axis=1)
-        ends = ops.logical_or(~sound, self._is_done(task, index, live, ended))
+        longest = self._by_source(task.longest)[:, 0]
+        stops = is_done(
+            *(self.early_stopping, live.scores, ended.scores, index + 1, longest),
+            *(task.num_return_sequences, self._penalty),
+        )
+        ends = ops.logical_or(~sound, stops)
         return BeamState(
             index=index + 1,
             live=live,
@@ -256,11 +272,11 @@ class BeamSampler(Sampler):
         index: Tensor,
         done: Tensor,
         taken: Tensor | None,
+        without: int | None,
         live: Hypotheses,
         seen: Tensor,
         ended: Hypotheses,
         logits: Tensor,
-        log_probabilities: Tensor,
     ) -> tuple[Hypotheses, Hypotheses, Tensor, Tensor, Tensor]:
         """Returns a group's live and ended ones, parents, which were sound, picks."""
         beams, vocabulary = logits.shape[1:]
@@ -270,9 +286,11 @@ class BeamSampler(Sampler):
         wanted = min(wanted, beams * each)
         if taken is not None:
             logits = logits - taken[:, None]
-            log_probabilities = log_probabilities - taken[:, None]
         # The best of each beam, then the best of these.
-        values, tokens = top_k(logits, each)
+        values, tokens = top_k(logits, each, without)
+        log_sum = 0.0
+        if self.renormalize and self.num_groups == 1:
+            log_sum = log_sum_exp(logits, tokens[..., 0], without)[..., None]
         if task.phrases is not None:
             forced = self._progress(task, index, live.ids)[2][..., None]
             extra = take_of_each(logits, ops.maximum(forced, 0))
@@ -282,9 +300,8 @@ class BeamSampler(Sampler):
             tokens = ops.concatenate([tokens, forced], axis=-1)
             each = tokens.shape[-1]
             wanted = beams * each
-        gained = take_of_each(log_probabilities, ops.maximum(tokens, 0))
-        # Where nothing may follow, log-probabilities are undefined.
-        gained = ops.where(values == NEVER, NEVER, gained)
+        # Where nothing may follow, the sum is undefined.
+        gained = ops.where(values == NEVER, NEVER, values - log_sum)
         scores = live.scores[..., None] + gained
         # Of all, for where logits are nan TensorFlow finds any first.
         numbers = scores < float("inf")
@@ -367,28 +384,6 @@ class BeamSampler(Sampler):
         if self.length_normalization == "google":
             length = (5.0 + length) / 6.0
         return length**self.length_penalty
-
-    def _is_done(
-        self, task: Task, index: Tensor, live: Hypotheses, ended: Hypotheses
-    ) -> Tensor:
-        best = ops.max(live.scores, axis=1)
-        dead = best == NEVER
-        if self.early_stopping == "never":
-            return dead
-        if self.early_stopping == "heuristic":
-            now = best / self._penalty(ops.cast(index + 1, "float32"))
-            return ops.logical_or(dead, now <= ops.min(ended.scores, axis=1))
-        if self.early_stopping:
-            return ops.logical_or(dead, ops.all(ended.scores > NEVER, axis=1))
-        # Scores only fall, coverage only costs, and the penalty is monotone: nothing
-        # exceeds the better of ending at the next step and at the last.
-        limits = ops.cast(self._by_source(task.limits)[:, 0], "float32")
-        soon = ops.cast(index + 2, "float32")
-        bound = ops.maximum(
-            best / self._penalty(soon), best / self._penalty(ops.maximum(limits, soon))
-        )
-        ranked = ops.flip(ops.sort(ended.scores, axis=1), axis=1)
-        return ops.logical_or(dead, bound <= ranked[:, task.num_return_sequences - 1])
 
     def _progress(
         self, task: Task, index: Tensor, ids: Tensor

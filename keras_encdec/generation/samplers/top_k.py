@@ -7,18 +7,24 @@ their places, takes longer than the rest of a small model's step.
 Legend of shapes: V values, k largest ones, G groups of W.
 """
 
+import numpy as np
 from keras import ops
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import first_of_largest, take_of_each
+from keras_encdec.backend import first_of_largest, maxima_want_distance, take_of_each
+
+# Fewer are searched at once.
+FEWEST = 1000
 
 
-def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def top_k(x: Tensor, k: int, without: int | None = None) -> tuple[Tensor, Tensor]:
     """Returns the k largest values and their places, as `keras.ops.top_k` does.
 
     Args:
         x: `(..., V)`, float32.
         k: How many, an int from 1 to V.
+        without: A place that is taken to hold -inf, an int, or None: here that costs
+            nothing, where masking costs a pass over all values.
 
     Returns:
         The values `(..., k)`, the largest first, and their places `(..., k)`, int32; of
@@ -33,22 +39,42 @@ def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         ```
     """
     size = x.shape[-1]  # None of a shortlist within a graph.
-    if size is None or size < 1000 or size <= k * _width(size, k):
+    if size is None or size < FEWEST or size <= k * _width(size, k):
+        if without is not None:
+            x = ops.where(ops.arange(size) == without, -float("inf"), x)
         values, places = ops.top_k(x, k)
         return values, ops.cast(places, "int32")
-    width = _width(size, k)
-    outer = tuple(ops.shape(x))[:-1]
-    x = _in_groups(x, width)
-    best = ops.top_k(ops.max(x, axis=-1), k)[1]
+    width, outer = _width(size, k), tuple(ops.shape(x))[:-1]
+    number = size // width
+    x, in_groups = ops.reshape(x, (-1, size)), number * width
+    apart = maxima_want_distance()
+    shape = (width, number) if apart else (number, width)
+    groups = ops.reshape(x[:, :in_groups], (-1, *shape))  # (rows, G, W)
+    places = np.arange(in_groups, dtype="int32").reshape(shape)  # (G, W)
+    if apart:
+        groups, places = ops.swapaxes(groups, 1, 2), places.T
+    maxima = ops.max(groups, axis=-1)  # (rows, G)
+    if without is not None and without < in_groups:
+        ((group, _),) = np.argwhere(places == without)
+        others = ops.where(places[group] == without, -float("inf"), groups[:, group])
+        others = ops.max(others, axis=-1, keepdims=True)
+        maxima = ops.where(np.arange(number) == group, others, maxima)
+    best = ops.top_k(maxima, k)[1]
     # In order, so that of equals the first one stays the first one.
     best = ops.sort(ops.cast(best, "int32"), axis=-1)  # (rows, k)
-    candidates = take_of_each(x, best)  # (rows, k, W)
-    values, places = ops.top_k(ops.reshape(candidates, (-1, k * width)), k)
-    places = ops.cast(places, "int32")
-    groups = take_of_each(best, places // width)
-    places = groups * width + places % width
-    shape = (*outer, k)
-    return ops.reshape(values, shape), ops.reshape(places, shape)
+    candidates = ops.reshape(take_of_each(groups, best), (-1, k * width))
+    places = ops.reshape(ops.take(places, best, axis=0), (-1, k * width))
+    if in_groups < size:
+        # Too few for a group.
+        left = np.arange(in_groups, size, dtype="int32")
+        left = ops.broadcast_to(left, (ops.shape(x)[0], len(left)))
+        candidates = ops.concatenate([candidates, x[:, in_groups:]], axis=-1)
+        places = ops.concatenate([places, left], axis=-1)
+    if without is not None:
+        candidates = ops.where(places == without, -float("inf"), candidates)
+    values, best = ops.top_k(candidates, k)
+    places = take_of_each(places, ops.cast(best, "int32"))
+    return ops.reshape(values, (*outer, k)), ops.reshape(places, (*outer, k))
 
 
 def largest(x: Tensor) -> Tensor:
@@ -69,10 +95,10 @@ def largest(x: Tensor) -> Tensor:
         ```
     """
     size = x.shape[-1]
-    if size is None or size < 1000:
+    if size is None or size < FEWEST:
         return ops.max(x, axis=-1)
     # The operations of `argmax`, each of which is then done once.
-    maxima = ops.max(_in_groups(x, _width(size, 1)), axis=-1)
+    maxima = ops.max(_filled_up(x, _width(size, 1)), axis=-1)
     highest = ops.max(maxima, axis=-1, keepdims=True)
     return ops.reshape(highest, tuple(ops.shape(x))[:-1])
 
@@ -95,12 +121,12 @@ def argmax(logits: Tensor) -> Tensor:
         ```
     """
     size = logits.shape[-1]
-    if size is None or size < 1000:
+    if size is None or size < FEWEST:
         tokens = first_of_largest(logits, largest(logits)[..., None])
         return ops.cast(tokens, "int32")
     outer = tuple(ops.shape(logits))[:-1]
     width = _width(size, 1)
-    groups = _in_groups(logits, width)
+    groups = _filled_up(logits, width)
     maxima = ops.max(groups, axis=-1)
     highest = ops.max(maxima, axis=-1, keepdims=True)
     group = first_of_largest(maxima, highest)
@@ -109,7 +135,7 @@ def argmax(logits: Tensor) -> Tensor:
     return ops.cast(ops.reshape(tokens, outer), "int32")
 
 
-def _in_groups(x: Tensor, width: int) -> Tensor:
+def _filled_up(x: Tensor, width: int) -> Tensor:
     """Values `(..., V)` as `(rows, G, W)`, the last group filled up with -inf."""
     size = x.shape[-1]
     groups = -(-size // width)
@@ -122,8 +148,12 @@ def _in_groups(x: Tensor, width: int) -> Tensor:
 
 def _width(size: int, k: int) -> int:
     """The width of groups: about that which leaves the fewest values to be sorted."""
-    # PyTorch takes the maxima of groups of less than 32 many times as slowly.
-    least = max(32, round((size / k) ** 0.5))
-    # One that divides the size, if there is any: filling up would copy all values.
-    near = (width for width in range(least, 2 * least) if size % width == 0)
-    return next(near, least)
+    best = max(32, round((size / k) ** 0.5))
+
+    def left(width: int) -> float:
+        return size / width + k * width
+
+    # One that divides the size, if there is any near: with others values are copied.
+    near = (width for width in range(16, 8 * best) if size % width == 0)
+    width = min(near, key=left, default=best)
+    return width if left(width) < 4 * left(best) else best

@@ -68,3 +68,20 @@ def test_the_likeliest_of_many_that_are_forbidden():
     x[1, 2002], x[2, 7] = -3.0, -1e30
     found = ops.convert_to_numpy(argmax(ops.convert_to_tensor(x)))
     assert found.tolist() == [0, 2002, 7]
+
+
+@pytest.mark.parametrize("size", [40, 1000, 1009, 9712])
+@pytest.mark.parametrize("place", ["first", "inside", "last"])
+@pytest.mark.parametrize("value", [-3.0, 100.0, float("inf"), -float("inf")])
+def test_one_place_is_left_out(size, place, value):
+    without = {"first": 0, "inside": size // 3, "last": size - 1}[place]
+    x = np.random.default_rng(0).normal(size=(2, 3, size)).astype("float32")
+    x[..., without] = value
+    masked = x.copy()
+    masked[..., without] = -np.inf
+    given = ops.convert_to_tensor(x)
+    values, places = map(ops.convert_to_numpy, top_k(given, 9, without))
+    expected, expected_places = by_numpy(masked, 9)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(places, expected_places)
+    np.testing.assert_array_equal(ops.convert_to_numpy(given), x)
