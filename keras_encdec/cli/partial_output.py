@@ -27,12 +27,12 @@ def growing_file(
         path: The place of the file, as in `new_file`.
         name: What names the work, the same for who goes on with it, as in
             `partial_place`.
-        resume: Whether to go on with what is there; otherwise it is begun anew.
+        resume: Whether to go on with what is there, and to write beside it what
+            `is_finished` reads; otherwise it is begun anew.
 
     Yields:
         The file, open for bytes to read and to write, at its beginning. When the block
-        ends it is renamed to `path`, and what `is_finished` reads is written beside it;
-        if the block fails, it stays, unless it is empty.
+        ends it is renamed to `path`; if the block fails, it stays, unless it is empty.
 
     Raises:
         BlockingIOError: If another process writes it.
@@ -65,9 +65,10 @@ def growing_file(
         try:
             yield file
             file.flush()
-            # Before the file is there, of which it then says nothing wrong.
-            with new_file(_record_place(path)) as record:
-                record.write_text(_record(partial, name))
+            if resume:
+                # Before the file is there, of which it then says nothing wrong.
+                with new_file(_record_place(path)) as record:
+                    record.write_text(_record(partial, name))
             with new_file(path) as whole:
                 os.replace(partial, whole)
         finally:
@@ -108,7 +109,7 @@ def is_finished(path: AnyPath, name: str) -> bool:
         from keras_encdec.cli.partial_output import growing_file, is_finished
 
         place = pathlib.Path(tempfile.mkdtemp()) / "answers.txt"
-        with growing_file(place, "mine") as file:
+        with growing_file(place, "mine", resume=True) as file:
             file.write(b"one\n")
         print(is_finished(place, "mine"), is_finished(place, "other"))  # True False
         ```

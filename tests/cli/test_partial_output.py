@@ -109,7 +109,7 @@ def test_finished_is_what_the_same_work_wrote_and_nobody_changed(tmp_path):
     place, link = tmp_path / "out", tmp_path / "link"
     link.symlink_to(place)
     assert not is_finished(place, "x")
-    with written_lines(str(link), "x") as (_, write):
+    with written_lines(str(link), "x", resume=True) as (_, write):
         write("é")
         assert not is_finished(place, "x")
     assert is_finished(place, "x") and is_finished(link, "x")
@@ -123,7 +123,7 @@ def test_finished_is_what_the_same_work_wrote_and_nobody_changed(tmp_path):
     assert not is_finished(place, "x")
     # The work of another in the same place.
     for name in "xy":
-        with written_lines(str(place), name) as (_, write):
+        with written_lines(str(place), name, resume=True) as (_, write):
             write("é")
     assert is_finished(place, "y") and not is_finished(place, "x")
     (tmp_path / ".out.done").write_bytes(b"\xff")
