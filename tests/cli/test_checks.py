@@ -336,7 +336,7 @@ def test_no_command_of_a_page_is_refused(page, tmp_path, monkeypatch, capsys):
     commands = {
         "README": 4,
         "training": 21,
-        "recipes": 15,
+        "recipes": 16,
         "export": 3,
         "pretrained": 5,
     }
