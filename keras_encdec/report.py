@@ -173,7 +173,7 @@ def _speed(text_to_text: TextToText, sources: Sequence[str]) -> list[str]:
     start = time.perf_counter()
     texts = text_to_text(sources)
     seconds = max(time.perf_counter() - start, 1e-9)
-    tokens = sum(map(len, text_to_text.target_tokenizer(texts).to_list()))
+    tokens = sum(map(len, text_to_text.target_tokenizer.ids_of(texts)))
     where = f"{running_backend()} on {'CPUs' if on_cpu() else 'an accelerator'}"
     return [
         f"{len(texts) / seconds:,.1f} texts a second",

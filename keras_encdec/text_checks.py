@@ -196,7 +196,9 @@ def _difference(first: Tokenizer, other: Tokenizer, probes: list[str]) -> str | 
     sizes = first.vocabulary_size, other.vocabulary_size
     if sizes[0] != sizes[1]:
         return f"have {sizes[0]:,} and {sizes[1]:,} ids"
-    ids, other_ids = (x.encode(probes).to_list() for x in (first, other))
+    ids, other_ids = (
+        [row.tolist() for row in x.ids_of(probes)] for x in (first, other)
+    )
     for text, row, other_row in zip(probes, ids, other_ids, strict=True):
         if row != other_row:
             return f"give {text!r:.40} the ids {row!s:.60} and {other_row!s:.60}"
@@ -206,6 +208,6 @@ def _difference(first: Tokenizer, other: Tokenizer, probes: list[str]) -> str | 
 def _texts_of_all_tokens(tokenizer: Tokenizer) -> list[str]:
     """Each token as a text of its own, and all in texts of several."""
     rows = [[number] for number in range(tokenizer.vocabulary_size)]
-    tokens = [x.decode("utf-8", "replace") for x in tokenizer.decode(rows).numpy()]
+    tokens = tokenizer.texts_of(rows)
     several = (tokens[i : i + 8] for i in range(0, len(tokens), 8))
     return [*tokens, *("".join(x) for x in several)]

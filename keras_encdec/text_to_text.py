@@ -1,7 +1,6 @@
 """Text to text: tokenizers, a model and a sampler as one function of strings."""
 
 import importlib
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, Unpack, overload
@@ -609,15 +608,12 @@ class TextToText:
     def _encode(
         self, texts: Sequence[Text], side: Literal["source", "target"], first: int = 0
     ) -> EncodedTexts:
-        encoded = getattr(self, f"{side}_tokenizer")(texts)
-        ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
-        rows = EncodedTexts(ids[i:j] for i, j in itertools.pairwise(ends))
+        rows = EncodedTexts(getattr(self, f"{side}_tokenizer").ids_of(texts))
         check_lengths(self.model, side, [*map(len, rows)], texts, first=first)
         return rows
 
     def _decode(self, ids: Ids) -> list[str]:
-        texts = self.target_tokenizer.decode(ids).numpy()
-        return [text.decode("utf-8", "replace") for text in texts]
+        return self.target_tokenizer.texts_of(ids)
 
     def save(self, folder: AnyPath, *, overwrite: bool = False) -> None:
         """Writes everything needed to `load` it, under any backend.

@@ -582,10 +582,11 @@ def test_model_tells_its_layers():
     assert f"{model.count_params():,}" in text
 
 
-# Without TensorFlow everything but text and export works.
+# Without TensorFlow everything but graphs of texts works.
 
 ALONE = """
     import sys
+    import tempfile
 
     BLOCKED = {"tensorflow", "tensorflow_text", "keras_hub", "keras_nlp"}
 
@@ -614,6 +615,20 @@ ALONE = """
     loss = model.fit((source, target), target[:, ::-1], verbose=0).history["loss"][0]
     assert np.isfinite(loss)
     assert Generator(model, RandomSampler())(source, max_length=4).shape == (1, 4)
+    texts = ["a cat", "a hat"]
+    for tokenizer in (
+        keras_encdec.WordTokenizer(["a", "cat", "hat"]),
+        keras_encdec.CharacterTokenizer([*"acht "]),
+        keras_encdec.ByteTokenizer(),
+        keras_encdec.SentencePieceTokenizer.train(texts, 10),
+    ):
+        size = tokenizer.vocabulary_size
+        model = EncoderDecoder(size, 8, 12, num_heads=2, num_layers=1)
+        folder = tempfile.mkdtemp() + "/saved"
+        text_to_text = keras_encdec.TextToText(tokenizer, tokenizer, model)
+        text_to_text.save(folder)
+        loaded = keras_encdec.TextToText.load(folder)
+        assert loaded(texts, max_length=4) == text_to_text(texts, max_length=4)
     for room in ("generation", "layers", "serving", "training"):
         getattr(keras_encdec, room)
     try:

@@ -33,6 +33,7 @@ from keras_encdec.backend.distribution import (
 )
 from keras_encdec.backend.environment import (
     import_tensorflow,
+    lazy_tensorflow,
     running_backend,
     shapes_may_change,
 )
@@ -52,6 +53,7 @@ from keras_encdec.backend.kernels import (
 from keras_encdec.backend.layers import all_layers, layers_in
 from keras_encdec.backend.optimizers import inner_optimizer, part_averages
 from keras_encdec.backend.parallel_calls import calls_at_a_time, threads_sharing_cores
+from keras_encdec.backend.policies import policy_config
 from keras_encdec.backend.processes import (
     any_process,
     assign,
@@ -105,6 +107,7 @@ __all__ = [
     "join_processes",
     "key_of",
     "layers_in",
+    "lazy_tensorflow",
     "log_sum_exp",
     "maxima_want_distance",
     "move_rows",
@@ -112,6 +115,7 @@ __all__ = [
     "own_random_state",
     "part_averages",
     "part_random_numbers",
+    "policy_config",
     "process_count",
     "process_index",
     "random_state",

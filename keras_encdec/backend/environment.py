@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -112,6 +113,27 @@ def compiled_by(compiler: str) -> Iterator[None]:
         _COMPILER.reset(token)
 
 
+class _LazyTensorFlow:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_tensorflow(), name)
+
+
+def lazy_tensorflow() -> Any:
+    """Returns what stands for the module `tensorflow`, imported when it is used.
+
+    Importing it takes five seconds.
+
+    Example:
+        ```python
+        from keras_encdec.backend import lazy_tensorflow
+
+        tf = lazy_tensorflow()
+        print(tf.strings.length("text"))
+        ```
+    """
+    return _LazyTensorFlow()
+
+
 def import_tensorflow() -> Any:
     """Imports TensorFlow for text and data, leaving the accelerator to the backend.
 
@@ -141,8 +163,13 @@ def import_tensorflow() -> Any:
             f"({error}). Install it with `pip install tensorflow tensorflow-text`, or "
             "work with arrays of ids."
         ) from error
+    _leave_accelerators(tf)
+    return tf
+
+
+@functools.cache
+def _leave_accelerators(tf: Any) -> None:
     if keras.config.backend() != "tensorflow":
         # Too late, and harmless, where the user's program has initialised them.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
-    return tf

@@ -222,9 +222,9 @@ def _check_lines(text_to_text: "TextToText", lines: "SourceLines") -> None:
         texts = iter(lines)
         while chunk := [*itertools.islice(texts, 4096)]:
             check_interrupt()
-            for row in tokenizer.encode(chunk).to_list():
+            for row in tokenizer.ids_of(chunk):
                 lengths.append(len(row))
-                yield row
+                yield row.tolist()
 
     unknown = unknown_tokens(tokenizer, lines, ids=rows())
     check_lengths(text_to_text.model, "source", lengths, lines)

@@ -111,7 +111,7 @@ class Signatures:
             self._shortlist = InGraph(self._generator, self._generator.shortlist)
         self.module = tf.Module()
         self.module.shortlist = self._shortlist
-        self.module.tokenizers = self._tokenizers
+        self.module.tokenizers = [x.module() for x in self._tokenizers]
         self.module.parameters = [variable.value for variable in self._model.variables]
 
     def functions(self, names: Iterable[str]) -> dict[str, TensorFunction]:

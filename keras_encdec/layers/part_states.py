@@ -5,7 +5,7 @@ import gc
 
 import keras
 
-from keras_encdec.backend import layers_in
+from keras_encdec.backend import layers_in, policy_config
 
 
 def part_states(model):
@@ -157,7 +157,7 @@ def _state(layer):
             if not x.trainable and not _is_of_lora(layer, x)
         ]
     return {
-        "dtype": _alone(keras.dtype_policies.serialize(layer.dtype_policy)),
+        "dtype": _alone(policy_config(layer.dtype_policy)),
         "quantization": _alone(keras.saving.serialize_keras_object(config)),
         "trainable": layer.trainable,
         "frozen": frozen,

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from keras_encdec.backend import policy_config
 from keras_encdec.layers import (
     EncoderBlock,
     RelativePositionBias,
@@ -116,7 +117,7 @@ class Stack(FunctionalModel):
         policy = keras.dtype_policies.get(
             config["dtype"] or keras.config.dtype_policy()
         )
-        config["dtype"] = keras.dtype_policies.serialize(policy)
+        config["dtype"] = policy_config(policy)
         config["activation"] = get_activation(config["activation"])
         return config, policy
 

@@ -16,7 +16,12 @@ from keras_encdec.pretrained.piece_models import (
     charsmap_of_white_space,
     read_piece_model,
 )
-from keras_encdec.text import SentinelPieceTokenizer, Tokenizer
+from keras_encdec.text import (
+    ByteLevelBPETokenizer,
+    SentencePieceTokenizer,
+    SentinelPieceTokenizer,
+    Tokenizer,
+)
 from keras_encdec.text.sentinels import Sentinel
 
 # The sign of a space in pieces.
@@ -25,7 +30,9 @@ SPACE = "▁"
 Contents: TypeAlias = dict[str, Any]
 
 
-def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Contents:
+def piece_contents(
+    source: Tokenizer, target: SentencePieceTokenizer, family: str
+) -> Contents:
     """The files of tokenizers of pieces, of one vocabulary."""
     model = read_piece_model(target.proto)
     if model.kind not in ("unigram", "bpe"):
@@ -64,7 +71,7 @@ def piece_contents(source: Tokenizer, target: Tokenizer, family: str) -> Content
     return {"tokenizer.json": description, "tokenizer_config.json": settings}
 
 
-def byte_pair_contents(tokenizer: Tokenizer) -> Contents:
+def byte_pair_contents(tokenizer: ByteLevelBPETokenizer) -> Contents:
     """The files of a tokenizer of byte pairs."""
     around = tokenizer.prefix_ids, tokenizer.suffix_ids
     table = tokenizer.vocabulary

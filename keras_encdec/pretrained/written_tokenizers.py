@@ -101,8 +101,10 @@ def tokenizer_contents(
     both = source_tokenizer, target_tokenizer
     if family == "marian":
         files = _marian(*both)
-    elif all(isinstance(each, PieceTableTokenizer) for each in both):
-        files = _m2m_100(*both, family)
+    elif isinstance(source_tokenizer, PieceTableTokenizer) and isinstance(
+        target_tokenizer, PieceTableTokenizer
+    ):
+        files = _m2m_100(source_tokenizer, target_tokenizer, family)
     else:
         _require_one_vocabulary(*both, family)
         if isinstance(target_tokenizer, ByteLevelBPETokenizer):
@@ -110,7 +112,7 @@ def tokenizer_contents(
         elif isinstance(target_tokenizer, ByteTokenizer):
             files = _bytes(target_tokenizer, family)
         elif isinstance(target_tokenizer, SentencePieceTokenizer):
-            files = piece_contents(*both, family)
+            files = piece_contents(source_tokenizer, target_tokenizer, family)
         else:
             refuse(target_tokenizer, family)
     return {

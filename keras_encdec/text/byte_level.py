@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_encdec.annotations import AnyPath, Tensor, Text, Texts
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.byte_pairs import Merges
 from keras_encdec.text.character_classes import LETTER, NUMBER, SPACE
 from keras_encdec.text.interface import (
@@ -21,7 +21,7 @@ from keras_encdec.text.interface import (
 )
 from keras_encdec.text.sentinels import SaidSentinel, Sentinel, Sentinels
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 # No byte of a text in UTF-8.
 _BREAK = b"\xff"

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
+from keras_encdec.text.graph_parts import HasGraphParts
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 
-class Merges(tf.Module):  # type: ignore[name-defined]
+class Merges(HasGraphParts):
     """Merges the bytes of words to pieces, the earliest merge first.
 
     The pieces of all words stand in one row, without padding. A step merges in every
@@ -41,7 +42,6 @@ class Merges(tf.Module):  # type: ignore[name-defined]
         bytes_ids: Iterable[int],
         merges: Iterable[tuple[int, int, int]],
     ) -> None:
-        super().__init__()
         triples = np.array(list(merges), np.int64).reshape(-1, 3)
         left, right, merged = triples.T
         # Of a pair that is listed twice the later rank counts, as in `tokenizers`.

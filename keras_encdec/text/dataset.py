@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from keras_encdec.annotations import Ids, Tensor, Texts
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.interface import Tokenizer
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 # Pairs tokenized at a time, and pairs a shuffled `tf.data.Dataset` chooses among.
 _CHUNK = 1024

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.interface import Tokenizer
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 # A text, or its tokens.
 Row: TypeAlias = str | Sequence[Hashable] | np.ndarray

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable
 
 from keras_encdec.annotations import Tensor, TensorFunction
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 
 class GraphFunctions:

@@ -1,7 +1,9 @@
 """What every tokenizer is: `encode` and `decode`, and the checks of their inputs.
 
-Tokenizers are `tf.Module`s made of TensorFlow operations only: they run as one graph in
-Python, inside `tf.data` and inside a SavedModel, where no Python is left.
+A tokenizer is one function in two forms. `encode` and `decode` are made of TensorFlow's
+operations only: they run as one graph in Python, inside `tf.data` and inside a
+SavedModel, where no Python is left. `ids_of` and `texts_of` are the same in Python, for
+lists of texts in a program that may have no use for TensorFlow.
 
 Each tokenizer has special ids of its own: padding, start, end, unknown, and what stands
 before and behind the ids of every text. They are ids only: no text can spell them.
@@ -14,15 +16,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
 
 from keras_encdec.annotations import Ids, Tensor, Texts
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.graph_functions import GraphFunctions
+from keras_encdec.text.graph_parts import HasGraphParts
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 
-class Tokenizer(tf.Module):  # type: ignore[name-defined]
+class Tokenizer(HasGraphParts):
     """The common interface of all tokenizers: `encode`, which a call is, and `decode`.
 
     A subclass defines `_to_ids(texts)`, from strings `(B,)` to ragged int32 ids
@@ -30,7 +34,14 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
     `(B, None)`, each a regular id or `unknown_id`, to strings `(B,)`; the property
     `vocabulary_size`, above all ids, the special ones included; and `get_config`, if
     its constructor takes more than the special ids. Tokenizers are copied and pickled
-    by their configs.
+    by their configs. What its graphs hold, such as tables, it makes in methods that are
+    a `graph_part`.
+
+    A subclass may define the same in Python: `_ids_in_python(texts)`, from a list of
+    `bytes` to lists of ids, or None for what only the graph can do, and
+    `_texts_in_python(rows)`, from lists of ids to a list of `bytes`. They are taken
+    from a class itself and never inherited, for what its subclasses do in a graph may
+    be something else.
 
     Args:
         padding_id: The id that fills up rows.
@@ -69,7 +80,6 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         prefix_ids: Sequence[int] = (),
         suffix_ids: Sequence[int] | None = None,
     ) -> None:
-        super().__init__()
         self.padding_id = _as_id(padding_id, "padding_id")
         self.start_id = _as_id(start_id, "start_id")
         self.end_id = _as_id(end_id, "end_id")
@@ -79,6 +89,17 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         self.suffix_ids = tuple(_as_id(id, "suffix_ids") for id in suffix)
         self._check_special_ids()
         self._functions = GraphFunctions()
+
+    @property
+    def vocabulary_size(self) -> int:
+        """A number above all ids, the special ones included; a subclass says it."""
+        raise NotImplementedError
+
+    def _to_ids(self, texts: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _to_texts(self, ids: Tensor) -> Tensor:
+        raise NotImplementedError
 
     @property
     def special_ids(self) -> tuple[int, ...]:
@@ -180,6 +201,77 @@ class Tokenizer(tf.Module):  # type: ignore[name-defined]
         known = (ids >= 0) & (ids < self.vocabulary_size)
         ids = tf.where(known, ids, tf.constant(self.unknown_id, ids.dtype))
         return self._to_texts(tf.ragged.boolean_mask(ids, keep))
+
+    def ids_of(self, texts: Texts) -> list[np.ndarray]:
+        """Returns the rows of ids that `encode` gives, without TensorFlow if it can.
+
+        Args:
+            texts: As in `encode`.
+
+        Returns:
+            A list of NumPy arrays of int32.
+
+        Raises:
+            TypeError: As in `encode`.
+            ValueError: As in `encode`.
+
+        Example:
+            ```python
+            from keras_encdec.text import ByteTokenizer
+
+            print(ByteTokenizer().ids_of(["hi"]))
+            ```
+        """
+        in_python = vars(type(self)).get("_ids_in_python")
+        rows = None
+        if in_python is not None and not hasattr(texts, "numpy"):
+            texts = as_bytes(texts)
+            rows = in_python(self, texts)
+        if rows is None:
+            encoded = self.encode(texts)
+            ids, ends = encoded.values.numpy(), encoded.row_splits.numpy()
+            return [ids[i:j] for i, j in itertools.pairwise(ends)]
+        before, behind = [*self.prefix_ids], [*self.suffix_ids]
+        return [np.array([*before, *row, *behind], np.int32) for row in rows]
+
+    def texts_of(self, ids: Ids) -> list[str]:
+        """Returns the texts that `decode` gives, without TensorFlow if it can.
+
+        Args:
+            ids: As in `decode`.
+
+        Returns:
+            A list of `str`; what is no UTF-8 is U+FFFD.
+
+        Raises:
+            TypeError: As in `decode`.
+            ValueError: As in `decode`.
+
+        Example:
+            ```python
+            from keras_encdec.text import ByteTokenizer
+
+            print(ByteTokenizer().texts_of([[108, 109, 2, 108]]))  # ['hi']
+            ```
+        """
+        in_python = vars(type(self)).get("_texts_in_python")
+        rows = None if in_python is None else _rows_of_numbers(ids)
+        if in_python is None or rows is None:
+            texts = self.decode(ids).numpy()
+        else:
+            texts = in_python(self, [self._regular(row) for row in rows])
+        return [text.decode("utf-8", "replace") for text in texts]
+
+    def _regular(self, row: Sequence[int]) -> list[int]:
+        """What `decode` reads of a row of ids."""
+        dropped, size = {*self.special_ids} - {self.unknown_id}, self.vocabulary_size
+        regular = []
+        for place, number in enumerate(row):
+            if number == self.end_id and (place or number != self.start_id):
+                break
+            if number not in dropped:
+                regular.append(number if 0 <= number < size else self.unknown_id)
+        return regular
 
     def split(self, texts: Texts) -> list[list[Any]]:
         """Splits texts into tokens, of which each is one id of `encode`.
@@ -374,6 +466,21 @@ def as_bytes(texts: Texts, first: int = 0) -> list[bytes]:
             )
         encoded.append(text)
     return encoded
+
+
+def _rows_of_numbers(ids: Any) -> list[Any] | None:
+    """Rows of ids as lists, or None for what only `decode` reads, or refuses."""
+    if not isinstance(ids, (list, tuple)):
+        if hasattr(ids, "row_splits"):
+            return None
+        ids = keras.ops.convert_to_numpy(ids)
+        return ids.tolist() if ids.ndim == 2 and ids.dtype.kind in "iu" else None
+    rows = [x.tolist() if isinstance(x, np.ndarray) else x for x in ids]
+    whole = all(
+        isinstance(row, (list, tuple)) and all(type(number) is int for number in row)
+        for row in rows
+    )
+    return rows if whole else None
 
 
 def as_string_tensor(texts: Any) -> Tensor:

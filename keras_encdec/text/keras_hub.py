@@ -6,10 +6,10 @@ import itertools
 from typing import Any, NoReturn
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.interface import Tokenizer
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 
 class KerasHubTokenizer(Tokenizer):

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.character_classes import SPACE
-from keras_encdec.text.sentence_piece import load_pieces
+from keras_encdec.text.graph_parts import HasGraphParts, graph_part
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 Step: TypeAlias = Mapping[str, Any]
 
@@ -19,7 +19,7 @@ Step: TypeAlias = Mapping[str, Any]
 _PATTERNS = {r"\s{2,}|[\n\r\t]": rf"[{SPACE}]{{2,}}|[\n\r\t]"}
 
 
-class Normalizer(tf.Module):  # type: ignore[name-defined]
+class Normalizer(HasGraphParts):
     """Steps that change a text, one after the other, as a `tokenizer.json` says them.
 
     Args:
@@ -41,7 +41,6 @@ class Normalizer(tf.Module):  # type: ignore[name-defined]
     """
 
     def __init__(self, steps: Sequence[Step], charsmap: bytes = b"") -> None:
-        super().__init__()
         known = "NFC", "Precompiled", "Replace", "Strip"
         others = [step for step in steps if step.get("type") not in known]
         if others:
@@ -50,8 +49,15 @@ class Normalizer(tf.Module):  # type: ignore[name-defined]
                 f"received {others[0]!r:.80}. Leave it out, and do it to the texts."
             )
         self._steps = tuple(dict(step) for step in steps)
-        if charsmap:
-            self._model = load_pieces(_normalizing_proto(charsmap), tf.string)
+        self._charsmap = charsmap
+
+    @graph_part
+    def _model(self) -> Any:
+        from keras_encdec.text.piece_models import load_pieces
+
+        if self._charsmap:
+            return load_pieces(_normalizing_proto(self._charsmap), tf.string)
+        return None
 
     def __call__(self, texts: Tensor) -> Tensor:
         """Returns the normalized texts, strings `(B,)`."""
@@ -76,7 +82,7 @@ class Normalizer(tf.Module):  # type: ignore[name-defined]
             pattern = re.escape(pattern) if kind == "String" else pattern
             content = step["content"].replace("\\", r"\\")
             return tf.strings.regex_replace(texts, pattern, content)
-        if not hasattr(self, "_model"):
+        if self._model is None:
             return texts
         return tf.strings.reduce_join(self._model.tokenize(texts), axis=1)
 

@@ -2,26 +2,29 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import keras
 
 from keras_encdec.annotations import AnyPath, Tensor, Texts
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.character_classes import SPACE, STRIPPED
+from keras_encdec.text.graph_parts import graph_part
 from keras_encdec.text.interface import Tokenizer, as_string_tensor
 from keras_encdec.text.normalizers import Normalizer, Step
-from keras_encdec.text.sentence_piece import SentencePieceTokenizer, load_pieces
+from keras_encdec.text.sentence_piece import SentencePieceTokenizer
 from keras_encdec.text.sentinels import (
     SaidSentinel,
     Sentinel,
     Sentinels,
     without_gaps,
+    without_gaps_in_python,
 )
 from keras_encdec.text.tokenizers import ByteTokenizer
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -75,7 +78,6 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
     ) -> None:
         words = [Sentinel.of(word) for word in sentinels]
         self._sentinels = tuple(words)
-        # A dict or list of a `tf.Module` becomes a structure that TensorFlow tracks.
         self._steps = None if normalizer is None else json.dumps([*normalizer])
         super().__init__(proto, **special_ids)
         from sentencepiece import sentencepiece_model_pb2
@@ -106,7 +108,11 @@ class SentinelPieceTokenizer(SentencePieceTokenizer):
             # by its own spelling.
             if form.content != word.content:
                 spelled[ids[word.content]] = form.content
-        self._spelled = tf.constant(spelled, tf.string)
+        self._spellings = tuple(spelled)
+
+    @graph_part
+    def _spelled(self) -> Tensor:
+        return tf.constant(self._spellings, tf.string)
 
     def _splitting_proto(self, proto: bytes) -> bytes:
         from sentencepiece import sentencepiece_model_pb2
@@ -210,8 +216,12 @@ class SentinelByteTokenizer(ByteTokenizer):
             spelled[number] = bytes([value])
         for word, number in words.items():
             spelled[number] = word.encode()
-        self._spelled = tf.constant(spelled, tf.string)
+        self._spellings = tuple(spelled)
         self._around = Sentinels({Sentinel(x): i for x, i in words.items()})
+
+    @graph_part
+    def _spelled(self) -> Tensor:
+        return tf.constant(self._spellings, tf.string)
 
     def _to_ids(self, texts: Tensor) -> Tensor:
         return self._around.encode(texts, super()._to_ids)
@@ -261,7 +271,7 @@ class PieceTableTokenizer(Tokenizer):
         **special_ids: As in `Tokenizer`. No text can spell the first four of them.
 
     Raises:
-        ImportError: If `tensorflow-text` or `sentencepiece` cannot be imported.
+        ImportError: If `sentencepiece` cannot be imported.
         TypeError: If `vocabulary` is no dict of `str` and `int`; or as in `Tokenizer`.
         ValueError: If it repeats an id or has a negative one, or `proto` is no
             SentencePiece model; or as in `Tokenizer`.
@@ -289,21 +299,20 @@ class PieceTableTokenizer(Tokenizer):
         **special_ids: Any,
     ) -> None:
         super().__init__(**special_ids)
-        vocabulary = _checked_table(vocabulary)
+        vocabulary = dict(_checked_table(vocabulary))
         words = [Sentinel.of(word) for word in sentinels]
         self._sentinels = tuple(words)
         self._around = Sentinels({x: vocabulary[x.content] for x in words})
         # Refused there in words if it is none; ids are the table's, none of its own.
         above = 10**9
-        self._proto = SentencePieceTokenizer(
+        checked = SentencePieceTokenizer(
             proto, padding_id=above, start_id=above + 1, end_id=above + 2
-        ).proto
-        # A dict of a `tf.Module` becomes a structure that TensorFlow tracks.
-        self._vocabulary = tuple(vocabulary.items())
+        )
+        self._proto, self._processor = checked.proto, checked.processor
+        self._vocabulary = vocabulary
         self.marked = marked
         self.control = tuple(control)
         self.close_up = close_up
-        self._model = load_pieces(self._proto, tf.string)
         self._size = 1 + max(*vocabulary.values(), *self.special_ids)
         silent = {self.padding_id, self.start_id, self.end_id, self.unknown_id}
         silent |= {vocabulary[piece] for piece in self.control}
@@ -313,17 +322,30 @@ class PieceTableTokenizer(Tokenizer):
             for piece, number in vocabulary.items()
             if number not in silent or piece in spelled
         }
-        self._ids = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(
-                list(known), list(known.values()), tf.string, tf.int32
-            ),
-            default_value=self.unknown_id,
-        )
+        self._id_of = known
         pieces = [""] * self._size
         for piece, number in known.items():
             if number not in silent:
                 pieces[number] = piece
-        self._pieces = tf.constant(pieces, tf.string)
+        self._spellings = tuple(pieces)
+
+    @graph_part
+    def _model(self) -> Any:
+        from keras_encdec.text.piece_models import load_pieces
+
+        return load_pieces(self._proto, tf.string)
+
+    @graph_part
+    def _ids(self) -> Any:
+        pieces, ids = [*self._id_of], [*self._id_of.values()]
+        return tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(pieces, ids, tf.string, tf.int32),
+            default_value=self.unknown_id,
+        )
+
+    @graph_part
+    def _pieces(self) -> Tensor:
+        return tf.constant(self._spellings, tf.string)
 
     @property
     def proto(self) -> bytes:
@@ -362,6 +384,32 @@ class PieceTableTokenizer(Tokenizer):
 
     def _to_ids(self, texts: Tensor) -> Tensor:
         return tf.ragged.map_flat_values(self._ids.lookup, self._split(texts))
+
+    def _ids_in_python(self, texts: list[bytes]) -> list[list[int]] | None:
+        if self._sentinels:
+            return None
+        marks: list[list[str]] = []
+        unmarked = []
+        for text in texts:
+            found = re.match(rb"(?s)>>.*?<<", text) if self.marked else None
+            try:
+                marks.append([found[0].decode()] if found else [])
+            except UnicodeDecodeError:
+                return None
+            unmarked.append(text[found.end() :] if found else text)
+        split = self._processor.encode(unmarked, out_type=str, num_threads=1)
+        ids, unknown = self._id_of, self.unknown_id
+        return [
+            [ids.get(piece, unknown) for piece in (*mark, *pieces)]
+            for mark, pieces in zip(marks, split, strict=True)
+        ]
+
+    def _texts_in_python(self, rows: list[list[int]]) -> list[bytes]:
+        spellings = self._spellings
+        texts = ("".join([spellings[number] for number in row]) for row in rows)
+        texts = (text.replace("▁", " ").strip() for text in texts)
+        change = without_gaps_in_python if self.close_up else str
+        return [change(text).encode() for text in texts]
 
     def split(self, texts: Texts) -> list[list[str]]:
         """Splits texts into pieces, a list of lists of `str`."""

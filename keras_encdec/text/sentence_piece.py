@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import hashlib
 import io
 import itertools
 import os
@@ -13,11 +12,12 @@ from typing import Any, Literal, Self
 import keras
 
 from keras_encdec.annotations import AnyPath, Tensor, Texts
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
+from keras_encdec.text.graph_parts import graph_part
 from keras_encdec.text.interface import Tokenizer, as_bytes, as_string_tensor
 from keras_encdec.text.subwords import merge_at_random, split_at_random
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 
 @keras.saving.register_keras_serializable(package="keras_encdec")
@@ -39,7 +39,7 @@ class SentencePieceTokenizer(Tokenizer):
         suffix_ids: Likewise.
 
     Raises:
-        ImportError: If `tensorflow-text` or `sentencepiece` cannot be imported.
+        ImportError: If `sentencepiece` cannot be imported.
         FileNotFoundError: If there is no file at the path.
         TypeError: If `proto` is neither bytes nor a path, or an id not an integer.
         ValueError: If it is no SentencePiece model; if it lacks a special id that is
@@ -67,7 +67,7 @@ class SentencePieceTokenizer(Tokenizer):
         prefix_ids: Sequence[int] = (),
         suffix_ids: Sequence[int] | None = None,
     ) -> None:
-        _, sentencepiece = _import_sentencepiece()
+        sentencepiece = _import_sentencepiece()
         if isinstance(proto, (str, os.PathLike)):
             origin = f"the file {os.fspath(proto)!r}"
             if not os.path.isfile(proto):
@@ -135,7 +135,13 @@ class SentencePieceTokenizer(Tokenizer):
             None  # Made when it is needed: it is the model once more.
         )
         self._num_pieces = processor.get_piece_size()
-        self._model = load_pieces(self._splitting_proto(proto))
+        self._processor = processor
+
+    @graph_part
+    def _model(self) -> Any:
+        from keras_encdec.text.piece_models import load_pieces
+
+        return load_pieces(self._splitting_proto(self._proto))
 
     def _splitting_proto(self, proto: bytes) -> bytes:
         """The model that splits texts, which a subclass may have do less."""
@@ -192,7 +198,7 @@ class SentencePieceTokenizer(Tokenizer):
             A `SentencePieceTokenizer`.
 
         Raises:
-            ImportError: If `tensorflow-text` or `sentencepiece` cannot be imported.
+            ImportError: If `sentencepiece` cannot be imported.
             TypeError: If `texts` is a single string or holds anything but strings.
             ValueError: If the trainer refuses, for example because the texts have
                 fewer subwords than `vocabulary_size`.
@@ -206,7 +212,7 @@ class SentencePieceTokenizer(Tokenizer):
             print(tokenizer.vocabulary_size)  # 12
             ```
         """
-        _, sentencepiece = _import_sentencepiece()
+        sentencepiece = _import_sentencepiece()
         texts = as_bytes(texts)
         writer = io.BytesIO()
         options = {"minloglevel": 2, **options}
@@ -243,6 +249,11 @@ class SentencePieceTokenizer(Tokenizer):
     def proto(self) -> bytes:
         """The serialized model, `bytes`; write it to a file to keep it."""
         return self._proto
+
+    @property
+    def processor(self) -> Any:
+        """The model, a `sentencepiece.SentencePieceProcessor`."""
+        return self._processor
 
     @property
     def vocabulary_size(self) -> int:
@@ -331,12 +342,18 @@ class SentencePieceTokenizer(Tokenizer):
     def _to_ids(self, texts: Tensor) -> Tensor:
         return self._model.tokenize(texts)
 
+    def _ids_in_python(self, texts: list[bytes]) -> list[list[int]]:
+        return self.processor.encode(texts, out_type=int, num_threads=1)
+
+    def _texts_in_python(self, rows: list[list[int]]) -> list[bytes]:
+        known, unknown = range(self._num_pieces), self.unknown_id
+        rows = [[id if id in known else unknown for id in row] for row in rows]
+        return [text.encode() for text in self.processor.decode(rows, num_threads=1)]
+
     def split(self, texts: Texts) -> list[list[Any]]:
         """Splits texts into pieces, a list of lists of `str`."""
-        _, sentencepiece = _import_sentencepiece()
-        processor = sentencepiece.SentencePieceProcessor(model_proto=self._proto)
         texts = [text.decode("utf-8", "replace") for text in as_bytes(texts)]
-        return processor.encode(texts, out_type=str)
+        return self.processor.encode(texts, out_type=str)
 
     def _to_texts(self, ids: Tensor) -> Tensor:
         # Special ids may stand above the pieces, with a gap between.
@@ -353,47 +370,6 @@ class SentencePieceTokenizer(Tokenizer):
     def from_config(cls, config: Any) -> Self:
         """Builds the tokenizer that `get_config` described."""
         return cls(**{**config, "proto": base64.b64decode(config["proto"])})
-
-
-def load_pieces(proto: bytes, out_type: Any = tf.int32) -> Any:
-    """A SentencePiece model in TensorFlow, which outlives a cleared session.
-
-    Args:
-        proto: The serialized model, `bytes`.
-        out_type: What it splits texts into: `tf.int32` for ids, `tf.string` for pieces.
-
-    Returns:
-        A `tensorflow_text.SentencepieceTokenizer`.
-    """
-    tensorflow_text, _ = _import_sentencepiece()
-    with tf.init_scope():
-        model = tensorflow_text.SentencepieceTokenizer(proto, out_type=out_type)
-        model._model_resource = _SharedModel(proto)
-    return model
-
-
-class _SharedModel(tf.saved_model.experimental.TrackableResource):  # type: ignore[name-defined]
-    """The model's resource, under a name that belongs to this model alone.
-
-    The resource that tensorflow-text makes has no name. Hence it is lost when
-    TensorFlow clears its caches, as `keras.utils.set_random_seed` makes it do
-    (https://github.com/tensorflow/text/issues/570), and in a loaded SavedModel with
-    two models the first one silently serves for both
-    (https://github.com/tensorflow/text/issues/1304).
-    """
-
-    def __init__(self, proto: bytes) -> None:
-        super().__init__()
-        self._proto = proto
-        _ = self.resource_handle  # Creates the resource, while this is eager.
-
-    def _create_resource(self) -> Any:
-        from tensorflow_text.python.ops import sentencepiece_tokenizer
-
-        return sentencepiece_tokenizer.gen_sentencepiece_tokenizer.sentencepiece_op(
-            model=self._proto,
-            shared_name="sentencepiece_" + hashlib.sha256(self._proto).hexdigest(),
-        )
 
 
 class _Vocabulary:
@@ -443,14 +419,13 @@ class _Vocabulary:
 
 
 def _import_sentencepiece() -> Any:
-    # Here, so that the other tokenizers work without these two packages.
+    # Here, so that the other tokenizers work without this package.
     try:
         import sentencepiece
-        import tensorflow_text
     except ImportError as error:
         raise ImportError(
-            "SentencePieceTokenizer needs `tensorflow-text` and `sentencepiece`, which "
-            f"could not be imported ({error}). Install both with `pip install "
-            "tensorflow-text sentencepiece`, or use another tokenizer."
+            "SentencePieceTokenizer needs `sentencepiece`, which could not be imported "
+            f"({error}). Install it with `pip install tensorflow-text sentencepiece`, "
+            "or use another tokenizer."
         ) from error
-    return tensorflow_text, sentencepiece
+    return sentencepiece

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from keras_encdec.annotations import Tensor
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.character_classes import SPACE, WORD
+from keras_encdec.text.graph_parts import HasGraphParts, graph_part
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 # No byte of a text in UTF-8.
 _BREAK = b"\xff"
@@ -61,7 +62,7 @@ class Sentinel(NamedTuple):
 SaidSentinel: TypeAlias = str | Mapping[str, Any]
 
 
-class Sentinels(tf.Module):  # type: ignore[name-defined]
+class Sentinels(HasGraphParts):
     """Words at which a text is split first: what stands between is a text of its own.
 
     They are found as by the `tokenizers` package: the leftmost one, and of those the
@@ -94,7 +95,6 @@ class Sentinels(tf.Module):  # type: ignore[name-defined]
         ids: Mapping[Sentinel, int],
         normalize: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        super().__init__()
         self._normalize = normalize
         self.forms = tuple(_normal_form(word, normalize) for word in ids)
         found = collections.Counter((x.content, x.normalized) for x in self.forms)
@@ -141,20 +141,25 @@ def _normal_form(
     return word._replace(content=content)
 
 
-class _Level(tf.Module):  # type: ignore[name-defined]
+class _Level(HasGraphParts):
     """Words that are found in one text, all at once."""
 
     def __init__(self, pairs: list[tuple[Sentinel, int]]) -> None:
-        super().__init__()
         # Of two words that begin alike, the longer one.
         ids = dict(sorted(pairs, key=lambda pair: len(pair[0].content), reverse=True))
-        words = [*ids]
-        self._pattern = "|".join(re.escape(word.content) for word in words)
-        if not words:
-            return
+        self._of_words = ids
+        self._pattern = "|".join(re.escape(word.content) for word in ids)
+
+    @graph_part
+    def _ids(self) -> Any:
+        contents = [word.content for word in self._of_words]
+        return _table(contents, [*self._of_words.values()], -1) if contents else None
+
+    @graph_part
+    def _flags(self) -> dict[str, Any]:
+        words = [*self._of_words]
         contents = [word.content for word in words]
-        self._ids = _table(contents, [*ids.values()], -1)
-        self._flags = {
+        return {
             flag: _table(contents, [getattr(word, flag) for word in words], False)
             for flag in ("single_word", "lstrip", "rstrip")
             if any(getattr(word, flag) for word in words)
@@ -224,6 +229,13 @@ def _table(words: list[str], values: list[Any], default: Any) -> Any:
         tf.lookup.KeyValueTensorInitializer(words, values, tf.string, kind),
         default_value=default,
     )
+
+
+def without_gaps_in_python(text: str) -> str:
+    """The same as `without_gaps`, for one text."""
+    for spaced, plain in _SPACED:
+        text = text.replace(spaced, plain)
+    return text
 
 
 def without_gaps(texts: Tensor) -> Tensor:

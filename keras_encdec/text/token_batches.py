@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_encdec.annotations import Texts
-from keras_encdec.backend import import_tensorflow
+from keras_encdec.backend import lazy_tensorflow
 from keras_encdec.text.buckets import buckets_of
 from keras_encdec.text.corpora import SIDES, PairsOfIds
 from keras_encdec.text.dataset import (
@@ -25,7 +25,7 @@ from keras_encdec.text.encoding import encode_in_memory
 from keras_encdec.text.interface import Tokenizer
 from keras_encdec.text.noise import Noise, with_noise
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 # Which random numbers of a batch are those of noise; 0 and 1 are of its two sides.
 _OF_NOISE = 2

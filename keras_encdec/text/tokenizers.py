@@ -8,10 +8,11 @@ from typing import Any, Self
 import keras
 
 from keras_encdec.annotations import Tensor, Texts
-from keras_encdec.backend import import_tensorflow
-from keras_encdec.text.interface import Tokenizer, as_string_tensor
+from keras_encdec.backend import lazy_tensorflow
+from keras_encdec.text.graph_parts import graph_part
+from keras_encdec.text.interface import Tokenizer, as_bytes, as_string_tensor
 
-tf = import_tensorflow()
+tf = lazy_tensorflow()
 
 REPLACEMENT_CHARACTER = "\ufffd"
 
@@ -29,15 +30,24 @@ class _TableTokenizer(Tokenizer):
         super().__init__(**special_ids)
         ids = self.regular_ids(len(tokens))
         self._size = 1 + max(*self.special_ids, *ids)
-        ids = tf.constant(ids, tf.int64)
-        tokens = tf.constant(tokens, tf.string)
+        tokens = [x.encode() if isinstance(x, str) else x for x in tokens]
         # Only regular tokens are keys, so a text that spells "</s>" stays a text.
-        self._ids = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(tokens, tf.cast(ids, tf.int32)),
+        self._id_of = dict(zip(tokens, ids, strict=True))
+        self._token_of = dict(zip(ids, tokens, strict=True))
+
+    @graph_part
+    def _ids(self) -> Any:
+        tokens, ids = [*self._id_of], [*self._id_of.values()]
+        return tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(tokens, ids, tf.string, tf.int32),
             default_value=self.unknown_id,
         )
-        self._tokens = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(ids, tokens),
+
+    @graph_part
+    def _tokens(self) -> Any:
+        ids, tokens = [*self._token_of], [*self._token_of.values()]
+        return tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(ids, tokens, tf.int64, tf.string),
             default_value=self._unknown_text,
         )
 
@@ -46,8 +56,20 @@ class _TableTokenizer(Tokenizer):
         """The number of ids, the special ones included."""
         return self._size
 
+    def _split(self, texts: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def _to_ids(self, texts: Tensor) -> Tensor:
         return tf.ragged.map_flat_values(self._ids.lookup, self._split(texts))
+
+    def _looked_up(self, split: Iterable[Iterable[bytes]]) -> list[list[int]]:
+        ids, unknown = self._id_of, self.unknown_id
+        return [[ids.get(token, unknown) for token in tokens] for tokens in split]
+
+    def _written(self, rows: Iterable[Iterable[int]]) -> list[bytes]:
+        tokens, unknown = self._token_of, self._unknown_text.encode()
+        join = self._separator.encode().join
+        return [join([tokens.get(number, unknown) for number in row]) for row in rows]
 
     def split(self, texts: Texts) -> list[list[Any]]:
         """Splits texts into tokens, a list of lists of `str`."""
@@ -156,18 +178,28 @@ class WordTokenizer(_TableTokenizer):
         return tf.strings.split(texts)
 
     def _to_texts(self, ids: Tensor) -> Tensor:
-        return self._joined(super()._to_texts(ids))
-
-    def _joined(self, texts: Tensor) -> Tensor:
+        texts = super()._to_texts(ids)
         if self.continuation is None:
             return texts
         return tf.strings.regex_replace(
             texts, re.escape(self.continuation) + "( |$)", ""
         )
 
+    def _ids_in_python(self, texts: list[bytes]) -> list[list[int]]:
+        return self._looked_up(text.split() for text in texts)
+
+    def _texts_in_python(self, rows: list[list[int]]) -> list[bytes]:
+        return self._joined(self._written(rows))
+
+    def _joined(self, texts: list[bytes]) -> list[bytes]:
+        if self.continuation is None:
+            return texts
+        sign = re.compile(re.escape(self.continuation).encode() + rb"( |\Z)")
+        return [sign.sub(b"", text) for text in texts]
+
     def join(self, texts: Texts) -> list[str]:
         """Returns texts as `decode` would write them, were nothing unknown in them."""
-        joined = self._joined(as_string_tensor(texts)).numpy()
+        joined = self._joined(as_bytes(texts))
         return [text.decode("utf-8", "replace") for text in joined]
 
     def get_config(self) -> dict[str, Any]:
@@ -268,6 +300,20 @@ class CharacterTokenizer(_TableTokenizer):
     def _split(self, texts: Tensor) -> Tensor:
         return _characters(texts, self.lowercase)
 
+    def _ids_in_python(self, texts: list[bytes]) -> list[list[int]]:
+        characters = [text.decode("utf-8", "replace") for text in texts]
+        if self.lowercase:
+            # TensorFlow's Unicode may be some letters older, of rare scripts.
+            characters = [
+                text.replace("\0", REPLACEMENT_CHARACTER).lower() for text in characters
+            ]
+        return self._looked_up(
+            [character.encode() for character in text] for text in characters
+        )
+
+    def _texts_in_python(self, rows: list[list[int]]) -> list[bytes]:
+        return self._written(rows)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = {"vocabulary": list(self.vocabulary), "lowercase": self.lowercase}
@@ -276,6 +322,8 @@ class CharacterTokenizer(_TableTokenizer):
 
 def _characters(texts: Tensor, lowercase: bool) -> Tensor:
     if lowercase:
+        # What follows this character would be lost.
+        texts = tf.strings.regex_replace(texts, "\x00", REPLACEMENT_CHARACTER)
         texts = tf.strings.lower(texts, encoding="utf-8")
     return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
 
@@ -311,6 +359,12 @@ class ByteTokenizer(_TableTokenizer):
     @staticmethod
     def _split(texts: Tensor) -> Tensor:
         return tf.strings.bytes_split(texts)
+
+    def _ids_in_python(self, texts: list[bytes]) -> list[list[int]]:
+        return self._looked_up([bytes([value]) for value in text] for text in texts)
+
+    def _texts_in_python(self, rows: list[list[int]]) -> list[bytes]:
+        return self._written(rows)
 
 
 def _is_word(text: str) -> bool:

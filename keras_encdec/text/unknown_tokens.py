@@ -120,14 +120,15 @@ def unknown_tokens(
     before, behind = len(tokenizer.prefix_ids), len(tokenizer.suffix_ids)
     while chunk := as_bytes(list(itertools.islice(remaining, _CHUNK))):
         if given is None:
-            encoded = tokenizer.encode(chunk).to_list()
+            encoded = [row.tolist() for row in tokenizer.ids_of(chunk)]
         else:
             encoded = list(itertools.islice(given, len(chunk)))
         rows = [row[before : len(row) - behind] for row in encoded]
         total += sum(map(len, rows))
         places = [i for i, row in enumerate(rows) if tokenizer.unknown_id in row]
         some = [chunk[i] for i in places]
-        for i, tokens in zip(places, tokenizer.split(some), strict=True):
+        split = tokenizer.split(some) if some else []
+        for i, tokens in zip(places, split, strict=True):
             # Of a tokenizer that tells no tokens, the whole text is the example.
             text = chunk[i].decode("utf-8", "replace")
             unknown = [
@@ -148,7 +149,7 @@ def _remedy(tokenizer: Tokenizer, common: Any) -> str:
         return ""
     pieces, counts = zip(*common, strict=True)
     for change, remedy in _REMEDIES:
-        ids = tokenizer.encode([change(piece) for piece in pieces]).to_list()
+        ids = tokenizer.ids_of([change(piece) for piece in pieces])
         known = sum(
             number
             for row, number in zip(ids, counts, strict=True)

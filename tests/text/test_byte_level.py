@@ -98,7 +98,7 @@ def test_it_runs_in_a_dataset_and_a_saved_model(tmp_path):
     dataset = tf.data.Dataset.from_tensor_slices(TEXTS).batch(4).map(LEARNED)
     assert [row for batch in dataset for row in batch.to_list()] == rows
     module = tf.Module()
-    module.tokenizer = LEARNED
+    module.tokenizer = LEARNED.module()
     module.there = tf.function(
         lambda texts: LEARNED(texts).to_tensor(), [tf.TensorSpec([None], tf.string)]
     )

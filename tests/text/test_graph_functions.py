@@ -74,6 +74,6 @@ def test_ids_and_texts_are_those_of_single_operations(tokenizer):
 def test_a_saved_module_holds_none_of_them(tmp_path):
     tokenizer = WordTokenizer(["a", "cat"])
     tokenizer.encode(TEXTS)
-    tf.saved_model.save(tokenizer, str(tmp_path))
+    tf.saved_model.save(tokenizer.module(), str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     assert not hasattr(loaded, "_functions") and not loaded.signatures

@@ -34,6 +34,31 @@ def tokenizer():
     return Letters()
 
 
+def test_without_a_form_in_python_ids_and_texts_are_the_graphs(tokenizer):
+    assert [row.tolist() for row in tokenizer.ids_of(["Ab!", ""])] == [
+        [4, 5, 3, 2],
+        [2],
+    ]
+    assert tokenizer.texts_of([[4, 5, 3, 2], []]) == ["ab?", ""]
+
+
+class OtherBytes(ByteTokenizer):
+    """All bytes but one are read as they are, in a graph."""
+
+    def _to_ids(self, texts):
+        return super()._to_ids(tf.strings.regex_replace(texts, "a", "b"))
+
+    def _to_texts(self, ids):
+        return tf.strings.upper(super()._to_texts(ids))
+
+
+def test_what_a_subclass_does_in_its_graph_is_done_in_python_too():
+    usual = ByteTokenizer()
+    assert usual.texts_of(usual.ids_of(["ab"])) == ["ab"]
+    tokenizer = OtherBytes()
+    assert tokenizer.texts_of(tokenizer.ids_of(["ab"])) == ["BB"]
+
+
 @pytest.mark.slow
 def test_encode_closes_each_row(tokenizer):
     ids = tokenizer.encode(["Ab!", ""])

@@ -1,6 +1,7 @@
 """Tokenizers of pieces that checkpoints of other libraries use."""
 
 import json
+import random
 
 import keras
 import pytest
@@ -112,7 +113,7 @@ def test_they_are_saved_loaded_and_exported(tokenizer, tmp_path):
     assert loaded.encode(texts).to_list() == rows.to_list()
     assert repr(loaded) == repr(tokenizer)
     module = tf.Module()
-    module.tokenizer = tokenizer
+    module.tokenizer = tokenizer.module()
     module.there = tf.function(
         lambda texts: tokenizer(texts).to_tensor(), [tf.TensorSpec([None], tf.string)]
     )
@@ -135,3 +136,40 @@ def test_what_does_not_fit_is_refused():
         PieceTableTokenizer(PROTO, {"a": 4, "b": 4})
     with pytest.raises(ValueError, match="SentencePiece refuses"):
         PieceTableTokenizer(b"none", {"a": 4})
+
+
+@pytest.mark.parametrize("close_up", [False, True])
+def test_python_gives_what_the_graph_gives(close_up):
+    tokenizer = PieceTableTokenizer(
+        PROTO, TABLE, marked=True, control=["__fr__"], close_up=close_up
+    )
+    generator = random.Random(0)
+    parts = [
+        ">>fr<<",
+        ">>",
+        "<<",
+        " ",
+        "two men",
+        "é",
+        "日",
+        "\n",
+        "▁",
+        "a",
+        " n't",
+        " .",
+    ]
+    texts = ["".join(generator.choices(parts, k=6)) for _ in range(200)]
+    texts += [generator.randbytes(generator.randrange(9)) for _ in range(200)]
+    texts += [b">>\xff<<a", b">>fr<<\xff", "", " \x1f"]
+    ids = tokenizer.encode(texts).to_list()
+    assert [row.tolist() for row in tokenizer.ids_of(texts)] == ids
+    numbers = range(-2, tokenizer.vocabulary_size + 3)
+    rows = ids + [generator.choices(numbers, k=8) for _ in range(200)]
+    assert tokenizer.texts_of(rows) == decoded(tokenizer, rows)
+
+
+def test_sentinels_are_found_in_python_too():
+    for tokenizer, text in ((SENTINEL, "a <gap_0> man"), (BYTES, "a<gap_1>é")):
+        ids = tokenizer.encode([text]).to_list()
+        assert [row.tolist() for row in tokenizer.ids_of([text])] == ids
+        assert tokenizer.texts_of(ids) == decoded(tokenizer, ids)

@@ -99,6 +99,86 @@ def test_empty_batch_and_empty_text(tokenizer):
     assert tokenizer.decode([[2], []]).numpy().tolist() == [b"", b""]
 
 
+# Words and letters in which the two forms of a tokenizer could differ.
+FRAGMENTS = [
+    *(
+        "a",
+        "É",
+        "ß",
+        "ΑΣ",
+        " ",
+        "\t",
+        "\x1f",
+        "\u00a0",
+        "\u2028",
+        "é",
+        "日",
+        "😀",
+        "\0",
+    ),
+    *("\u0301", "İ", "<unk>", "</s>", "@@", "▁", "\ufeff", "\ufffd", "\n", "two men"),
+]
+IN_PYTHON = {
+    **TOKENIZERS,
+    "words of pieces": WordTokenizer(
+        ["a", "@@", "é@@", "two"], "@@", prefix_ids=[9], suffix_ids=[2, 8]
+    ),
+    "lower case": CharacterTokenizer([*"aéßσς日i\u0307"], lowercase=True),
+    "bytes begun by their end": ByteTokenizer(start_id=2, end_id=2),
+    "ids above the pieces": SentencePieceTokenizer(
+        PIECES.proto, start_id=2, end_id=2, prefix_ids=[50]
+    ),
+    "byte fallback": SentencePieceTokenizer.train(TEXTS, 300, byte_fallback=True),
+}
+
+
+@pytest.mark.parametrize("name", IN_PYTHON)
+def test_python_gives_what_the_graph_gives(name):
+    tokenizer, generator = IN_PYTHON[name], random.Random(0)
+    texts = TEXTS + ODD_TEXTS + [b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xe0\x80"]
+    texts += [generator.randbytes(generator.randrange(9)) for _ in range(300)]
+    texts += [
+        "".join(generator.choices(FRAGMENTS, k=generator.randrange(9)))
+        for _ in range(300)
+    ]
+    ids = tokenizer.encode(texts).to_list()
+    in_python = tokenizer.ids_of(texts)
+    assert {row.dtype for row in in_python} == {np.dtype("int32")}
+    assert [row.tolist() for row in in_python] == ids
+    rows = ids + [
+        [generator.randrange(-2, tokenizer.vocabulary_size + 5) for _ in range(8)]
+        for _ in range(300)
+    ]
+    texts = [text.decode("utf-8", "replace") for text in tokenizer.decode(rows).numpy()]
+    assert tokenizer.texts_of(rows) == texts
+    padded = np.zeros((len(rows), 99), int)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row[:99]
+    texts = tokenizer.decode(padded).numpy()
+    assert tokenizer.texts_of(padded) == [x.decode("utf-8", "replace") for x in texts]
+    assert tokenizer.ids_of([]) == tokenizer.texts_of([]) == []
+
+
+@pytest.mark.parametrize("form", [lambda x: x, tf.constant, np.array])
+def test_ids_of_texts_of_any_form(tokenizer, form):
+    ids = tokenizer.ids_of(form(TEXTS))
+    assert [row.tolist() for row in ids] == tokenizer.encode(TEXTS).to_list()
+    for rows in (ids, [row.tolist() for row in ids], tf.ragged.constant(ids)):
+        texts = texts_of(tokenizer.decode(tokenizer.encode(TEXTS)))
+        assert tokenizer.texts_of(rows) == texts
+
+
+def test_upper_case_is_that_of_the_graph():
+    # But of letters that TensorFlow's Unicode does not know yet.
+    every = [chr(x) for x in range(1, 0x10570) if not 0xD800 <= x < 0xE000]
+    letters = sorted({x.lower() for x in every if len(x.lower()) == 1} - {"\ufffd"})
+    tokenizer = CharacterTokenizer(letters, lowercase=True)
+    graph = tokenizer.encode(every).to_list()
+    rows = zip(every, tokenizer.ids_of(every), graph, strict=True)
+    differ = {x for x, ids, other in rows if ids.tolist() != other}
+    assert differ <= set("\u2c2f\ua7c0\ua7cb\ua7cc\ua7d0\ua7d6\ua7d8\ua7da\ua7dc\u1c89")
+
+
 def test_a_graph_of_unknown_batch_size_gives_the_same(tokenizer):
     @tf.function(input_signature=[tf.TensorSpec(None, tf.string)])
     def both(texts):
@@ -203,8 +283,9 @@ def test_encode_refuses(tokenizer, texts, error, message):
     ],
 )
 def test_decode_refuses(tokenizer, ids, error, message):
-    with pytest.raises(error, match=message):
-        tokenizer.decode(ids)
+    for method in (tokenizer.decode, tokenizer.texts_of):
+        with pytest.raises(error, match=message):
+            method(ids)
 
 
 def test_clearing_the_caches_of_tensorflow_loses_nothing(tokenizer):
@@ -346,7 +427,7 @@ assert "keras_encdec" not in sys.modules
 @pytest.mark.slow
 def test_saved_model_answers_in_a_fresh_process(tmp_path):
     module = tf.Module()
-    module.tokenizers = TOKENIZERS
+    module.tokenizers = [tokenizer.module() for tokenizer in TOKENIZERS.values()]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def serve(texts):
