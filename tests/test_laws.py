@@ -632,7 +632,7 @@ ALONE = """
     for room in ("generation", "layers", "serving", "training"):
         getattr(keras_encdec, room)
     try:
-        keras_encdec.text_dataset([("a", "b")], None, None)
+        keras_encdec.text_dataset(["a"], ["b"], tokenizer, tokenizer)
     except ImportError as error:
         assert "pip install tensorflow" in str(error), error
     else:

@@ -1,7 +1,8 @@
 """Strings to ids and back, datasets of ids, and error rates of strings.
 
-This room needs TensorFlow, whichever backend trains the model: its tokenizers are
-TensorFlow graphs, so that a SavedModel can take strings and return strings.
+Its tokenizers are graphs of TensorFlow, whichever backend trains the model, so that a
+SavedModel can take strings and return strings; most are plain Python too, which takes no
+TensorFlow to generate.
 """
 
 from keras_encdec.text.byte_level import ByteLevelBPETokenizer

@@ -323,11 +323,9 @@ class PieceTableTokenizer(Tokenizer):
             if number not in silent or piece in spelled
         }
         self._id_of = known
-        pieces = [""] * self._size
-        for piece, number in known.items():
-            if number not in silent:
-                pieces[number] = piece
-        self._spellings = tuple(pieces)
+        pieces = {number: piece for piece, number in known.items()}
+        pieces |= dict.fromkeys(silent, "")
+        self._spellings = tuple(pieces.get(number, "") for number in range(self._size))
 
     @graph_part
     def _model(self) -> Any:
@@ -388,16 +386,14 @@ class PieceTableTokenizer(Tokenizer):
     def _ids_in_python(self, texts: list[bytes]) -> list[list[int]] | None:
         if self._sentinels:
             return None
-        marks: list[list[str]] = []
-        unmarked = []
-        for text in texts:
-            found = re.match(rb"(?s)>>.*?<<", text) if self.marked else None
-            try:
-                marks.append([found[0].decode()] if found else [])
-            except UnicodeDecodeError:
-                return None
-            unmarked.append(text[found.end() :] if found else text)
-        split = self._processor.encode(unmarked, out_type=str, num_threads=1)
+        mark = re.compile(rb"(?s)(>>.*?<<)?" if self.marked else b"()")
+        heads = [mark.match(text)[1] or b"" for text in texts]  # type: ignore[index]
+        try:
+            marks = [[head.decode()] if head else [] for head in heads]
+        except UnicodeDecodeError:
+            return None
+        texts = [text[len(head) :] for head, text in zip(heads, texts, strict=True)]
+        split = self._processor.encode(texts, out_type=str, num_threads=1)
         ids, unknown = self._id_of, self.unknown_id
         return [
             [ids.get(piece, unknown) for piece in (*mark, *pieces)]
