@@ -24,6 +24,9 @@ pytest := $(bin)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal -
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Idle threads of one library would otherwise spin on the cores another one needs.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Where it is set, as in images of Docker, every process would compile the Python of all
+# libraries anew: of TensorFlow alone, ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow test-fast docs bench lint test-once $(BACKENDS:%=test-%)
 
