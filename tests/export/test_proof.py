@@ -16,6 +16,7 @@ from keras_encdec import (
 from keras_encdec.export import proof
 
 TEXTS = ["ab", "", "bca" * 5]
+TWO = ["serving_default", "encode"]
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,17 @@ def test_reports_each_signature(folder):
         assert 0 <= signature["rounded"] <= 1
 
 
+@pytest.fixture(scope="module")
+def two_signatures(text_to_text, tmp_path_factory):
+    path = tmp_path_factory.mktemp("two") / "1"
+    return export_saved_model(text_to_text, path, signatures=TWO)
+
+
 @pytest.mark.once
-@pytest.mark.parametrize("signature", ["serving_default", "encode"])
-def test_finds_another_model(folder, signature):
+@pytest.mark.parametrize("signature", TWO)
+def test_finds_another_model(two_signatures, signature):
     keras.utils.set_random_seed(1)
-    other = new_text_to_text()
+    other, folder = new_text_to_text(), two_signatures
     with pytest.raises(RuntimeError, match=f"(?s)of '{signature}'.*where Python"):
         proof.prove(other, folder, TEXTS, [signature], 6, BeamSampler(2))
 
