@@ -1,4 +1,8 @@
-"""What every test shares."""
+"""What every test shares.
+
+Of what takes seconds nothing is imported here, but where it is used: the process that
+only hands out tests to others reads this before these start.
+"""
 
 import asyncio
 import contextlib
@@ -14,28 +18,20 @@ import tempfile
 import warnings
 from pathlib import Path
 
-# Read when TensorFlow is first imported, hence before anything below.
+import pytest
+
+# Read when TensorFlow is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if os.environ.get("KERAS_BACKEND") == "jax":
     # Tests compile much and compute little: this makes compiling twice as fast.
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
-
-import keras  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from keras.src import testing  # noqa: E402
-
-from keras_encdec.layers.part_states import quick_collections  # noqa: E402
-
-if keras.config.backend() == "jax":
-    # Many tests build the same model: what one has compiled, another reads.
-    import jax
-
-    COMPILED = tempfile.TemporaryDirectory()
-    jax.config.update("jax_compilation_cache_dir", COMPILED.name)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # Many tests build the same model: what one process has compiled, all others read.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        COMPILED = tempfile.TemporaryDirectory()
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 # What TensorFlow says of pipelines where nothing is compiled: they are all the same.
 PIPELINES = "Even though the `tf.config.experimental_run_functions_eagerly` option"
@@ -46,6 +42,8 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True)
 def seed():
     """Makes every test start from the same random state, whatever ran before."""
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
@@ -120,6 +118,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def quick_collections_in_session():
     """Has each module of tests, in which these are too, leave frozen what it found."""
+    from keras_encdec.layers.part_states import quick_collections
+
     with quick_collections():
         yield
 
@@ -130,6 +130,8 @@ def quick_collections_in_module(quick_collections_in_session):
 
     A session holds a million objects: modules and compiled functions.
     """
+    from keras_encdec.layers.part_states import quick_collections
+
     gc.collect()
     with quick_collections():
         yield
@@ -170,6 +172,8 @@ def checkpoint(load_test_module, tmp_path_factory):
 def preset(load_test_module, shared_data, tmp_path_factory):
     """A folder: a small random Marian with the tokenizer of a published one."""
     transformers = pytest.importorskip("transformers")
+    import torch
+
     module = load_test_module("pretrained/checkpoints.py")
     folder = tmp_path_factory.mktemp("preset")
     real = shared_data / "hugging_face" / "opus-mt-en-mg"
@@ -253,6 +257,7 @@ def program(load_test_module, tmp_path_factory, pytestconfig):
 @pytest.fixture
 def run_layer_test():
     """Keras's own test of a layer, without the warnings it causes itself."""
+    from keras.src import testing
 
     def run(layer, **kwargs):
         with warnings.catch_warnings():
@@ -265,6 +270,7 @@ def run_layer_test():
 @pytest.fixture
 def copy_from_torch():
     """Draws the weights of a torch module and copies them into a layer built alike."""
+    import torch
 
     def copy(layer, module):
         for parameter in module.parameters():
@@ -275,6 +281,8 @@ def copy_from_torch():
 
 
 def _copy(layer, module):
+    import torch
+
     if isinstance(module, torch.nn.Linear):
         layer.set_weights([_array(module.weight).T, _array(module.bias)])
     elif isinstance(module, torch.nn.LayerNorm):
