@@ -1,8 +1,8 @@
 """Strings to ids and back, datasets of ids, and error rates of strings.
 
-Its tokenizers are graphs of TensorFlow, whichever backend trains the model: a SavedModel
-takes strings and returns strings. Most are plain Python too, by which texts are
-generated without it.
+Its tokenizers are graphs of TensorFlow, whichever backend trains the model, so that a
+SavedModel takes strings and returns strings. Most are plain Python too, by which texts
+are generated without it.
 """
 
 from keras_encdec.text.byte_level import ByteLevelBPETokenizer
