@@ -121,7 +121,7 @@ class _LazyTensorFlow:
 def lazy_tensorflow() -> Any:
     """Returns what stands for the module `tensorflow`, imported when it is used.
 
-    Importing it takes five seconds.
+    Importing it takes three seconds.
 
     Example:
         ```python
