@@ -1,6 +1,7 @@
 """The reloaded SavedModel gives what Python gives, where neither Keras nor we are."""
 
 import gzip
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from keras_encdec import (
     WordTokenizer,
     export_saved_model,
 )
-from keras_encdec.export.proof import _ask
+from keras_encdec.export import fresh_process as fresh
+from keras_encdec.export.child import run_python
+from keras_encdec.export.proof import decode_tensors, encode_tensors
 from keras_encdec.export.saved_model import (
     PYTHON_OPS,
     XLA_OPS,
@@ -154,6 +157,7 @@ SAMPLES = {
     "p": (TopPSampler(p=0.8, temperature=2.0), {"temperature": 2.0, "p": 0.8}),
     "greedy": (GreedySampler(), {"temperature": 0.0}),
 }
+ALONE = 2, 5
 LIMITS = np.array([3, 0, 14, 100, -1, 1, 9], "int32")
 PAIRS = LINES[:40] + HOSTILE, (LINES[:40] + HOSTILE)[::-1]
 IDS = (
@@ -176,6 +180,11 @@ def requests():
         inputs = sample_inputs(LINES + HOSTILE, **options)
         asked[f"sample {name}"] = "random", "sample", inputs
     asked["sample none"] = "random", "sample", sample_inputs([])
+    inputs = sample_inputs(LINES[:6], 1.5)
+    asked["sample together"] = "random", "sample", inputs
+    for row in ALONE:
+        alone = {name: x[row : row + 1] for name, x in inputs.items()}
+        asked[f"sample row {row}"] = "random", "sample", alone
     limited = {**text_inputs(LINES[:7]), "max_length": LIMITS}
     asked["limited"] = "greedy", "generate", limited
     for name, (sources, targets) in {"pairs": PAIRS, "no pairs": ([], [])}.items():
@@ -227,26 +236,49 @@ def exported(greedy, random, beams, tmp_path_factory):
     return root
 
 
+# As the proof asks, but for all folders at once, and without the time of each answer.
+ASK = """
+main = runpy.run_path(sys.argv[1])["main"]
+main.__globals__["_milliseconds"] = lambda *args: 0.0
+for folder, work in json.loads(sys.argv[2]):
+    main(folder, work)
+"""
+
+
 @pytest.fixture(scope="module")
-def fresh_process(exported):
+def fresh_process(exported, tmp_path_factory):
     """What a process with TensorFlow alone answers."""
-    return answers_of(exported, lambda *args: _ask(*args)[1])
+    root, works = tmp_path_factory.mktemp("asked"), []
+    for folder, asked in requests_by_folder().items():
+        work = root / folder
+        work.mkdir()
+        texts = [[name, encode_tensors(inputs)] for name, inputs in asked.values()]
+        (work / "requests").write_text(json.dumps(texts))
+        works.append([str(exported / folder / "1"), str(work)])
+    code = f"import runpy\n{ASK}"
+    run_python("It runs alone.", code, fresh.__file__, json.dumps(works))
+    answers = {}
+    for folder, asked in requests_by_folder().items():
+        found = json.loads((root / folder / "answers").read_text())["answers"]
+        answers.update(zip(asked, map(decode_tensors, found), strict=True))
+    return answers
 
 
 @pytest.fixture(scope="module")
 def without_python(exported, program):
     """What a program without Python answers, in which XLA is off."""
-    return answers_of(exported, program.run)
-
-
-def answers_of(exported, ask):
     answers = {}
-    for folder in SIGNATURES:
-        mine = {name: rest for name, (of, *rest) in requests().items() if of == folder}
-        answers.update(
-            zip(mine, ask(exported / folder / "1", mine.values()), strict=True)
-        )
+    for folder, asked in requests_by_folder().items():
+        found = program.run(exported / folder / "1", asked.values())
+        answers.update(zip(asked, found, strict=True))
     return answers
+
+
+def requests_by_folder():
+    return {
+        folder: {name: rest for name, (of, *rest) in requests().items() if of == folder}
+        for folder in SIGNATURES
+    }
 
 
 @pytest.fixture(
@@ -350,14 +382,10 @@ def test_many_clients_get_what_one_gets(exported, fresh_process, load_test_modul
 
 
 @on_tensorflow
-def test_rows_do_not_depend_on_the_batch(exported):
-    inputs = sample_inputs(LINES[:6], 1.5)
-    alone = [
-        ("sample", {name: x[i : i + 1] for name, x in inputs.items()}) for i in (2, 5)
-    ]
-    requests = [("sample", inputs), *alone]
-    together, *others = _ask(exported / "random" / "1", requests)[1]
-    assert [together["text"][i] for i in (2, 5)] == [x["text"][0] for x in others]
+def test_rows_do_not_depend_on_the_batch(served):
+    together = served["sample together"]["text"]
+    others = [served[f"sample row {row}"]["text"] for row in ALONE]
+    assert [together[row] for row in ALONE] == [text[0] for text in others]
 
 
 def test_each_row_has_its_largest_length(greedy, served):
