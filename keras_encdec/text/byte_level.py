@@ -107,7 +107,6 @@ class ByteLevelBPETokenizer(Tokenizer):
         super().__init__(**special_ids)
         pairs = [_as_pair(merge) for merge in merges]
         self._check(vocabulary, pairs)
-        # A dict or list of a `tf.Module` becomes a structure that TensorFlow tracks.
         self._vocabulary = tuple(vocabulary.items())
         self.merges = tuple(pairs)
         self.space_before = space_before

@@ -259,18 +259,21 @@ class Tokenizer(HasGraphParts):
         if in_python is None or rows is None:
             texts = self.decode(ids).numpy()
         else:
-            texts = in_python(self, [self._regular(row) for row in rows])
+            texts = in_python(self, self._regular(rows))
         return [text.decode("utf-8", "replace") for text in texts]
 
-    def _regular(self, row: Sequence[int]) -> list[int]:
-        """What `decode` reads of a row of ids."""
+    def _regular(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """What `decode` reads of rows of ids."""
         dropped, size = {*self.special_ids} - {self.unknown_id}, self.vocabulary_size
-        regular = []
-        for place, number in enumerate(row):
-            if number == self.end_id and (place or number != self.start_id):
-                break
-            if number not in dropped:
-                regular.append(number if 0 <= number < size else self.unknown_id)
+        regular: list[list[int]] = []
+        for row in rows:
+            regular.append([])
+            for place, number in enumerate(row):
+                if number == self.end_id and (place or number != self.start_id):
+                    break
+                if number not in dropped:
+                    known = 0 <= number < size
+                    regular[-1].append(number if known else self.unknown_id)
         return regular
 
     def split(self, texts: Texts) -> list[list[Any]]:
